@@ -1,0 +1,1 @@
+"""The contract between controller, gateways and boards: topics, messages, artifacts, topology and exact arithmetic."""

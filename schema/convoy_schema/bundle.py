@@ -1,0 +1,203 @@
+"""The signed description of one model version, and the key that signs it.
+
+What is signed is the bundle's packed bytes, which name everything else by digest: topology (and through it every
+layer's parameters), golden tensors, shells and modules. So one signature covers all that a board will run.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from convoy_schema import codec
+from convoy_schema.bounds import Range, Size
+from convoy_schema.errors import SignatureError
+from convoy_schema.names import Count, Digest, Label, Name, digest_of
+from convoy_schema.topology import Kind, Topology
+
+
+class Method(enum.Enum):
+    """How a network is brought onto boards; each has a shell of its own."""
+
+    STREAM = "stream"
+    ALLOCATE = "allocate"
+    LIBRARY = "library"
+
+    @property
+    def shell(self) -> str:
+        """Name of the static design this method needs."""
+        return {"stream": "fixed", "allocate": "layers", "library": "partitions"}[self.value]
+
+
+@dataclass(frozen=True)
+class GoldenTensor:
+    """The exact int8 values of one tensor over `Bundle.golden_rows` samples, as raw bytes in C order."""
+
+    tensor: Label
+    digest: Digest
+
+
+@dataclass(frozen=True)
+class ShellImage:
+    """The full bitstream of a shell for one part."""
+
+    shell: Name
+    part: Annotated[str, Size(40)]
+    digest: Digest
+
+
+@dataclass(frozen=True)
+class ModuleImage:
+    """The partial bitstream of a module for one partition of a shell of one part."""
+
+    shell: Name
+    part: Annotated[str, Size(40)]
+    partition: Name
+    kind: Kind
+    digest: Digest
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a caller may send. Pixels (uint8) become the network's real input as pixel * scale + offset, per sample."""
+
+    name: Label
+    layout: Annotated[str, Size(8)] = "CHW"
+    scale: Annotated[float, Range(1e-9, 1e9)] = 1.0
+    offset: Annotated[float, Range(-1e9, 1e9)] = 0.0
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One version of a model. `serial` only ever grows for a model; a floor refuses what lies below it."""
+
+    model: Name
+    version: Name
+    serial: Count
+    topology: Digest
+    golden: Annotated[tuple[GoldenTensor, ...], Size(4096)]
+    golden_rows: Annotated[int, Range(1, 64)]
+    shells: Annotated[tuple[ShellImage, ...], Size(64)]
+    modules: Annotated[tuple[ModuleImage, ...], Size(1024)]
+    input: InputSpec
+    output: Label
+    class_names: Annotated[tuple[Annotated[str, Size(200)], ...], Size(4096)]
+
+    def artifacts(self, topology: Topology) -> frozenset[str]:
+        """Digests of every artifact that a board may need for this version."""
+        found = {golden.digest for golden in self.golden}
+        found |= {shell.digest for shell in self.shells} | {module.digest for module in self.modules}
+        found |= {layer.parameters for layer in topology.layers if layer.parameters}
+        return frozenset(found)
+
+
+#: Bounds of the two parts of an announcement; a topology of 2,000 layers fits.
+MAX_TOPOLOGY = 400 * 1024
+MAX_BUNDLE = 400 * 1024
+
+
+@dataclass(frozen=True)
+class ModelAnnouncement:
+    """controller -> everyone, retained: topology and signed bundle of `models/{model}/{version}`.
+
+    `probe_input` and `probe_output` are the golden rows of the network's input and output tensor, so that a gateway
+    can test a generation end to end.
+    """
+
+    MAX_BYTES: ClassVar[int] = 900 * 1024
+
+    topology: Annotated[bytes, Size(MAX_TOPOLOGY)]
+    bundle: Annotated[bytes, Size(MAX_BUNDLE)]
+    signature: Annotated[bytes, Size(64)]
+    probe_input: Annotated[bytes, Size(256 * 1024)]
+    probe_output: Annotated[bytes, Size(256 * 1024)]
+
+    @property
+    def digest(self) -> str:
+        """Digest of the bundle: the name by which an assignment refers to it."""
+        return digest_of(self.bundle)
+
+
+@dataclass(frozen=True)
+class VerifiedModel:
+    """An announcement whose signature and digests were checked."""
+
+    digest: str
+    bundle: Bundle
+    topology: Topology
+    probe_input: bytes
+    probe_output: bytes
+
+
+def announce(
+    bundle: Bundle, topology: Topology, key: Ed25519PrivateKey, probe: tuple[bytes, bytes]
+) -> ModelAnnouncement:
+    """Sign `bundle` and put it beside its topology."""
+    packed = codec.pack(bundle)
+    return ModelAnnouncement(codec.pack(topology), packed, key.sign(packed), *probe)
+
+
+def verify(announcement: ModelAnnouncement, trusted: Ed25519PublicKey) -> VerifiedModel:
+    """Check signature, then every digest; raises `SignatureError`, `DecodeError` or `TopologyError`."""
+    try:
+        trusted.verify(announcement.signature, announcement.bundle)
+    except InvalidSignature as error:
+        raise SignatureError("the bundle is not signed by the trusted key", bundle=announcement.digest) from error
+    bundle = codec.unpack(Bundle, announcement.bundle)
+    if digest_of(announcement.topology) != bundle.topology:
+        raise SignatureError(
+            f"bundle {bundle.model} {bundle.version} names topology {bundle.topology[:12]}, "
+            f"{digest_of(announcement.topology)[:12]} came with it",
+            expected=bundle.topology,
+        )
+    topology = codec.unpack(Topology, announcement.topology)
+    topology.check()
+    golden = {item.tensor: item.digest for item in bundle.golden}
+    for tensor, content in ((topology.input, announcement.probe_input), (topology.output, announcement.probe_output)):
+        if golden.get(tensor) != digest_of(content):
+            raise SignatureError(f"golden values of {tensor!r} are not those the bundle names", tensor=tensor)
+    return VerifiedModel(announcement.digest, bundle, topology, announcement.probe_input, announcement.probe_output)
+
+
+#: No file, no PEM, a password asked for, or an algorithm that this build lacks.
+_UNREADABLE = (OSError, ValueError, TypeError, UnsupportedAlgorithm)
+
+
+def load_private_key(path: Path) -> Ed25519PrivateKey:
+    """The signing key in PEM file `path`, which is not encrypted."""
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except _UNREADABLE as error:
+        raise SignatureError(f"the signing key {path} cannot be read: {error}", path=str(path)) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise SignatureError(f"{path} holds a {type(key).__name__}, an Ed25519 private key is needed")
+    return key
+
+
+def load_public_key(path: Path) -> Ed25519PublicKey:
+    """The trusted key in PEM file `path`."""
+    try:
+        key = serialization.load_pem_public_key(path.read_bytes())
+    except _UNREADABLE as error:
+        raise SignatureError(f"the trusted key {path} cannot be read: {error}", path=str(path)) from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise SignatureError(f"{path} holds a {type(key).__name__}, an Ed25519 public key is needed")
+    return key
+
+
+def public_pem(key: Ed25519PrivateKey) -> bytes:
+    """The public half of `key`, as PEM."""
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def private_pem(key: Ed25519PrivateKey) -> bytes:
+    """`key` itself, as unencrypted PEM."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

@@ -1,0 +1,118 @@
+"""What a layer costs a board: multiply-accumulates, bytes and cycles for one sample. Needs no weights.
+
+The planner and the paced emulation call it. Cycles are a *model* of one kernel of the layer library, not a
+measurement: a kernel takes `LANES` bytes of activations or parameters a cycle, multiplies `PE` output channels by
+`SIMD` taps a cycle, and overlaps the three, so the slowest decides; `FILL` cycles start it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from convoy_schema.errors import TopologyError
+from convoy_schema.topology import Kind, Layer, Topology, Window
+
+#: Output channels and taps that the convolution and dense kernels multiply at once: 36 of an xc7z020's 220 DSPs.
+PE, SIMD = 4, 9
+#: Bytes that a 64-bit port moves in a cycle, and int8 elements that the other kernels treat in one.
+LANES = 8
+#: Cycles before the first result leaves a kernel: set-up by AXI-Lite and the pipeline's depth.
+FILL = 200
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one sample: multiply-accumulates, bytes of parameters, bytes of inputs and output, and modelled cycles."""
+
+    macs: int
+    parameter_bytes: int
+    buffer_bytes: int
+    cycles: int
+
+
+def output_shape(layer: Layer, inputs: Sequence[tuple[int, ...]], channels: int | None = None) -> tuple[int, ...]:
+    """Shape of what `layer` makes from inputs of these shapes; `channels` are the outputs of a conv2d or dense.
+
+    Raises `TopologyError` that names the layer when the shapes do not fit it.
+    """
+    if not inputs or (len(inputs) > 1 and layer.kind not in (Kind.ADD, Kind.CONCAT)):
+        raise TopologyError(f"layer {layer.name}: a {layer.kind.value} takes one input, {len(inputs)} came")
+    first = inputs[0]
+    if layer.kind is Kind.CONCAT:
+        return _concatenated(layer, inputs)
+    if layer.kind is Kind.ADD:
+        if len(inputs) != 2 or inputs[1] != first:
+            raise TopologyError(f"layer {layer.name}: add takes two inputs of one shape, {list(inputs)} came")
+        return first
+    if layer.kind is Kind.IDENTITY:
+        return first
+    if layer.kind is Kind.DENSE:
+        return (_channels(layer, channels),)
+    if len(first) != 3:
+        raise TopologyError(f"layer {layer.name}: a {layer.kind.value} takes (C, H, W), {first} came")
+    if layer.kind is Kind.GLOBAL_AVERAGE_POOL:
+        return (first[0], 1, 1)
+    depth = _channels(layer, channels) if layer.kind is Kind.CONV2D else first[0]
+    return (depth, *swept(layer, window_of(layer), first))
+
+
+def swept(layer: Layer, window: Window, shape: tuple[int, ...]) -> tuple[int, int]:
+    """(height, width) of what `window` makes of an input of (C, H, W)."""
+    top, left, bottom, right = window.padding
+    sizes = []
+    for axis, padding in ((0, top + bottom), (1, left + right)):
+        reach = window.dilation[axis] * (window.kernel[axis] - 1) + 1
+        room = shape[1 + axis] + padding - reach
+        if room < 0:
+            raise TopologyError(f"layer {layer.name}: a window that reaches {reach} does not fit {shape} plus padding")
+        sizes.append(room // window.stride[axis] + 1)
+    return sizes[0], sizes[1]
+
+
+def window_of(layer: Layer) -> Window:
+    """The layer's window; `TopologyError` if it has none."""
+    if layer.window is None:
+        raise TopologyError(f"layer {layer.name}: a {layer.kind.value} needs a window")
+    return layer.window
+
+
+def cost(layer: Layer, topology: Topology) -> Cost:
+    """Cost of `layer` for one sample, from the shapes alone."""
+    shapes = [topology.tensor(name).shape for name in layer.inputs]
+    out = topology.tensor(layer.output).shape
+    taken, made = sum(map(math.prod, shapes)), math.prod(out)
+    macs, rounds, parameters = 0, -(-max(taken, made) // LANES), 0
+    if layer.kind in (Kind.CONV2D, Kind.DENSE):
+        taps, positions = _taps(layer, shapes[0]), made // out[0]
+        macs = taps * made
+        rounds = layer.groups * -(-out[0] // layer.groups // PE) * -(-taps // SIMD) * positions
+        parameters = out[0] * (taps + 12)
+    elif layer.kind in (Kind.MAX_POOL, Kind.AVERAGE_POOL):
+        rounds = max(rounds, -(-made * math.prod(window_of(layer).kernel) // LANES))
+    if layer.kind in (Kind.AVERAGE_POOL, Kind.GLOBAL_AVERAGE_POOL, Kind.ADD, Kind.CONCAT):
+        parameters = 8 * len(shapes)
+    cycles = FILL + max(rounds, *(-(-moved // LANES) for moved in (taken, made, parameters)))
+    return Cost(macs, parameters, taken + made, cycles)
+
+
+def _taps(layer: Layer, shape: tuple[int, ...]) -> int:
+    if layer.kind is Kind.DENSE:
+        return math.prod(shape)
+    return shape[0] // layer.groups * math.prod(window_of(layer).kernel)
+
+
+def _channels(layer: Layer, channels: int | None) -> int:
+    if channels is None:
+        raise TopologyError(f"layer {layer.name}: the shape of a {layer.kind.value} needs its output channels")
+    return channels
+
+
+def _concatenated(layer: Layer, inputs: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    rest = {shape[1:] for shape in inputs}
+    if len(rest) != 1:
+        raise TopologyError(
+            f"layer {layer.name}: concat takes inputs that differ in channels alone, {list(inputs)} came"
+        )
+    return (sum(shape[0] for shape in inputs), *inputs[0][1:])

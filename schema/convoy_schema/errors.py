@@ -1,0 +1,82 @@
+"""The root of every error tree, and the errors of the contract itself.
+
+An error carries a `code` (stable, kebab-case, sent over the wire), whether a retry can help, and its data.
+"""
+
+from typing import ClassVar
+
+
+class ConvoyError(Exception):
+    """What was expected, what came, what to do; `data` holds the values behind the sentence."""
+
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, **data: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.data = data
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class DecodeError(ConvoyError):
+    """Bytes from outside are not the message they should be; names the field."""
+
+    code = "decode"
+
+
+class VersionError(DecodeError):
+    """The peer's protocol version is out of range; says which side to update."""
+
+    code = "protocol-version"
+
+
+class TopicError(ConvoyError):
+    """A topic, or a name inside one, is not of the contract's form."""
+
+    code = "topic"
+
+
+class TooLargeError(ConvoyError):
+    """A message exceeds its bound and was refused before it was published."""
+
+    code = "too-large"
+
+
+class IntegrityError(ConvoyError):
+    """Content does not match its digest, or unpacks to another size than announced."""
+
+    code = "integrity"
+
+
+class SignatureError(ConvoyError):
+    """A bundle's signature is missing, wrong, or made by a key that is not trusted."""
+
+    code = "signature"
+
+
+class TopologyError(ConvoyError):
+    """A topology is inconsistent, or a layer cannot be computed as described."""
+
+    code = "topology"
+
+
+class BitstreamError(ConvoyError):
+    """A bitstream is not of the structure that the part and partition demand."""
+
+    code = "bitstream"
+
+
+class LinkError(ConvoyError):
+    """The broker cannot be reached or refused us; retried with back-off."""
+
+    code = "link"
+    retryable = True
+
+
+class FloorplanError(ConvoyError):
+    """A floorplan file is incomplete or contradicts its part; names the key."""
+
+    code = "floorplan"

@@ -1,0 +1,337 @@
+"""The NumPy kernels behind `convoy_schema.layers`: exact, and as fast as BLAS and strided copies allow.
+
+Sums run in float32 where the worst case that the actual weights allow is below 2 ** 24, else in float64; requantisation
+in float64 where accumulator times multiplier is below 2 ** 53, else in int64. So no result depends on a sum's order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from convoy_schema.costs import swept, window_of
+from convoy_schema.errors import TopologyError
+from convoy_schema.fixedpoint import Requantiser, round_shift
+from convoy_schema.parameters import Parameters
+from convoy_schema.topology import Kind, Layer, Tensor, Window
+
+Array = NDArray[np.int8]
+Kernel = Callable[[Sequence[Array]], Array]
+
+#: Scratch of a convolution, in elements: what stays in the cache while BLAS reads it.
+TILE = 192 * 1024
+#: Shifts of the two inputs of an add may differ by this much, so that their common fixed point fits int64.
+MAX_SPREAD = 28
+_LEAST = -128
+
+
+def choose(layer: Layer, inputs: Sequence[Tensor], output: Tensor, parameters: Parameters | None) -> Kernel:
+    """The kernel for `layer`, whose shapes were checked; raises `TopologyError` for parameters that do not fit it."""
+    if layer.kind in (Kind.MAX_POOL, Kind.IDENTITY):
+        if parameters is not None:
+            raise _wrong(layer, "takes no parameters")
+        if (inputs[0].scale, inputs[0].zero_point) != (output.scale, output.zero_point):
+            raise _wrong(layer, "must have one scale and zero point for input and output")
+        return _identity(layer) if layer.kind is Kind.IDENTITY else MaxPool(layer, inputs[0])
+    if parameters is None:
+        raise _wrong(layer, "needs parameters")
+    if (parameters.weights is not None) != (layer.kind in (Kind.CONV2D, Kind.DENSE)):
+        raise _wrong(layer, "needs weights and biases" if parameters.weights is None else "takes no weights")
+    if layer.kind is Kind.CONV2D:
+        return Convolution(layer, inputs[0], output, parameters)
+    if layer.kind is Kind.DENSE:
+        return Dense(layer, inputs[0], output, parameters)
+    if layer.kind in (Kind.ADD, Kind.CONCAT):
+        make = add if layer.kind is Kind.ADD else concat
+        return make(layer, inputs, output, parameters)
+    return AveragePool(layer, inputs[0], output, parameters)
+
+
+def _wrong(layer: Layer, what: str) -> TopologyError:
+    return TopologyError(f"layer {layer.name}: a {layer.kind.value} {what}", layer=layer.name)
+
+
+def _expect_scales(layer: Layer, parameters: Parameters, count: int) -> None:
+    if parameters.multiplier.size != count:
+        raise _wrong(layer, f"needs {count} multipliers here, {parameters.multiplier.size} came")
+
+
+def _reach(tensor: Tensor) -> int:
+    """The largest |x - zero point| of an int8."""
+    return max(127 - tensor.zero_point, tensor.zero_point + 128)
+
+
+class _Weighted:
+    """What conv2d and dense share: the accumulator's bound, the width in which sums are exact, bias and requantisation.
+
+    Sums run over x rather than x - zero point, with zero point times the sum of the weights taken off the bias: the
+    same accumulator, from smaller terms.
+    """
+
+    def __init__(self, layer: Layer, source: Tensor, output: Tensor, parameters: Parameters, taps: int) -> None:
+        assert parameters.weights is not None
+        assert parameters.bias is not None
+        channels = output.shape[0]
+        flat = parameters.weights.reshape(channels, -1)
+        if flat.shape[1] != taps:
+            raise _wrong(layer, f"needs {taps} weights an output here, {flat.shape[1]} came")
+        _expect_scales(layer, parameters, channels)
+        bias = parameters.bias.astype(np.int64)
+        sums = np.abs(flat, dtype=np.int16).sum(1, dtype=np.int64)
+        bound = int((sums * _reach(source) + np.abs(bias)).max())
+        if bound >= 2**31:
+            raise _wrong(layer, f"could reach {bound} in an int32 accumulator: scale its weights or bias down")
+        folded = bias - source.zero_point * flat.sum(1, dtype=np.int64)
+        partial = int((sums * 128 + np.abs(folded)).max())
+        self.dtype: type[np.floating[Any]] = np.float32 if partial < 2**24 else np.float64
+        self.weights: NDArray[Any] = flat.astype(self.dtype)
+        self.bias: NDArray[Any] = folded.astype(self.dtype)
+        scales = (parameters.multiplier, parameters.shift)
+        if layer.kind is Kind.CONV2D:  # (channels, positions)
+            scales = (scales[0][:, None], scales[1][:, None])
+        self.requantise = Requantiser(*scales, bound, output.zero_point, (layer.low, layer.high))
+
+
+class Dense(_Weighted):
+    """(rows, anything) flattened in C order, times (out, in)."""
+
+    def __init__(self, layer: Layer, source: Tensor, output: Tensor, parameters: Parameters) -> None:
+        super().__init__(layer, source, output, parameters, source.size)
+
+    def __call__(self, inputs: Sequence[Array]) -> Array:
+        """int8 (rows, out) of one array (rows, *shape)."""
+        x = inputs[0]
+        sums = x.reshape(len(x), self.weights.shape[1]).astype(self.dtype) @ self.weights.T
+        sums += self.bias
+        return self.requantise(sums)
+
+
+class Convolution(_Weighted):
+    """im2col and one GEMM a group over several samples at once; depthwise adds tap after tap instead."""
+
+    def __init__(self, layer: Layer, source: Tensor, output: Tensor, parameters: Parameters) -> None:
+        window, groups = window_of(layer), layer.groups
+        channels, depth = output.shape[0], source.shape[0]
+        if channels % groups or depth % groups:
+            raise _wrong(layer, f"of {depth} to {channels} channels cannot be cut into {groups} groups")
+        assert parameters.weights is not None
+        shape = (channels, depth // groups, *window.kernel)
+        if parameters.weights.shape != shape:
+            raise _wrong(layer, f"needs weights {shape}, {parameters.weights.shape} came")
+        super().__init__(layer, source, output, parameters, int(np.prod(shape[1:])))
+        self.window, self.groups, self.shape = window, groups, output.shape
+        self.padded = _Padded(source, window, source.zero_point)
+        self.depthwise = depth == groups and groups > 1
+
+    def __call__(self, inputs: Sequence[Array]) -> Array:
+        """int8 (rows, out, H, W) of one array (rows, C, H, W)."""
+        x = inputs[0]
+        out = np.empty((len(x), *self.shape), np.int8)
+        taps, positions = self.weights.shape[1], self.shape[1] * self.shape[2]
+        work = self.shape[0] if self.depthwise else taps * self.groups
+        step = max(1, min(len(x), TILE // (work * positions)))
+        band = max(1, min(self.shape[1], TILE // (work * self.shape[2])))
+        for first in range(0, len(x), step):
+            padded = self.padded.fill(x[first : first + step])
+            for top in range(0, self.shape[1], band):
+                target = out[first : first + step, :, top : top + band]
+                view = _windows(padded, self.window, top, target.shape[2], self.shape[2])
+                (self._depthwise if self.depthwise else self._grouped)(view, target)
+        return out
+
+    def _grouped(self, view: Array, out: Array) -> None:
+        rows, channels, height, width = out.shape
+        depth, each = view.shape[1] // self.groups, channels // self.groups
+        for group in range(self.groups):
+            part = view[:, group * depth : (group + 1) * depth]
+            columns: NDArray[Any] = np.empty((depth, *self.window.kernel, rows, height, width), self.dtype)
+            np.copyto(columns, part.transpose(1, 2, 3, 0, 4, 5))
+            wanted = slice(group * each, (group + 1) * each)
+            sums: NDArray[Any] = self.weights[wanted] @ columns.reshape(-1, rows * height * width)
+            sums += self.bias[wanted, None]
+            made = self.requantise(sums, wanted)
+            out[:, wanted] = made.reshape(each, rows, height, width).swapaxes(0, 1)
+
+    def _depthwise(self, view: Array, out: Array) -> None:
+        rows, channels, height, width = out.shape
+        depth = view.shape[1]
+        sums: NDArray[Any] = np.empty((rows, depth, channels // depth, height, width), self.dtype)
+        sums[:] = self.bias.reshape(depth, -1, 1, 1)
+        weights = self.weights.reshape(depth, -1, *self.window.kernel)
+        for i in range(self.window.kernel[0]):
+            for j in range(self.window.kernel[1]):
+                sums += view[:, :, None, i, j] * weights[:, :, i, j, None, None]
+        out[:] = self.requantise(sums.reshape(rows, channels, -1)).reshape(out.shape)
+
+
+class _Padded:
+    """A batch with its border, as int8; the border is written once and only the inside for every batch."""
+
+    def __init__(self, source: Tensor, window: Window, value: int) -> None:
+        self.top, self.left, bottom, right = window.padding
+        channels, height, width = source.shape
+        self.shape = (channels, height + self.top + bottom, width + self.left + right)
+        self.inside = (height, width)
+        self.value = value
+        self.buffer = np.empty((0, *self.shape), np.int8)
+
+    def fill(self, x: Array) -> Array:
+        """`x` with its border, in scratch memory that the next call overwrites."""
+        if self.shape[1:] == self.inside:
+            return x
+        if len(self.buffer) < len(x):
+            self.buffer = np.full((len(x), *self.shape), self.value, np.int8)
+        padded = self.buffer[: len(x)]
+        height, width = self.inside
+        padded[:, :, self.top : self.top + height, self.left : self.left + width] = x
+        return padded
+
+
+def _windows(padded: Array, window: Window, top: int, height: int, width: int) -> Array:
+    """View (rows, channels, kernel height, kernel width, height, width) of output rows [top, top + height)."""
+    rows, channels, row, column = padded.strides
+    start = padded[:, :, top * window.stride[0] :]
+    return as_strided(
+        start,
+        (*padded.shape[:2], *window.kernel, height, width),
+        (
+            rows,
+            channels,
+            row * window.dilation[0],
+            column * window.dilation[1],
+            row * window.stride[0],
+            column * window.stride[1],
+        ),
+        writeable=False,
+    )
+
+
+class MaxPool:
+    """The largest of each window; padding is never the largest."""
+
+    def __init__(self, layer: Layer, source: Tensor) -> None:
+        self.window, self.low, self.high = window_of(layer), layer.low, layer.high
+        self.size = swept(layer, self.window, source.shape)
+        if covered(self.window, source, self.size).min() == 0:
+            raise _wrong(layer, "has a window of nothing but padding")
+        self.padded = _Padded(source, self.window, _LEAST)
+
+    def __call__(self, inputs: Sequence[Array]) -> Array:
+        """int8 (rows, C, H, W) of one array (rows, C, H, W)."""
+        padded = self.padded.fill(inputs[0])
+        view = _windows(padded, self.window, 0, *self.size)
+        height, width = self.window.kernel
+        out = np.array(view[:, :, 0, 0])
+        for i in range(height):
+            for j in range(width):
+                if i or j:
+                    np.maximum(out, view[:, :, i, j], out=out)
+        return _clamp(out, self.low, self.high)
+
+
+def covered(window: Window, source: Tensor, size: tuple[int, int]) -> NDArray[np.int64]:
+    """(height, width): how many elements of the input, not of the padding, each window covers."""
+    along = []
+    for axis in (0, 1):
+        step = window.dilation[axis]
+        start = np.arange(size[axis]) * window.stride[axis] - window.padding[axis]
+        first = np.maximum(-(start // step), 0)  # the first tap at or after 0, and the last one before the end
+        last = np.minimum((source.shape[1 + axis] - 1 - start) // step, window.kernel[axis] - 1)
+        along.append(np.maximum(last - first + 1, 0))
+    return np.asarray(np.outer(along[0], along[1]), np.int64)
+
+
+class AveragePool:
+    """The sum of each window less its zero points, times a multiplier that holds 1 / n as well as the scales."""
+
+    def __init__(self, layer: Layer, source: Tensor, output: Tensor, parameters: Parameters) -> None:
+        if layer.kind is Kind.GLOBAL_AVERAGE_POOL:
+            window = Window((source.shape[1], source.shape[2]))
+        else:
+            window = window_of(layer)
+        self.window, self.size = window, (output.shape[1], output.shape[2])
+        counts = covered(window, source, self.size)
+        if counts.min() == 0:
+            raise _wrong(layer, "has a window of nothing but padding")
+        taps = window.kernel[0] * window.kernel[1]
+        bound = taps * _reach(source)
+        if bound >= 2**31:
+            raise _wrong(layer, f"over {taps} elements could reach {bound} in an int32 accumulator")
+        multiplier, shift = parameters.multiplier, parameters.shift
+        if layer.count_include_pad or counts.min() == taps:
+            _expect_scales(layer, parameters, 1)
+        else:
+            _expect_scales(layer, parameters, taps)
+            multiplier, shift = multiplier[counts.ravel() - 1], shift[counts.ravel() - 1]
+        self.requantise = Requantiser(multiplier, shift, bound, output.zero_point, (layer.low, layer.high))
+        self.offset = taps * source.zero_point
+        self.padded = _Padded(source, window, source.zero_point)
+
+    def __call__(self, inputs: Sequence[Array]) -> Array:
+        """int8 (rows, C, H, W) of one array (rows, C, H, W)."""
+        view = _windows(self.padded.fill(inputs[0]), self.window, 0, *self.size)
+        rows, channels = view.shape[:2]
+        sums = view.sum((2, 3), dtype=np.int32).reshape(rows * channels, -1)
+        sums -= np.int32(self.offset)
+        return self.requantise(sums).reshape(rows, channels, *self.size)
+
+
+def add(layer: Layer, inputs: Sequence[Tensor], output: Tensor, parameters: Parameters) -> Kernel:
+    """Both inputs brought to the finer of the two fixed points, added there, and rounded once.
+
+    There are only 65,536 pairs of int8, so the sum is a table made in integers.
+    """
+    _expect_scales(layer, parameters, 2)
+    shift = parameters.shift.astype(np.int64)
+    if abs(shift[0] - shift[1]) > MAX_SPREAD:
+        raise _wrong(layer, f"needs scales within a factor of 2 ** {MAX_SPREAD} of each other")
+    common = int(shift.max())
+    terms = [
+        (np.arange(-128, 128, dtype=np.int64) - tensor.zero_point) * int(multiplier) << (common - int(own))
+        for tensor, multiplier, own in zip(inputs, parameters.multiplier, shift, strict=True)
+    ]
+    table = _saturate(round_shift(terms[0][:, None] + terms[1][None, :], common), layer, output).ravel()
+
+    def run(arrays: Sequence[Array]) -> Array:
+        index = (arrays[0].astype(np.int32) + 128) << 8
+        index += arrays[1]
+        index += 128
+        return np.asarray(table[index])
+
+    return run
+
+
+def concat(layer: Layer, inputs: Sequence[Tensor], output: Tensor, parameters: Parameters) -> Kernel:
+    """Each input requantised by a table of its 256 values, one after the other along the channels."""
+    _expect_scales(layer, parameters, len(inputs))
+    tables = []
+    for tensor, multiplier, shift in zip(inputs, parameters.multiplier, parameters.shift, strict=True):
+        values = (np.arange(-128, 128, dtype=np.int64) - tensor.zero_point) * int(multiplier)
+        # A negative int8 indexes from the end, so the table begins at 0.
+        tables.append(np.roll(_saturate(round_shift(values, int(shift)), layer, output), 128))
+
+    def run(arrays: Sequence[Array]) -> Array:
+        return np.concatenate([table[array] for table, array in zip(tables, arrays, strict=True)], axis=1)
+
+    return run
+
+
+def _saturate(values: NDArray[np.int64], layer: Layer, output: Tensor) -> Array:
+    return np.asarray(np.clip(values + output.zero_point, layer.low, layer.high).astype(np.int8))
+
+
+def _identity(layer: Layer) -> Kernel:
+    def run(arrays: Sequence[Array]) -> Array:
+        return _clamp(arrays[0], layer.low, layer.high)
+
+    return run
+
+
+def _clamp(values: Array, low: int, high: int) -> Array:
+    if (low, high) == (-128, 127):
+        return values
+    return np.asarray(np.clip(values, np.int8(low), np.int8(high)))
