@@ -1,0 +1,137 @@
+"""The command line of the board: `convoy-device run | check`, with the base dependencies only."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+# Before numpy is imported: on a board's two cores more BLAS threads only cost memory, and delay the frames.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from convoy_schema.errors import ConvoyError
+from convoy_schema.resident import keep_freed_memory
+
+from convoy_device import config as configs
+from convoy_device.config import Config
+from convoy_device.errors import ConfigError
+
+if TYPE_CHECKING:
+    from convoy_device.daemon import Daemon
+
+EXIT_CONFIG = 2
+EXIT_FAILED = 1
+
+_EXIT_CODES = """exit codes:
+  0  stopped when asked to (SIGTERM, SIGINT)
+  1  failed: the log says why
+  2  the configuration or the command line cannot be used
+  3  another daemon runs under this board's name, and this one gave way
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `convoy-device`; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    overrides = {key: getattr(options, key) for key in ("name", "site", "broker", "fabric", "pace", "log_level")}
+    for key in ("state_dir", "trusted_key"):
+        overrides[key] = getattr(options, key)
+    try:
+        config = configs.load(options.config, overrides)
+        boards = configs.fleet(config, options.count)
+        return _check(boards) if options.command == "check" else _run(boards)
+    except ConfigError as error:
+        print(f"convoy-device: {error}", file=sys.stderr)
+        return EXIT_CONFIG
+    except ConvoyError as error:
+        print(f"convoy-device: {error}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="convoy-device",
+        description="The daemon of a Convoy board: fetches, verifies and runs its part of a network.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"convoy-device {_version()}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (
+        ("run", "serve as the board that the file describes, until SIGTERM or SIGINT"),
+        ("check", "read the file, print what would run, and start nothing"),
+    ):
+        command = commands.add_parser(
+            name, help=text, description=text, epilog=_EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        command.add_argument("--config", type=Path, required=True, metavar="FILE", help="configuration, TOML")
+        command.add_argument(
+            "--count", type=int, default=1, metavar="N", help="N boards in this process: NAME-1 to NAME-N"
+        )
+        command.add_argument("--name", help="board name, in place of the file's")
+        command.add_argument("--site", help="site, in place of the file's")
+        command.add_argument("--broker", metavar="URL", help="broker, in place of the file's")
+        command.add_argument("--state-dir", type=Path, metavar="DIR", help="state directory, in place of the file's")
+        command.add_argument("--trusted-key", type=Path, metavar="PEM", help="trusted key, in place of the file's")
+        command.add_argument("--fabric", help="fabric, in place of the file's")
+        command.add_argument("--pace", type=float, help="pace of the emulated fabric, in place of the file's")
+        command.add_argument("--log-level", help="debug, info, warning or error, in place of the file's")
+    return parser
+
+
+def _check(boards: tuple[Config, ...]) -> int:
+    for board in boards:
+        configs.trusted_key(board)
+        pace = "full speed" if board.pace is None else f"{board.pace:g} times the cycle model"
+        print(f"board {board.name} of site {board.site}")
+        print(f"  broker      {board.broker}")
+        print(f"  fabric      {board.fabric}, {pace}")
+        print(f"  state       {board.state_dir}, at most {board.store_quota_mb} MB of artifacts")
+        print(f"  trusts      {board.trusted_key}")
+        print(f"  queue       {board.queue_frames} frames a stage")
+        for key, value in board.labels.items():
+            print(f"  label       {key} = {value}")
+    return 0
+
+
+def _run(boards: tuple[Config, ...]) -> int:
+    logging.basicConfig(
+        level=boards[0].log_level.upper(), format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr
+    )
+    from convoy_device.daemon import serve
+
+    keep_freed_memory()
+    # Two lanes a board; jobs are short, so many boards share a few threads.
+    with ThreadPoolExecutor(max_workers=min(16, 2 * len(boards)), thread_name_prefix="lane") as pool:
+        return asyncio.run(serve(boards, pool, _stop_on_signals))
+
+
+def _stop_on_signals(daemons: list[Daemon]) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop(name: str) -> None:
+        for daemon in daemons:
+            daemon.stop(name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, signal.Signals(number).name)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("convoy-fleet")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""The daemon's configuration: one TOML file, checked whole before anything starts.
+
+Paths are relative to the file. Errors name the file, the key, what was expected and what is there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from convoy_schema.bundle import load_public_key
+from convoy_schema.errors import ConvoyError
+from convoy_schema.link import parse_url
+from convoy_schema.names import check_name
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from convoy_device.errors import ConfigError
+from convoy_device.fabric.opening import FABRICS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What one daemon is. `pace`: how many times the cycle model's time emulated work takes; None: full speed."""
+
+    name: str
+    site: str
+    broker: str
+    state_dir: Path
+    trusted_key: Path
+    fabric: str = "emulated"
+    store_quota_mb: int = 256
+    queue_frames: int = 64
+    pace: float | None = None
+    log_level: str = "info"
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+_KEYS = tuple(item.name for item in dataclasses.fields(Config))
+_REQUIRED = ("name", "site", "broker", "state_dir", "trusted_key")
+_PATHS = ("state_dir", "trusted_key")
+
+
+def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read `path`, let `overrides` (by key, None for absent) win, and check everything; raises `ConfigError`."""
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}", file=str(path)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}", file=str(path)) from error
+    for key in table:
+        if key not in _KEYS:
+            close = difflib.get_close_matches(key, _KEYS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"the keys are {', '.join(_KEYS)}"
+            raise ConfigError(f"{path}: key {key!r} is not known; {hint}", file=str(path), key=key)
+    for key in _PATHS:
+        if isinstance(table.get(key), str):
+            table[key] = path.parent / table[key]
+    table.update({key: value for key, value in (overrides or {}).items() if value is not None})
+    for key in _REQUIRED:
+        if key not in table:
+            raise ConfigError(f"{path}: key {key!r} is missing; see device/board.example.toml", file=str(path), key=key)
+    return _checked(path, table)
+
+
+def trusted_key(config: Config) -> Ed25519PublicKey:
+    """The key that bundles must be signed with; raises `ConfigError`."""
+    try:
+        return load_public_key(config.trusted_key)
+    except ConvoyError as error:
+        raise ConfigError(f"board {config.name}: key 'trusted_key': {error}", key="trusted_key") from error
+
+
+def fleet(config: Config, count: int) -> tuple[Config, ...]:
+    """`count` boards of one process: NAME-1, NAME-2, ... (board-1, ... of board), each with a directory of its own."""
+    if count < 1:
+        raise ConfigError(f"--count must be at least 1, {count} came", key="count")
+    if count == 1:
+        return (config,)
+    names = [f"{config.name}-{number}" for number in range(1, count + 1)]
+    for name in names:
+        _name(name, "--count")
+    return tuple(dataclasses.replace(config, name=name, state_dir=config.state_dir / name) for name in names)
+
+
+def _checked(path: Path, table: Mapping[str, Any]) -> Config:
+    def fail(key: str, expected: str) -> ConfigError:
+        shown = repr(table[key])[:80]
+        return ConfigError(f"{path}: key {key!r} must be {expected}, {shown} is there", file=str(path), key=key)
+
+    for key, kind, expected in (
+        ("name", str, "a string"),
+        ("site", str, "a string"),
+        ("broker", str, "a string"),
+        ("state_dir", Path, "a path as a string"),
+        ("trusted_key", Path, "a path as a string"),
+        ("fabric", str, f"one of {', '.join(FABRICS)}"),
+        ("log_level", str, f"one of {', '.join(LOG_LEVELS)}"),
+        ("labels", dict, "a table of strings"),
+    ):
+        if key in table and not isinstance(table[key], kind):
+            raise fail(key, expected)
+    for key in ("name", "site"):
+        _name(table[key], f"{path}: key {key!r}")
+    for key, allowed in (("fabric", FABRICS), ("log_level", LOG_LEVELS)):
+        if table.get(key, allowed[0]) not in allowed:
+            raise fail(key, f"one of {', '.join(allowed)}")
+    for key, low, high in (("store_quota_mb", 1, 1_000_000), ("queue_frames", 1, 4096)):
+        value = table.get(key, low)
+        if type(value) is not int or not low <= value <= high:
+            raise fail(key, f"a whole number from {low} to {high}")
+    pace = table.get("pace", 1)
+    if type(pace) not in (int, float) or not 0 < pace <= 10_000:
+        raise fail("pace", "a number above 0, at most 10000")
+    labels = table.get("labels", {})
+    if len(labels) > 32 or not all(isinstance(value, str) for value in labels.values()):
+        raise fail("labels", "a table of at most 32 strings")
+    try:
+        parse_url(table["broker"])
+    except ConvoyError as error:
+        raise ConfigError(f"{path}: key 'broker': {error}", file=str(path), key="broker") from error
+    return Config(**table)
+
+
+def _name(text: str, where: str) -> None:
+    try:
+        check_name(text)
+    except ConvoyError as error:
+        raise ConfigError(f"{where}: {error}", where=where) from error

@@ -1,0 +1,366 @@
+"""One board: feeds the agent what happens, carries out what it wants, and passes frames through the executor.
+
+The asyncio shell round the cores. Everything here runs in the event loop's thread, but for the jobs of two lanes: the
+store's and the fabric's. `convoy_device.cli` starts it, and several of them in one process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import platform
+import random
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor as Pool
+from importlib import metadata
+from typing import Any
+
+from convoy_schema import codec
+from convoy_schema.errors import ConvoyError
+from convoy_schema.link import Link
+from convoy_schema.messages.boards import BoardState, Capability, Phase, Presence, Published, Pulse
+from convoy_schema.resident import resident_bytes
+from convoy_schema.topics import Topics
+
+from convoy_device import effects, events, inbox
+from convoy_device.agent import Agent
+from convoy_device.config import Config, trusted_key
+from convoy_device.effects import Effect
+from convoy_device.errors import DeviceError
+from convoy_device.events import Event, Role
+from convoy_device.executor import INLINE_S, Executor
+from convoy_device.fabric import Fabric
+from convoy_device.fabric.opening import open_fabric
+from convoy_device.lane import Lane
+from convoy_device.store import Store
+from convoy_device.workbench import Workbench
+
+log = logging.getLogger(__name__)
+
+EXIT_FAILED = 1
+
+_FABRIC_EFFECTS = (effects.LoadShell, effects.Configure, effects.SelfTest)
+_LINK_EFFECTS = (effects.Subscribe, effects.Unsubscribe, effects.Publish, effects.EmitPulse)
+
+
+class Daemon:
+    """A board from start to stop. Construct it inside a running loop; `run` returns the exit code."""
+
+    def __init__(self, config: Config, pool: Pool, *, fabric: Fabric | None = None) -> None:
+        self._config = config
+        self._board = config.name
+        self._session = secrets.randbits(62)
+        self._topics = Topics(config.site)
+        self._clock = time.monotonic
+        self._started = self._clock()
+        trusted = trusted_key(config)
+        self._store = Store(config.state_dir, config.store_quota_mb * 1024 * 1024)
+        try:
+            self._fabric = fabric or open_fabric(config.fabric, config.state_dir / "fabric", pace=config.pace)
+        except BaseException:
+            self._store.close()
+            raise
+        facts = self._fabric.facts
+        self._workbench = Workbench(self._board, self._topics, self._store, self._fabric, config.queue_frames)
+        self._store_lane = Lane(pool)
+        self._fabric_lane = Lane(pool, on_idle=self._on_fabric_idle)
+        self._executor = Executor(
+            self._board,
+            self._topics,
+            self._fabric_lane,
+            self._workbench.modules,
+            self._send_frame,
+            self._clock,
+            # A paced fabric sleeps, which several boards of one process must not do in turn.
+            0.0 if config.pace else INLINE_S,
+        )
+        capability = Capability(
+            session=self._session,
+            part=facts.part,
+            fabric=facts.name,
+            shells=facts.shells,
+            partitions=facts.partitions,
+            clock_hz=facts.clock_hz,
+            memory_bytes=facts.memory_bytes,
+            queue_frames=config.queue_frames,
+            software=_software(),
+            python=platform.python_version(),
+            labels=dict(config.labels),
+        )
+        chance = random.Random(self._session)
+        self._agent = Agent(self._board, self._topics, capability, facts, trusted, self._store.quota_bytes, chance)
+        self._links = {Role.CONTROL: self._link(Role.CONTROL), Role.BULK: self._link(Role.BULK)}
+        self._frames_prefix = f"{self._topics.prefix}from/"
+        self._published = {"control": 0, "artifacts": 0, "activations": 0}
+        self._swaps_seen = 0
+        self._events: deque[Event] = deque()
+        self._is_handling = False
+        self._is_awake = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._phases: dict[tuple[str, object], Phase] = {}
+        self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def _link(self, role: Role) -> Link:
+        will = None
+        if role is Role.CONTROL:
+            gone = BoardState(Presence.OFFLINE, self._session, "the connection was lost")
+            will = self._topics.board(self._board, "state"), codec.encode(gone)
+        return Link(
+            self._config.broker,
+            f"{self._board}:{role.value}",
+            on_message=functools.partial(self._message, role),
+            on_connect=lambda: self._post(events.Connected(role)),
+            on_disconnect=lambda reason: self._post(events.Disconnected(role)),
+            will=will,
+        )
+
+    # Life ------------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Serve until asked to stop, or replaced by another daemon of this name."""
+        loop = asyncio.get_running_loop()
+        log.info("board %s: session %d, fabric %s, broker %s", *self._introduction())
+        tasks = [loop.create_task(link.run(), name=f"{self._board}.{role.value}") for role, link in self._links.items()]
+        try:
+            self._fabric_lane.submit(self._wake, self._woke)
+            awaited: list[asyncio.Future[Any]] = [self._ended, *tasks]
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+            if not self._ended.done():
+                log.error("board %s: a link ended by itself", self._board)
+            return self._ended.result() if self._ended.done() else EXIT_FAILED
+        finally:
+            await self._close(tasks)
+
+    def _introduction(self) -> tuple[str, int, str, str]:
+        return self._board, self._session, self._config.fabric, self._config.broker
+
+    def stop(self, reason: str) -> None:
+        """Say goodbye and let `run` return."""
+        self._post(events.Stopping(reason))
+
+    async def _close(self, tasks: list[asyncio.Task[None]]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for link in self._links.values():
+            await link.stop()
+        for task in tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                log.error("board %s: a link failed", self._board, exc_info=outcome)
+        await self._store_lane.close()
+        await self._fabric_lane.close()
+        self._fabric.close()
+        self._store.close()
+
+    def _wake(self) -> tuple[events.FabricSeen, events.Restored]:
+        """In a thread: find out what an earlier daemon left in the fabric and on disk."""
+        self._fabric.quiesce()
+        restored = events.Restored(
+            self._store.last_good(),
+            self._store.epoch(),
+            self._store.models(),
+            self._store.digests(),
+            self._store.partials(),
+        )
+        return self._workbench.look(), restored
+
+    def _woke(self, found: tuple[events.FabricSeen, events.Restored] | None, error: BaseException | None) -> None:
+        if found is None:
+            log.error("board %s: cannot start: %s", self._board, error)
+            self._end(EXIT_FAILED)
+            return
+        seen, restored = found
+        # Whatever came meanwhile is newer than the disk, and was kept waiting.
+        self._events.extendleft([events.StoreSeen(self._store.used_bytes), seen, restored])
+        self._is_awake = True
+        self._work()
+
+    def _end(self, code: int) -> None:
+        if not self._ended.done():
+            self._ended.set_result(code)
+
+    # Events and effects ----------------------------------------------------------------------------------------------
+
+    def _post(self, event: Event) -> None:
+        self._events.append(event)
+        if isinstance(event, events.Stopping) and not self._is_awake:
+            self._end(0)
+        elif not self._is_handling and self._is_awake:
+            self._work()
+
+    def _work(self) -> None:
+        """Let the agent take every event that waits, in order, those included that its effects bring about."""
+        self._is_handling = True
+        try:
+            while self._events:
+                self._take(self._events.popleft())
+        finally:
+            self._is_handling = False
+        self._log_phases()
+        self._set_timer()
+
+    def _take(self, event: Event) -> None:
+        try:
+            for effect in self._agent.handle(event, self._clock()):
+                self._carry_out(effect)
+        except Exception:
+            log.exception("board %s: %s was not carried out", self._board, type(event).__name__)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self._agent.due()
+        if due is not None and not self._ended.done():
+            delay_s = max(0.001, due - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._post, events.Tick())
+
+    def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, _LINK_EFFECTS):
+            self._use_link(effect)
+        elif isinstance(effect, _FABRIC_EFFECTS):
+            self._fabric_lane.submit(
+                functools.partial(self._configure, effect), functools.partial(self._configured, effect)
+            )
+        elif isinstance(effect, effects.Activate):
+            stage = self._workbench.loaded.get(effect.assignment.key)
+            if stage is not None:
+                self._executor.activate(stage)
+        elif isinstance(effect, effects.Deactivate):
+            self._executor.deactivate(effect.key)
+            self._workbench.loaded.pop(effect.key, None)
+        elif isinstance(effect, effects.Stop):
+            (log.info if effect.code == 0 else log.error)("board %s stops: %s", self._board, effect.reason)
+            self._end(effect.code)
+        else:
+            work = functools.partial(self._workbench.store, effect)
+            self._store_lane.submit(work, functools.partial(self._stored, effect))
+
+    def _configure(self, effect: effects.FabricEffect) -> tuple[events.FabricSeen, BaseException | None]:
+        """In the fabric's lane: what the fabric holds afterwards, and what went wrong."""
+        failure: BaseException | None = None
+        try:
+            self._workbench.fabric(effect)
+        except Exception as error:
+            failure = error
+        return self._workbench.look(), failure
+
+    def _configured(
+        self,
+        effect: effects.FabricEffect,
+        outcome: tuple[events.FabricSeen, BaseException | None] | None,
+        error: BaseException | None,
+    ) -> None:
+        if outcome is not None:
+            seen, error = outcome
+            self._post(seen)
+        self._answer(effect, error)
+
+    def _stored(self, effect: effects.StoreEffect, _: None, error: BaseException | None) -> None:
+        self._answer(effect, error)
+        if isinstance(effect, (effects.FinishArtifact, effects.CollectGarbage)):
+            self._post(events.StoreSeen(self._store.used_bytes))
+
+    def _answer(self, effect: Effect, error: BaseException | None) -> None:
+        if error is None:
+            self._post(events.Done(effect))
+            return
+        if not isinstance(error, ConvoyError):
+            log.error("board %s: %s", self._board, type(effect).__name__, exc_info=error)
+            error = DeviceError(f"{type(error).__name__}: {error}")
+        log.warning("board %s: %s failed: %s", self._board, type(effect).__name__, error)
+        self._post(events.Failed(effect, error))
+
+    def _log_phases(self) -> None:
+        phases: dict[tuple[str, object], Phase] = {}
+        for record in self._agent.records:
+            key = record.assignment.key
+            phases[key] = record.phase
+            if self._phases.get(key) is not record.phase:
+                reason = f": {record.error}" if record.error else f" ({record.step})" if record.step else ""
+                level = logging.ERROR if record.error else logging.INFO
+                log.log(level, "board %s: %s %s is %s%s", self._board, *key, record.phase.value, reason)
+        self._phases = phases
+
+    def _on_fabric_idle(self) -> None:
+        self._executor.pump()
+
+    # Links -----------------------------------------------------------------------------------------------------------
+
+    def _message(self, role: Role, topic: str, payload: bytes, retained: bool) -> None:
+        if role is Role.CONTROL and topic.startswith(self._frames_prefix):
+            if retained:
+                self._executor.refused["retained"] += 1
+            else:
+                self._executor.take(topic, payload)
+            return
+        event = inbox.read(self._board, self._topics, topic, payload, retained)
+        if isinstance(event, events.Refused):
+            log.warning("board %s: refused on %s: %s", self._board, topic[:200], event.message)
+        if event is not None:
+            self._post(event)
+
+    def _use_link(self, effect: effects.LinkEffect) -> None:
+        match effect:
+            case effects.Subscribe(role, topic, qos):
+                self._links[role].subscribe(topic, qos)
+            case effects.Unsubscribe(role, topic):
+                self._links[role].unsubscribe(topic)
+            case effects.Publish(role, leaf, message, retain):
+                self._publish(effect, self._links[role], leaf, codec.encode(message), retain)
+            case effects.EmitPulse():
+                self._pulse(effect)
+
+    def _publish(self, effect: effects.Publish, link: Link, leaf: str, payload: bytes, retain: bool) -> None:
+        if link.publish(self._topics.board(self._board, leaf), payload, qos=1, retain=retain):
+            self._published["artifacts" if leaf == "want" else "control"] += len(payload)
+        else:
+            self._post(events.Failed(effect, DeviceError(f"{leaf} was not sent: no connection, or no room")))
+
+    def _send_frame(self, topic: str, payload: bytes) -> bool:
+        sent = self._links[Role.CONTROL].publish(topic, payload)
+        if sent:
+            self._published["activations"] += len(payload)
+        return sent
+
+    def _pulse(self, effect: effects.EmitPulse) -> None:
+        modules = self._workbench.modules
+        if modules.swaps != self._swaps_seen and not self._fabric_lane.is_busy:
+            self._swaps_seen = modules.swaps
+            self._post(self._workbench.look())
+        pulse = Pulse(
+            session=self._session,
+            epoch=effect.epoch,
+            revision=effect.revision,
+            interval_ms=effect.interval_ms,
+            uptime_ms=int((self._clock() - self._started) * 1000),
+            rss_bytes=resident_bytes(),
+            stages=tuple(stage.pulse() for stage in self._executor.stages),
+            published=Published(**self._published),
+            refused={**effect.refused, **self._executor.refused},
+        )
+        payload = codec.encode(pulse)
+        if self._links[Role.CONTROL].publish(self._topics.board(self._board, "pulse"), payload):
+            self._published["control"] += len(payload)
+
+
+def _software() -> str:
+    try:
+        return f"convoy-fleet {metadata.version('convoy-fleet')}"
+    except metadata.PackageNotFoundError:
+        return "convoy-fleet"
+
+
+async def serve(configs: tuple[Config, ...], pool: Pool, on_started: Callable[[list[Daemon]], None]) -> int:
+    """Run a daemon for each configuration until all have ended; the highest exit code. Raises what a start raises."""
+    daemons: list[Daemon] = []
+    for config in configs:
+        daemons.append(Daemon(config, pool))
+    on_started(daemons)
+    codes = await asyncio.gather(*(daemon.run() for daemon in daemons))
+    return max(codes)

@@ -1,0 +1,191 @@
+"""Which artifacts to fetch, which blocks to ask for now, and what to do with those that come. Deterministic, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from convoy_schema.artifacts import ASK_AGAIN_S, WINDOW, Assembly, Manifest
+
+from convoy_device.effects import FinishArtifact, StoreBlock
+from convoy_device.store import Partial
+
+#: Artifacts fetched at once: bounds subscriptions, and what must be remembered.
+MOST_AT_ONCE = 32
+#: Blocks on their way to the disk; beyond it overheard ones are dropped, and asked for again when their turn comes.
+MOST_UNWRITTEN = 32
+#: Seconds until a manifest that is not retained at the broker is asked for, and asked for again.
+MANIFEST_S = 0.5
+MANIFEST_AGAIN_S = 2.0
+
+
+@dataclass
+class _Fetch:
+    """One artifact under way. `written` are blocks on disk, the assembly's also those on their way there."""
+
+    assembly: Assembly | None = None
+    written: set[int] = field(default_factory=set)
+    ask_manifest_at: float = 0.0
+    finishing: bool = False
+
+
+class Fetcher:
+    """The pull side for all artifacts of a board, at most `WINDOW` blocks outstanding over all of them."""
+
+    def __init__(self) -> None:
+        self._fetches: dict[str, _Fetch] = {}
+        #: What is on disk of artifacts that are not fetched just now.
+        self._resting: dict[str, Partial] = {}
+        self._unwritten = 0
+
+    def restore(self, partials: Iterable[Partial]) -> None:
+        """Go on with what an earlier process left."""
+        self._resting = {partial.manifest.digest: partial for partial in partials}
+
+    def aim(self, digests: Iterable[str], now: float) -> None:
+        """Fetch these, in this order, and nothing else."""
+        wanted = list(dict.fromkeys(digests))[:MOST_AT_ONCE]
+        if wanted == list(self._fetches):
+            return
+        for digest, fetch in self._fetches.items():
+            if digest not in wanted and fetch.assembly is not None and fetch.written:
+                self._resting[digest] = Partial(fetch.assembly.manifest, frozenset(fetch.written))
+        self._fetches = {digest: self._fetches.get(digest) or self._begin(digest, now) for digest in wanted}
+
+    def _begin(self, digest: str, now: float) -> _Fetch:
+        partial = self._resting.pop(digest, None)
+        if partial is None:
+            return _Fetch(ask_manifest_at=now + MANIFEST_S)
+        return _Fetch(Assembly(partial.manifest, set(partial.blocks)), set(partial.blocks))
+
+    def keep(self, digests: frozenset[str]) -> None:
+        """Forget resting downloads of anything else: the store drops them too."""
+        self._resting = {digest: partial for digest, partial in self._resting.items() if digest in digests}
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """What is being fetched."""
+        return tuple(self._fetches)
+
+    def progress(self, digests: Iterable[str]) -> tuple[int, int]:
+        """Packed bytes (there, in all) of those of `digests` whose manifests are known."""
+        done = total = 0
+        for digest in digests:
+            fetch = self._fetches.get(digest)
+            if fetch is not None and fetch.assembly is not None:
+                done += fetch.assembly.done_bytes
+                total += fetch.assembly.manifest.packed_size
+        return done, total
+
+    def waiting(self) -> str:
+        """The first artifact whose manifest nobody has sent, or ''."""
+        return next((digest for digest, fetch in self._fetches.items() if fetch.assembly is None), "")
+
+    def manifest(self, manifest: Manifest) -> bool:
+        """Take a manifest; False for one that nobody waits for, or that is there already."""
+        fetch = self._fetches.get(manifest.digest)
+        if fetch is None or fetch.finishing:
+            return False
+        if fetch.assembly is not None:
+            if fetch.assembly.manifest == manifest:
+                return False
+            # Packed anew, by another controller: blocks on disk are of the old packing, and are overwritten.
+            fetch.written.clear()
+        fetch.assembly = Assembly(manifest)
+        return True
+
+    def block(self, digest: str, block: int, content: bytes) -> StoreBlock | None:
+        """Take a block, asked for or overheard; None if it is of no use."""
+        fetch = self._fetches.get(digest)
+        if fetch is None or fetch.assembly is None or self._unwritten >= MOST_UNWRITTEN:
+            return None
+        if not fetch.assembly.accept(block, content):
+            return None
+        self._unwritten += 1
+        return StoreBlock(fetch.assembly.manifest, block, content)
+
+    def is_damaged(self, digest: str, block: int, content: bytes) -> bool:
+        """Whether a block that is still wanted is not what its manifest says."""
+        fetch = self._fetches.get(digest)
+        assembly = fetch.assembly if fetch is not None else None
+        return assembly is not None and block not in assembly.have and not assembly.manifest.accepts(block, content)
+
+    def stored(self, effect: StoreBlock) -> None:
+        """A block is on disk."""
+        self._unwritten -= 1
+        fetch = self._current(effect.manifest)
+        if fetch is not None:
+            fetch.written.add(effect.block)
+
+    def lost(self, effect: StoreBlock) -> None:
+        """A block could not be written."""
+        self._unwritten -= 1
+        fetch = self._current(effect.manifest)
+        if fetch is not None and fetch.assembly is not None:
+            fetch.assembly.have.discard(effect.block)
+
+    def forget(self, digest: str) -> None:
+        """The store has no such download any more: it is an artifact now, or did not unpack to its digest."""
+        self._fetches.pop(digest, None)
+        self._resting.pop(digest, None)
+
+    def _current(self, manifest: Manifest) -> _Fetch | None:
+        fetch = self._fetches.get(manifest.digest)
+        if fetch is None or fetch.assembly is None or fetch.assembly.manifest != manifest:
+            return None
+        return fetch
+
+    def finished(self) -> list[FinishArtifact]:
+        """Downloads that are complete on disk, each once."""
+        found = []
+        for fetch in self._fetches.values():
+            assembly = fetch.assembly
+            if assembly is not None and not fetch.finishing and len(fetch.written) == assembly.manifest.blocks:
+                fetch.finishing = True
+                found.append(FinishArtifact(assembly.manifest))
+        return found
+
+    def failed_finish(self, digest: str) -> None:
+        """A complete download could not be unpacked for lack of room: it may be tried again."""
+        fetch = self._fetches.get(digest)
+        if fetch is not None:
+            fetch.finishing = False
+
+    def asks(self, now: float) -> list[tuple[str, tuple[int, ...]]]:
+        """(digest, blocks) to ask for at `now`; no blocks asks for the manifest."""
+        found: list[tuple[str, tuple[int, ...]]] = []
+        outstanding = 0
+        for fetch in self._fetches.values():
+            if fetch.assembly is not None:
+                asked = fetch.assembly.asked
+                for block in [block for block, at in asked.items() if now >= at + ASK_AGAIN_S]:
+                    del asked[block]
+                outstanding += len(asked)
+        for digest, fetch in self._fetches.items():
+            if fetch.assembly is None:
+                if now >= fetch.ask_manifest_at:
+                    fetch.ask_manifest_at = now + MANIFEST_AGAIN_S
+                    found.append((digest, ()))
+            elif outstanding < WINDOW and not fetch.assembly.is_complete:
+                wanted = fetch.assembly.ask(now, WINDOW - outstanding)
+                outstanding += len(wanted)
+                if wanted:
+                    found.append((digest, wanted))
+        return found
+
+    def ask_anew(self, now: float) -> None:
+        """The connection is new: whatever was asked for may be lost."""
+        for fetch in self._fetches.values():
+            fetch.ask_manifest_at = min(fetch.ask_manifest_at, now + MANIFEST_S)
+            if fetch.assembly is not None:
+                fetch.assembly.asked.clear()
+
+    def due(self) -> float | None:
+        """When `asks` may next have something to say without anything having come."""
+        times = []
+        for fetch in self._fetches.values():
+            if fetch.assembly is None:
+                times.append(fetch.ask_manifest_at)
+            elif fetch.assembly.asked:
+                times.append(min(fetch.assembly.asked.values()) + ASK_AGAIN_S)
+        return min(times, default=None)

@@ -1,0 +1,331 @@
+"""What a board keeps on disk: artifacts by digest, downloads in progress, announced models, the last good assignments.
+
+Every file but a download's is written under a temporary name, synced and renamed, so that a crash or a power loss
+leaves the old content or the new. A download's blocks are found again by hashing them against their manifest, so
+nothing has to be synced while it runs. One thread writes, any may `read`; nothing here decides what to fetch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import threading
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from convoy_schema import codec
+from convoy_schema.artifacts import BLOCK_BYTES, Manifest, unpack
+from convoy_schema.bundle import ModelAnnouncement
+from convoy_schema.errors import ConvoyError, DecodeError, IntegrityError
+from convoy_schema.messages.desired import Desired
+from convoy_schema.names import digest_of
+
+from convoy_device.errors import ArtifactDamagedError, StoreError, StoreFullError
+
+log = logging.getLogger(__name__)
+
+#: What is temporary carries this suffix and is removed at the next start.
+_TEMPORARY = ".tmp"
+
+M = TypeVar("M", bound=codec.Message)
+
+
+@dataclass(frozen=True)
+class Partial:
+    """A download that an earlier process began: its manifest, and the blocks that are there and whole."""
+
+    manifest: Manifest
+    blocks: frozenset[int]
+
+
+class Store:
+    """A directory that one process owns. Any method may raise `StoreError`, a writing one `StoreFullError`."""
+
+    def __init__(self, directory: Path, quota_bytes: int) -> None:
+        self.quota_bytes = quota_bytes
+        self._directory = directory
+        self._artifacts = directory / "artifacts"
+        self._downloads = directory / "downloads"
+        self._models = directory / "models"
+        self._kept: frozenset[str] = frozenset()
+        #: Held for bookkeeping only, never while a disk is waited for.
+        self._guard = threading.Lock()
+        with _explained(f"state directory {directory} cannot be used"):
+            for folder in (self._artifacts, self._downloads, self._models):
+                folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(directory)
+            for leftover in directory.rglob("*" + _TEMPORARY):
+                leftover.unlink()
+            files = sorted(self._artifacts.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+            #: Size by digest, the longest unused first.
+            self._sizes = {path.name: path.stat().st_size for path in files}
+            self._uses = max((path.stat().st_mtime_ns for path in files), default=0)
+            self._reserved = {path.name: path.stat().st_size for path in self._downloads.glob("*.part")}
+
+    def close(self) -> None:
+        """Let another process have the directory; a second call does nothing."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of artifacts and of downloads in progress."""
+        with self._guard:
+            return sum(self._sizes.values()) + sum(self._reserved.values())
+
+    # Artifacts -------------------------------------------------------------------------------------------------------
+
+    def digests(self) -> frozenset[str]:
+        """Every artifact that is there, as far as names go; `read` checks the content."""
+        with self._guard:
+            return frozenset(self._sizes)
+
+    def read(self, digest: str) -> bytes:
+        """An artifact's content, hashed again; `ArtifactDamagedError` removes it and asks for another fetch."""
+        path = self._artifacts / digest
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            self._unlist(digest)
+            raise ArtifactDamagedError(f"artifact {digest[:12]} is no longer in the store", digest=digest) from error
+        except OSError as error:
+            raise StoreError(f"artifact {digest[:12]} cannot be read: {error}", digest=digest) from error
+        if digest_of(content) != digest:
+            self._remove(digest)
+            raise ArtifactDamagedError(f"artifact {digest[:12]} was damaged on disk and is removed", digest=digest)
+        self._used(digest)
+        return content
+
+    def keep(self, digests: Set[str], models: Set[str]) -> None:
+        """Say what is referenced: other models are removed, other artifacts when their room is needed."""
+        self._kept = frozenset(digests)
+        with _explained("models cannot be cleared"):
+            for path in self._models.iterdir():
+                if path.name not in models:
+                    path.unlink()
+        # A download that nothing waits for any more would hold its room for ever.
+        for name in list(self._reserved):
+            digest = name.removesuffix(".part")
+            if digest not in self._kept:
+                self.forget(digest)
+        self._make_room(0)
+
+    def _used(self, digest: str) -> None:
+        # A counter in place of a time: the order must hold on a board whose clock starts in 1970.
+        with self._guard:
+            self._uses += 1
+            if digest in self._sizes:
+                self._sizes[digest] = self._sizes.pop(digest)
+            at = self._uses
+        with contextlib.suppress(OSError):
+            os.utime(self._artifacts / digest, ns=(at, at))
+
+    def _remove(self, digest: str) -> None:
+        with _explained(f"artifact {digest[:12]} cannot be removed"):
+            (self._artifacts / digest).unlink(missing_ok=True)
+        self._unlist(digest)
+
+    def _unlist(self, digest: str) -> None:
+        with self._guard:
+            self._sizes.pop(digest, None)
+
+    def _make_room(self, size: int) -> None:
+        """Evict until `size` more bytes fit the quota."""
+        over = self.used_bytes + size - self.quota_bytes
+        with self._guard:
+            sizes = [(digest, size) for digest, size in self._sizes.items() if digest not in self._kept]
+        for digest, freed in sizes:
+            if over <= 0:
+                return
+            over -= freed
+            log.info("store: artifact %s evicted, unused the longest", digest[:12])
+            self._remove(digest)
+        if over > 0 and size:
+            raise StoreFullError(
+                f"the store may hold {self.quota_bytes} bytes and holds {self.used_bytes} that are in use; "
+                f"{size} more are needed: raise store_quota_mb or remove a deployment",
+                quota=self.quota_bytes,
+                need=size,
+            )
+
+    # Downloads -------------------------------------------------------------------------------------------------------
+
+    def partials(self) -> tuple[Partial, ...]:
+        """Downloads to go on with; what cannot be read is removed."""
+        found = []
+        for path in sorted(self._downloads.glob("*.manifest")):
+            digest = path.name.removesuffix(".manifest")
+            try:
+                manifest = codec.decode(Manifest, path.read_bytes())
+                if manifest.digest != digest:
+                    raise DecodeError(f"the manifest of {digest[:12]} names another digest")
+                found.append(Partial(manifest, frozenset(self._whole_blocks(manifest))))
+            except (DecodeError, OSError) as error:
+                log.warning("store: download %s starts over: %s", digest[:12], error)
+                self.forget(digest)
+        return tuple(found)
+
+    def _whole_blocks(self, manifest: Manifest) -> Iterator[int]:
+        part = self._downloads / f"{manifest.digest}.part"
+        if not part.exists():
+            return
+        with part.open("rb") as file:
+            for block in range(manifest.blocks):
+                if manifest.accepts(block, file.read(manifest.block_size(block))):
+                    yield block
+
+    def write_block(self, manifest: Manifest, block: int, content: bytes) -> None:
+        """Put a block that its manifest accepts in its place; one of an artifact that is there already is left out."""
+        if manifest.digest in self.digests():
+            return
+        part = self._downloads / f"{manifest.digest}.part"
+        with _explained(f"block {block} of {manifest.digest[:12]} cannot be written"):
+            if part.name not in self._reserved:
+                self._make_room(manifest.packed_size)
+                self._write(self._downloads / f"{manifest.digest}.manifest", codec.encode(manifest))
+                self._reserve(part.name, manifest.packed_size)
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                _write_all(descriptor, content, block * BLOCK_BYTES)
+            finally:
+                os.close(descriptor)
+
+    def finish(self, manifest: Manifest) -> None:
+        """Unpack a complete download into an artifact; one that does not match its digest starts over."""
+        part = self._downloads / f"{manifest.digest}.part"
+        with _explained(f"artifact {manifest.digest[:12]} cannot be written"):
+            if manifest.digest in self.digests():
+                self.forget(manifest.digest)
+                return
+            try:
+                content = unpack(manifest, part.read_bytes())
+            except (IntegrityError, FileNotFoundError) as error:
+                self.forget(manifest.digest)
+                raise ArtifactDamagedError(str(error), digest=manifest.digest) from error
+            self._make_room(len(content))
+            self._write(self._artifacts / manifest.digest, content)
+            with self._guard:
+                self._sizes[manifest.digest] = len(content)
+            self._used(manifest.digest)
+            self.forget(manifest.digest)
+
+    def forget(self, digest: str) -> None:
+        """Drop a download."""
+        with _explained(f"download {digest[:12]} cannot be removed"):
+            (self._downloads / f"{digest}.manifest").unlink(missing_ok=True)
+            (self._downloads / f"{digest}.part").unlink(missing_ok=True)
+        self._reserve(f"{digest}.part", 0)
+
+    def _reserve(self, part: str, size: int) -> None:
+        with self._guard:
+            self._reserved.pop(part, None)
+            if size:
+                self._reserved[part] = size
+
+    # Models and assignments ------------------------------------------------------------------------------------------
+
+    def save_model(self, digest: str, announcement: ModelAnnouncement) -> None:
+        """Keep an announcement, so that its assignments come back without the controller."""
+        with _explained(f"model {digest[:12]} cannot be written"):
+            self._write(self._models / digest, codec.encode(announcement))
+
+    def models(self) -> tuple[ModelAnnouncement, ...]:
+        """Announcements kept; their signatures are for the caller to check."""
+        found = (self._read_message(ModelAnnouncement, path) for path in sorted(self._models.iterdir()))
+        return tuple(announcement for announcement in found if announcement is not None)
+
+    def save_last_good(self, desired: Desired) -> None:
+        """Keep assignments that were all ready."""
+        with _explained("the last good assignments cannot be written"):
+            self._write(self._directory / "last-good", codec.encode(desired))
+
+    def last_good(self) -> Desired | None:
+        """The assignments to come back with, if there are any that can be read."""
+        return self._read_message(Desired, self._directory / "last-good")
+
+    def save_epoch(self, epoch: int) -> None:
+        """Keep the newest epoch heard, below which no controller is obeyed."""
+        with _explained("the epoch cannot be written"):
+            self._write(self._directory / "epoch", b"%d" % epoch)
+
+    def epoch(self) -> int:
+        """The newest epoch heard, 0 at first."""
+        try:
+            return int((self._directory / "epoch").read_bytes())
+        except FileNotFoundError:
+            return 0
+        except (OSError, ValueError) as error:
+            log.warning("store: the epoch cannot be read: %s", error)
+            return 0
+
+    def _read_message(self, cls: type[M], path: Path) -> M | None:
+        try:
+            return codec.decode(cls, path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ConvoyError) as error:
+            log.warning("store: %s cannot be read and is left out: %s", path.name, error)
+            return None
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """Durably: after this returns the content is there, and whenever it stops the old or the new one is."""
+        temporary = path.with_name(path.name + _TEMPORARY)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            _write_all(descriptor, content, 0)
+            os.fsync(descriptor)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+        _sync_directory(path.parent)
+
+
+def _write_all(descriptor: int, content: bytes, offset: int) -> None:
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _locked(directory: Path) -> int:
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise StoreError(
+            f"state directory {directory} is in use by another daemon: give each its own state_dir",
+            directory=str(directory),
+        ) from error
+    return descriptor
+
+
+class _explained(contextlib.AbstractContextManager[None]):  # noqa: N801 (used as a statement)
+    """Turns the operating system's errors into the store's."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, OSError):
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise StoreFullError(f"{self._what}: the disk is full ({error})") from error
+            raise StoreError(f"{self._what}: {error}") from error

@@ -1,0 +1,135 @@
+from pathlib import Path
+from typing import Any
+
+import board_models as models
+import pytest
+from convoy_device import cli
+from convoy_device.config import Config, fleet, load, trusted_key
+from convoy_device.errors import ConfigError
+from convoy_schema.bundle import public_pem
+
+MINIMAL = """
+name = "board-1"
+site = "main"
+broker = "mqtt://localhost:1883"
+state_dir = "state"
+trusted_key = "keys/trusted.pem"
+"""
+
+
+def written(tmp_path: Path, text: str = MINIMAL) -> Path:
+    path = tmp_path / "board.toml"
+    path.write_text(text)
+    (tmp_path / "keys").mkdir(exist_ok=True)
+    (tmp_path / "keys" / "trusted.pem").write_bytes(public_pem(models.KEY))
+    return path
+
+
+def test_paths_are_relative_to_the_file_and_the_rest_has_defaults(tmp_path: Path) -> None:
+    config = load(written(tmp_path))
+    assert config == Config(
+        "board-1", "main", "mqtt://localhost:1883", tmp_path / "state", tmp_path / "keys" / "trusted.pem"
+    )
+    assert trusted_key(config).public_bytes_raw() == models.TRUSTED.public_bytes_raw()
+
+
+def test_every_key_is_read_and_overrides_win(tmp_path: Path) -> None:
+    text = MINIMAL + (
+        'fabric = "processor"\nstore_quota_mb = 8\nqueue_frames = 5\npace = 2\nlog_level = "debug"\n'
+        '[labels]\nrack = "left"\n'
+    )
+    config = load(written(tmp_path, text), {"name": "other", "broker": None})
+    assert (config.name, config.broker) == ("other", "mqtt://localhost:1883")
+    assert (config.fabric, config.store_quota_mb, config.queue_frames, config.pace) == ("processor", 8, 5, 2)
+    assert (config.log_level, config.labels) == ("debug", {"rack": "left"})
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (('name = "board-1"\n', ""), r"board.toml: key 'name' is missing"),
+        (('"board-1"', '"Board 1"'), r"board.toml: key 'name': name 'Board 1' must be 1 to 63"),
+        (('"board-1"', "7"), r"key 'name' must be a string, 7 is there"),
+        (('"main"', '"a/b"'), r"key 'site'"),
+        (("mqtt://localhost:1883", "http://localhost"), r"key 'broker': .*mqtt://host:port"),
+        (('state_dir = "state"', "state_dir = 3"), r"key 'state_dir' must be a path"),
+        (('site = "main"', 'site = "main"\nfabrik = "x"'), r"key 'fabrik' is not known; did you mean 'fabric'\?"),
+        (
+            ('site = "main"', 'site = "main"\nfabric = "gold"'),
+            r"key 'fabric' must be one of emulated, processor, 'gold'",
+        ),
+        (('site = "main"', 'site = "main"\nstore_quota_mb = 0'), r"key 'store_quota_mb' must be a whole number from 1"),
+        (('site = "main"', 'site = "main"\nqueue_frames = true'), r"key 'queue_frames' must be a whole number"),
+        (('site = "main"', 'site = "main"\npace = -1'), r"key 'pace' must be a number above 0"),
+        (('site = "main"', 'site = "main"\nlog_level = "loud"'), r"key 'log_level' must be one of debug"),
+        (('site = "main"', 'site = "main"\nlabels = {a = 1}'), r"key 'labels' must be a table of at most 32 strings"),
+        (('site = "main"', "site = "), r"board.toml: is not TOML"),
+    ],
+)
+def test_an_error_names_file_key_and_what_was_expected(
+    tmp_path: Path, change: tuple[str, str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert change[0] in MINIMAL
+    path = written(tmp_path, MINIMAL.replace(*change))
+    with pytest.raises(ConfigError, match=expected):
+        load(path)
+    assert cli.main(["check", "--config", str(path)]) == 2
+    assert "convoy-device: " in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"missing.toml: cannot be read: No such file"):
+        load(tmp_path / "missing.toml")
+
+
+@pytest.mark.parametrize("content", [None, b"not a key"])
+def test_a_trusted_key_that_cannot_be_used_is_an_error_of_the_configuration(
+    tmp_path: Path, content: bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path)
+    key = tmp_path / "keys" / "trusted.pem"
+    if content is None:
+        key.unlink()
+    else:
+        key.write_bytes(content)
+    for command in ("check", "run"):
+        assert cli.main([command, "--config", str(path)]) == 2
+        assert "key 'trusted_key'" in capsys.readouterr().err
+
+
+def test_many_boards_get_names_and_directories_of_their_own(tmp_path: Path) -> None:
+    config = load(written(tmp_path), {"name": "board"})
+    boards = fleet(config, 3)
+    assert [board.name for board in boards] == ["board-1", "board-2", "board-3"]
+    assert len({board.state_dir for board in boards}) == 3
+    assert fleet(config, 1) == (config,)
+    with pytest.raises(ConfigError, match="--count must be at least 1"):
+        fleet(config, 0)
+    with pytest.raises(ConfigError, match="--count: name"):
+        fleet(load(written(tmp_path), {"name": "b" * 63}), 2)
+
+
+def test_check_prints_what_would_run_and_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path)
+    assert cli.main(["check", "--config", str(path), "--count", "2", "--name", "b", "--fabric", "processor"]) == 0
+    shown = capsys.readouterr().out
+    assert "board b-1 of site main" in shown
+    assert "board b-2 of site main" in shown
+    assert "processor, full speed" in shown
+    assert not (tmp_path / "state").exists()
+
+
+def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["run", "--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert "exit codes:" in shown
+    assert "3  another daemon runs under this board's name" in shown
+
+
+def test_the_example_configuration_is_valid() -> None:
+    example = Path(__file__).parents[2] / "device" / "board.example.toml"
+    config: Any = load(example)
+    assert config.name == "board-1"
+    assert config == Config("board-1", "main", config.broker, config.state_dir, config.trusted_key)
