@@ -1,0 +1,115 @@
+"""The Open Inference Protocol as the client writes and reads it: requests with binary tensors, answers checked.
+
+Pure functions over bytes; anything unexpected from a gateway is a `ServerFailedError`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convoy.errors import InvalidInputError, ServerFailedError
+from convoy.results import ModelInfo
+
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+_DATATYPES = {"float32": "FP32", "uint8": "UINT8", "int8": "INT8"}
+
+
+def as_rows(array: Any, info: ModelInfo) -> NDArray[np.generic]:
+    """`array` as (n, *shape) float32, uint8 (pixels) or int8 (quantised), C order.
+
+    float64 becomes float32; one sample without the batch, and images without a channel axis of 1, are given what they
+    lack. Raises `InvalidInputError` that names what is expected.
+    """
+    rows = np.asarray(array)
+    if rows.dtype in (np.float64, np.float16):
+        rows = rows.astype(np.float32)
+    if rows.dtype.name not in _DATATYPES:
+        raise InvalidInputError(
+            f"{info.name} takes float32 (real values), uint8 (pixels) or int8 (quantised), {rows.dtype} came: "
+            "convert it, for images with .astype(numpy.uint8)",
+            model=info.name,
+        )
+    shape = info.shape
+    bare = tuple(extent for extent in shape if extent != 1)
+    if rows.shape == shape or rows.shape == bare:
+        rows = rows.reshape(1, *shape)
+    elif rows.ndim == len(bare) + 1 and rows.shape[1:] == bare:
+        rows = rows.reshape(len(rows), *shape)
+    if rows.ndim != len(shape) + 1 or rows.shape[1:] != shape or not len(rows):
+        expected = ", ".join(["n", *map(str, shape)])
+        raise InvalidInputError(f"{info.name} takes an array of shape ({expected}), {rows.shape} came", model=info.name)
+    little = rows.dtype.newbyteorder("<")
+    return np.ascontiguousarray(rows, little)
+
+
+def write_request(rows: NDArray[np.generic], info: ModelInfo, timeout_s: float) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of an infer request that must be answered within `timeout_s`."""
+    head = {
+        "parameters": {"timeout_ms": max(1, math.ceil(timeout_s * 1000)), "binary_data_output": True},
+        "inputs": [
+            {
+                "name": info.input,
+                "datatype": _DATATYPES[rows.dtype.name],
+                "shape": list(rows.shape),
+                "parameters": {"binary_data_size": rows.nbytes},
+            }
+        ],
+    }
+    text = json.dumps(head, separators=(",", ":")).encode()
+    headers = {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(text))}
+    return text + rows.tobytes(), headers
+
+
+def read_response(body: bytes, header_length: str | None, rows: int) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """The outputs float32 (rows, ...) of an infer answer, and its JSON head."""
+    try:
+        split = int(header_length) if header_length is not None else len(body)
+        head = json.loads(body[:split])
+        output = head["outputs"][0]
+        shape = tuple(output["shape"])
+        if output["datatype"] != "FP32" or shape[0] != rows:
+            raise ValueError(f"FP32 of {rows} rows was expected, {output['datatype']} {shape} came")
+        if "data" in output:
+            array = np.asarray(output["data"], np.float32).reshape(shape)
+        else:
+            size = output["parameters"]["binary_data_size"]
+            array = np.frombuffer(body, "<f4", count=size // 4, offset=split).reshape(shape)
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise ServerFailedError(f"the gateway's answer is not of the protocol: {error}") from error
+    return array.astype(np.float32, copy=False), head
+
+
+def read_model(body: bytes) -> ModelInfo:
+    """A model's metadata."""
+    try:
+        found = json.loads(body)
+        given, made = found["inputs"][0], found["outputs"][0]
+        versions = found.get("versions") or [""]
+        version = found.get("parameters", {}).get("version", versions[-1])
+        shape = tuple(int(extent) for extent in given["shape"][1:])
+        classes = tuple(str(name) for name in made.get("labels", ()))
+        return ModelInfo(str(found["name"]), str(version), str(given["name"]), str(made["name"]), shape, classes)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ServerFailedError(f"the gateway's model metadata is not of the protocol: {error!r}") from error
+
+
+def read_index(body: bytes) -> list[tuple[str, str]]:
+    """(model, version) of everything a gateway serves."""
+    try:
+        return [(str(entry["name"]), str(entry.get("version", ""))) for entry in json.loads(body)]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ServerFailedError(f"the gateway's list of models is not of the protocol: {error!r}") from error
+
+
+def sentence(body: bytes) -> str:
+    """The `error` of an error answer, or what there is of its text."""
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return body[:200].decode("utf-8", "replace").strip() or "no reason given"

@@ -1,0 +1,180 @@
+"""What can go wrong on the controller's side: one tree, below `ConvoyError`.
+
+The command line prints the sentence; `code` is stable and machine-readable.
+"""
+
+from convoy_schema.errors import ConvoyError
+
+
+class ControllerError(ConvoyError):
+    """Root of the controller's errors."""
+
+    code = "controller"
+
+
+# Database, catalogue and command line
+
+
+class NotFoundError(ControllerError):
+    """The board, deployment, model or artifact that was named is not known."""
+
+    code = "not-found"
+
+
+class DatabaseError(ControllerError):
+    """The database refused or broke off an operation; nothing of it was kept."""
+
+    code = "database"
+
+
+class DatabaseBusyError(DatabaseError):
+    """Another process held the database's write lock for longer than we wait."""
+
+    code = "database-busy"
+    retryable = True
+
+
+class DatabaseUnreachableError(DatabaseError):
+    """The database cannot be opened at all: wrong path, no permission, server down, driver missing."""
+
+    code = "database-unreachable"
+    retryable = True
+
+
+class DatabaseVersionError(DatabaseError):
+    """The database was made by a newer version of this software, or its tables are not ours."""
+
+    code = "database-version"
+
+
+class CatalogueError(ControllerError):
+    """A model cannot be published as asked: version taken, images missing, or values that do not fit together."""
+
+    code = "catalogue"
+
+
+class BlobError(ControllerError):
+    """The blob store cannot write or read: disk full, no permission."""
+
+    code = "blob-store"
+
+
+class KeyFileError(ControllerError):
+    """The signing key cannot be created or read."""
+
+    code = "signing-key"
+
+
+# Import of models and data sets
+
+
+class DatasetError(ControllerError):
+    """A data set cannot be read: a file is missing, damaged or of another form, or its package is not installed."""
+
+    code = "dataset"
+
+
+class ImportRefusedError(ControllerError):
+    """A model cannot be taken as it is; the message lists every reason, `data["reasons"]` holds them one by one."""
+
+    code = "import-refused"
+
+
+# Gateway
+
+
+class GatewayError(ControllerError):
+    """Root of what a gateway answers to its callers."""
+
+    code = "gateway"
+
+
+class InvalidInputError(GatewayError):
+    """A request's tensor, shape, type or parameters are not what the model takes."""
+
+    code = "invalid-input"
+
+
+class BodyTooLargeError(GatewayError):
+    """A request's body is larger than the gateway takes."""
+
+    code = "body-too-large"
+
+
+class UnknownModelError(GatewayError):
+    """No deployment serves the model or version that was asked for."""
+
+    code = "unknown-model"
+
+
+class NotServingError(GatewayError):
+    """The gateway cannot answer now: not connected, not told what to feed, or the deployment was withdrawn."""
+
+    code = "not-serving"
+    retryable = True
+
+
+class OverloadError(GatewayError):
+    """The accept queue is full; `data["retry_after_s"]` says when to come back."""
+
+    code = "overload"
+    retryable = True
+
+
+class DeadlineError(GatewayError):
+    """No answer came within the request's budget."""
+
+    code = "deadline"
+    retryable = True
+
+
+class ModelChangedError(GatewayError):
+    """The deployment serves another model than the one the request was prepared for: prepare it anew."""
+
+    code = "model-changed"
+    retryable = True
+
+
+class NameTakenError(GatewayError):
+    """Another gateway came online under this one's name."""
+
+    code = "name-taken"
+
+
+# Processes and the broker
+
+
+class ProcessError(ControllerError):
+    """A child process could not be started, did not become ready, or is not known."""
+
+    code = "process"
+
+
+class BrokerError(ControllerError):
+    """No broker: not installed, not starting, or not answering as an MQTT broker does."""
+
+    code = "broker"
+
+
+# Planning
+
+
+class MethodUnavailableError(ControllerError):
+    """A deployment method that the contract names and this version does not place."""
+
+    code = "method-unavailable"
+
+
+class PlanError(ControllerError):
+    """No plan exists; `data` holds need and have."""
+
+    code = "no-plan"
+
+
+# Demonstration
+
+
+class DemoError(ControllerError):
+    """The demonstration's fleet did not come to serve, or one of its processes died unasked."""
+
+    code = "demo"

@@ -1,0 +1,232 @@
+"""The Open Inference Protocol (KServe V2) on the wire: requests read, answers written, JSON and binary tensors alike.
+
+Pure functions over bytes and arrays; `http` does the talking. Every mistake of a caller is an `InvalidInputError` that
+says what was expected and what came.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from convoy_schema.bundle import VerifiedModel
+from numpy.typing import NDArray
+
+from convoy_controller.errors import InvalidInputError
+from convoy_controller.gateway.service import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, InferenceResult
+from convoy_controller.gateway.tensors import Converter
+
+#: V2's names of the types a caller may send.
+DTYPES: dict[str, type[np.generic]] = {"FP32": np.float32, "UINT8": np.uint8, "INT8": np.int8}
+#: Seconds in one unit of the request parameter `timeout`; `timeout_ms` is the same, whatever that one means.
+TIMEOUT_UNIT_S = 1e-3
+#: Outputs that one request may ask for: the logits, as real numbers and as int8.
+MAX_OUTPUTS = 2
+MAX_ID = 200
+
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+
+@dataclass(frozen=True)
+class WantedOutput:
+    """One output as the caller asked for it: FP32 or INT8, binary or JSON."""
+
+    datatype: str = "FP32"
+    is_binary: bool = False
+
+
+@dataclass(frozen=True)
+class InferRequest:
+    """A request as it was read: `array` is (n, *shape) float32, uint8 or int8."""
+
+    ident: str
+    array: NDArray[np.generic]
+    timeout_s: float
+    outputs: tuple[WantedOutput, ...]
+
+
+def read_request(body: bytes, header_length: str | None, input_name: str, output_name: str) -> InferRequest:
+    """Read a request for the model with these tensors; `header_length` is the header's value, None when absent."""
+    split = len(body) if header_length is None else _header_length(header_length, len(body))
+    try:
+        head = json.loads(body[:split])
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"the request is not JSON: {error}") from error
+    if not isinstance(head, dict):
+        raise InvalidInputError("the request must be a JSON object")
+    ident = head.get("id", "")
+    if not isinstance(ident, str) or len(ident) > MAX_ID:
+        raise InvalidInputError(f"id must be a string of at most {MAX_ID} characters")
+    parameters = _parameters(head, "the request")
+    outputs = _outputs(head, parameters, output_name)
+    return InferRequest(ident, _input(head, body[split:], input_name), _timeout(parameters), outputs)
+
+
+def _header_length(text: str, size: int) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) > size:
+        raise InvalidInputError(f"{HEADER_LENGTH} must be at most the body's {size} bytes, {text[:40]!r} came")
+    return int(text)
+
+
+def _parameters(holder: dict[str, Any], what: str) -> dict[str, Any]:
+    parameters = holder.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise InvalidInputError(f"parameters of {what} must be a JSON object")
+    return parameters
+
+
+def _timeout(parameters: dict[str, Any]) -> float:
+    for key, unit in (("timeout_ms", 1e-3), ("timeout", TIMEOUT_UNIT_S)):
+        value = parameters.get(key)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+            raise InvalidInputError(f"parameter {key!r} must be a positive number, {str(value)[:40]!r} came")
+        return min(MAX_TIMEOUT_S, value * unit)
+    return DEFAULT_TIMEOUT_S
+
+
+def _outputs(head: dict[str, Any], parameters: dict[str, Any], name: str) -> tuple[WantedOutput, ...]:
+    binary = _flag(parameters, "binary_data_output", False)
+    asked = head.get("outputs")
+    if asked is None:
+        return (WantedOutput(is_binary=binary),)
+    if not isinstance(asked, list) or not 1 <= len(asked) <= MAX_OUTPUTS:
+        raise InvalidInputError(f"outputs must be a list of 1 to {MAX_OUTPUTS}")
+    found = []
+    for each in asked:
+        if not isinstance(each, dict) or each.get("name") != name:
+            came = each.get("name") if isinstance(each, dict) else each
+            raise InvalidInputError(f"the model's output is {name!r}, {str(came)[:80]!r} was asked for")
+        own = _parameters(each, f"output {name!r}")
+        datatype = own.get("datatype", "FP32")
+        if datatype not in ("FP32", "INT8"):
+            raise InvalidInputError(f"output {name!r} comes as FP32 or INT8, {str(datatype)[:40]!r} was asked for")
+        found.append(WantedOutput(datatype, _flag(own, "binary_data", binary)))
+    return tuple(found)
+
+
+def _flag(parameters: dict[str, Any], key: str, default: bool) -> bool:
+    value = parameters.get(key, default)
+    if not isinstance(value, bool):
+        raise InvalidInputError(f"parameter {key!r} must be true or false, {str(value)[:40]!r} came")
+    return value
+
+
+def _input(head: dict[str, Any], tail: bytes, name: str) -> NDArray[np.generic]:
+    inputs = head.get("inputs")
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        came = f"{len(inputs)} came" if isinstance(inputs, list) else "none came"
+        raise InvalidInputError(f"inputs must be a list of one tensor, {name!r}; {came}")
+    tensor = inputs[0]
+    if tensor.get("name") != name:
+        raise InvalidInputError(f"the model's input is {name!r}, {str(tensor.get('name'))[:80]!r} came")
+    datatype = tensor.get("datatype")
+    if not isinstance(datatype, str) or datatype not in DTYPES:
+        raise InvalidInputError(f"input {name!r} must be {', '.join(DTYPES)}, {str(datatype)[:40]!r} came")
+    shape = tensor.get("shape")
+    if not isinstance(shape, list) or not shape or any(type(extent) is not int or extent < 0 for extent in shape):
+        raise InvalidInputError(f"the shape of {name!r} must be a list of whole numbers, {str(shape)[:80]} came")
+    size = _parameters(tensor, f"input {name!r}").get("binary_data_size")
+    if size is not None:
+        return _binary(name, datatype, tuple(shape), size, tail)
+    if tail:
+        raise InvalidInputError(f"{len(tail)} bytes follow the JSON header, but {name!r} has no binary_data_size")
+    return _from_json(name, datatype, tuple(shape), tensor.get("data"))
+
+
+def _binary(name: str, datatype: str, shape: tuple[int, ...], size: Any, tail: bytes) -> NDArray[np.generic]:
+    dtype = np.dtype(DTYPES[datatype]).newbyteorder("<")
+    expected = math.prod(shape) * dtype.itemsize
+    if size != expected or len(tail) != expected:
+        raise InvalidInputError(
+            f"{datatype} {list(shape)} of {name!r} takes {expected} bytes; binary_data_size is {str(size)[:40]}, "
+            f"{len(tail)} bytes came"
+        )
+    array: NDArray[np.generic] = np.frombuffer(tail, dtype).reshape(shape)
+    return array
+
+
+def _from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> NDArray[np.generic]:
+    if not isinstance(data, list):
+        raise InvalidInputError(f"input {name!r} must have data, a list, or binary_data_size")
+    try:
+        raw = np.asarray(data)
+        if raw.dtype.kind not in "iuf":
+            raise ValueError("data must be numbers")
+        if datatype != "FP32":
+            limits = np.iinfo(DTYPES[datatype])  # type: ignore[type-var]
+            if raw.dtype.kind == "f" or (raw.size and (raw.min() < limits.min or raw.max() > limits.max)):
+                raise ValueError(f"values must be whole numbers in [{limits.min}, {limits.max}]")
+        # Nested and flat are both in the protocol; the order is the same.
+        return raw.astype(DTYPES[datatype]).reshape(shape)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInputError(f"data of {name!r} is not {datatype} {list(shape)}: {error}") from error
+
+
+def write_response(request: InferRequest, result: InferenceResult) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of the answer."""
+    outputs: list[dict[str, Any]] = []
+    tails: list[bytes] = []
+    name = result.model.bundle.output
+    for wanted in request.outputs:
+        array = result.logits if wanted.datatype == "FP32" else result.raw
+        output: dict[str, Any] = {"name": name, "datatype": wanted.datatype, "shape": list(array.shape)}
+        if wanted.is_binary:
+            tails.append(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+            output["parameters"] = {"binary_data_size": len(tails[-1])}
+        else:
+            output["data"] = array.ravel().tolist()
+        outputs.append(output)
+    head: dict[str, Any] = {
+        "model_name": result.model.bundle.model,
+        "model_version": result.model.bundle.version,
+        "parameters": {"generation": str(result.generation), "deployment": result.deployment},
+        "outputs": outputs,
+    }
+    if request.ident:
+        head["id"] = request.ident
+    text = json.dumps(head, separators=(",", ":")).encode()
+    if not tails:
+        return text, {"content-type": "application/json"}
+    headers = {"content-type": "application/octet-stream", HEADER_LENGTH.lower(): str(len(text))}
+    return b"".join((text, *tails)), headers
+
+
+def model_metadata(model: VerifiedModel, converter: Converter, versions: list[str]) -> dict[str, Any]:
+    """What `GET /v2/models/{model}` says: tensors as a caller sees them, and the class names."""
+    bundle = model.bundle
+    output = model.topology.tensor(model.topology.output)
+    return {
+        "name": bundle.model,
+        "versions": versions,
+        "platform": "convoy",
+        "inputs": [
+            {
+                "name": bundle.input.name,
+                "datatype": "FP32",
+                "shape": [-1, *converter.shape],
+                "parameters": {
+                    "datatypes": ",".join(DTYPES),
+                    "layout": bundle.input.layout,
+                    "pixel_scale": bundle.input.scale,
+                    "pixel_offset": bundle.input.offset,
+                    "scale": converter.input.scale,
+                    "zero_point": converter.input.zero_point,
+                },
+            }
+        ],
+        "outputs": [
+            {
+                "name": bundle.output,
+                "datatype": "FP32",
+                "shape": [-1, *output.shape],
+                "parameters": {"datatypes": "FP32,INT8", "scale": output.scale, "zero_point": output.zero_point},
+                "labels": list(bundle.class_names),
+            }
+        ],
+        "parameters": {"version": bundle.version, "bundle": model.digest},
+    }

@@ -1,0 +1,390 @@
+"""The gateway's asyncio shell: carries the session's effects out over MQTT, and gives `infer` to the HTTP layer.
+
+It decides nothing about requests or frames; it reads the clock, converts tensors, and restates everything after each
+connect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from convoy_schema import codec, framing
+from convoy_schema.bundle import VerifiedModel
+from convoy_schema.errors import ConvoyError, DecodeError, TooLargeError
+from convoy_schema.fixedpoint import dequantise
+from convoy_schema.link import Link
+from convoy_schema.messages.boards import Presence, Published
+from convoy_schema.messages.gateways import Feed, FeedReport, GatewayDesired, GatewayReported, GatewayState
+from convoy_schema.names import Generation, check_name
+from convoy_schema.resident import resident_bytes
+from convoy_schema.topics import FrameTopic, GatewayTopic, ModelTopic, Topics
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from numpy.typing import NDArray
+
+from convoy_controller.errors import (
+    DeadlineError,
+    ModelChangedError,
+    NameTakenError,
+    NotServingError,
+    UnknownModelError,
+)
+from convoy_controller.gateway.effects import Complete, Effect, Fail, SendFrame
+from convoy_controller.gateway.models import ModelCache
+from convoy_controller.gateway.presence import OwnName, Verdict
+from convoy_controller.gateway.session import GatewaySession, Limits
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks at the timers while something waits for one, and while nothing does.
+TICK_S = 0.02
+IDLE_TICK_S = 0.25
+REPORT_S = 1.0
+#: A caller is turned away only when the broker has been gone for this long: shorter gaps are waited out.
+GRACE_S = 5.0
+DEFAULT_TIMEOUT_S = 30.0
+MAX_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True)
+class InferenceResult:
+    """What the fleet answered: `raw` int8 (n, *output shape), of one generation of one model."""
+
+    raw: NDArray[np.int8]
+    generation: Generation
+    deployment: str
+    model: VerifiedModel
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """The same as real numbers, float32."""
+        return dequantise(self.raw, self.model.topology.tensor(self.model.topology.output))
+
+
+class GatewayService:
+    """One gateway on one broker. `run` it, then `infer`; everything happens in the event loop's thread."""
+
+    def __init__(
+        self,
+        name: str,
+        site: str,
+        broker: str,
+        trusted: Ed25519PublicKey,
+        session: int,
+        *,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = check_name(name, "gateway")
+        self.session = GatewaySession(name, session, limits)
+        self.models = ModelCache(trusted)
+        self.address = ""
+        self.desired: GatewayDesired | None = None
+        self._topics = Topics(site)
+        self._clock = clock
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Complete]] = {}
+        self._subscribed: frozenset[ModelTopic] = frozenset()
+        self._control_bytes = self._frame_bytes = 0
+        self._refused: dict[str, int] = {}
+        self._reported_at = float("-inf")
+        self._disconnected_at = clock()
+        self._wake = asyncio.Event()
+        self._taken: NameTakenError | None = None
+        self._is_stopping = False
+        self._own_name = OwnName(session)
+        will = codec.encode(GatewayState(Presence.OFFLINE, session))
+        self._link = Link(
+            broker,
+            f"{name}:gateway",
+            will=(self._topics.gateway(name, "state"), will),
+            on_connect=self._connected,
+            on_disconnect=self._disconnected,
+            on_message=self._message,
+        )
+
+    # Life ------------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until cancelled; raises `NameTakenError` when another gateway takes this one's name."""
+        linking = asyncio.create_task(self._link.run(), name=f"{self.name}.link")
+        ticking = asyncio.create_task(self._tick(), name=f"{self.name}.tick")
+        try:
+            done, _ = await asyncio.wait({linking, ticking}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            self._is_stopping = True
+            if self._taken is None:
+                self._publish("state", codec.encode(GatewayState(Presence.OFFLINE, self.session.session)))
+            await self._link.stop()
+            for task in (linking, ticking):
+                task.cancel()
+            await asyncio.gather(linking, ticking, return_exceptions=True)
+
+    async def _tick(self) -> None:
+        while True:
+            if self.session.is_busy:
+                await asyncio.sleep(TICK_S)
+            else:
+                self._wake.clear()
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), IDLE_TICK_S)
+            if self._taken is not None:
+                raise self._taken
+            now = self._clock()
+            if self._own_name.is_due(now):
+                self._say_online()
+            self._carry(self.session.tick(now))
+            if now - self._reported_at >= REPORT_S:
+                self._report()
+
+    # Inference -------------------------------------------------------------------------------------------------------
+
+    async def infer(
+        self,
+        array: NDArray[np.generic],
+        model: str | None = None,
+        version: str | None = None,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> InferenceResult:
+        """The network's answer to `array` (n, *shape), float32, uint8 or int8; see `tensors`.
+
+        `model` is a model's or a deployment's name; None will do when there is only one. Raises `InvalidInputError`,
+        `UnknownModelError`, `NotServingError`, `OverloadError` or `DeadlineError`.
+        """
+        deadline = self._clock() + min(timeout_s, MAX_TIMEOUT_S)
+        while True:
+            deployment, verified = self.resolve(model, version)
+            self._check_link()
+            # The conversion is done anew when the model changed under the request: scales may differ.
+            rows = self.models.converter(verified).rows(array)
+            try:
+                done = await self._submit(deployment, rows, deadline)
+            except ModelChangedError as error:
+                if self._clock() >= deadline:
+                    raise DeadlineError(f"{deployment} changed its model until the time was up") from error
+                continue
+            return InferenceResult(done.outputs, done.generation, deployment, verified)
+
+    async def _submit(self, deployment: str, rows: NDArray[np.int8], deadline: float) -> Complete:
+        number = next(self._numbers)
+        future: asyncio.Future[Complete] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        try:
+            self._carry(self.session.submit(number, deployment, rows, deadline, self._clock()))
+            self._wake.set()
+            return await future
+        finally:
+            del self._waiting[number]
+            if not future.done() or future.cancelled():
+                self._carry(self.session.cancel(number, self._clock()))
+
+    def _check_link(self) -> None:
+        away = 0.0 if self._link.connected else self._clock() - self._disconnected_at
+        if away > GRACE_S:
+            raise NotServingError(f"this gateway lost the broker {away:.0f} s ago; try another, or again later")
+
+    # What is served --------------------------------------------------------------------------------------------------
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker is there now."""
+        return self._link.connected
+
+    def served(self) -> list[tuple[Feed, VerifiedModel | None]]:
+        """Every deployment this gateway feeds, with its model once it is verified."""
+        feeds = self.desired.feeds if self.desired is not None else ()
+        return [(feed, self.models.models.get(feed.model.bundle)) for feed in feeds]
+
+    def feeds_of(self, name: str | None, version: str | None = None) -> list[Feed]:
+        """Feeds of a model, or the deployment of that name, the one to ask first; never empty.
+
+        Raises `UnknownModelError` that names what there is, or `NotServingError` while nothing is known yet.
+        """
+        if self.desired is None:
+            raise NotServingError("this gateway has not been told yet what to serve; try again shortly")
+        feeds = self.desired.feeds
+        found = [feed for feed in feeds if name is None or feed.model.model == name]
+        if not found:
+            found = [feed for feed in feeds if feed.intent.deployment == name]
+        if version is not None:
+            found = [feed for feed in found if feed.model.version == version]
+        known = ", ".join(sorted({f"{feed.model.model} {feed.model.version}" for feed in feeds})) or "none"
+        if not found:
+            asked = " ".join(part for part in (name or "any model", version) if part)
+            raise UnknownModelError(f"{asked} is not served here; models: {known}", known=known)
+        if name is None and len({feed.model.model for feed in found}) > 1:
+            raise UnknownModelError(f"say which model: this gateway serves {known}", known=known)
+        return sorted(found, key=self._preference)
+
+    def _preference(self, feed: Feed) -> tuple[bool, int, str]:
+        """Those that serve first, then the newest version."""
+        model = self.models.models.get(feed.model.bundle)
+        is_serving = self.session.is_serving(feed.intent.deployment)
+        return not is_serving, -(model.bundle.serial if model is not None else 0), feed.intent.deployment
+
+    def resolve(self, name: str | None, version: str | None = None) -> tuple[str, VerifiedModel]:
+        """Who and what answer for `name`; raises as `feeds_of`, and `NotServingError` without its bundle."""
+        feed = self.feeds_of(name, version)[0]
+        model = self.models.models.get(feed.model.bundle)
+        if model is None:
+            raise NotServingError(
+                f"the signed bundle of {feed.model.model} {feed.model.version} has not arrived yet; try again shortly"
+            )
+        return feed.intent.deployment, model
+
+    def is_ready(self, name: str | None = None, version: str | None = None) -> bool:
+        """Whether requests for `name` are answered now; raises as `feeds_of`."""
+        feeds = self.feeds_of(name, version)
+        return any(self.session.is_serving(feed.intent.deployment) for feed in feeds)
+
+    # The link --------------------------------------------------------------------------------------------------------
+
+    def _connected(self) -> None:
+        self._link.subscribe(self._topics.gateway(self.name, "state"), 1)
+        self._link.subscribe(self._topics.gateway(self.name, "desired"), 1)
+        self._link.subscribe(self._topics.frames_to(self.name), 0)
+        self._subscribed = frozenset()
+        self._subscribe_models()
+        if self._own_name.connected(self._clock()):
+            self._say_online()
+        self._carry(self.session.reconnected(self._clock()))
+
+    def _disconnected(self, reason: str) -> None:
+        log.warning("%s: lost the broker (%s); requests wait", self.name, reason)
+        self._disconnected_at = self._clock()
+        self._carry(self.session.disconnected(self._disconnected_at))
+
+    def _say_online(self) -> None:
+        self._publish("state", codec.encode(GatewayState(Presence.ONLINE, self.session.session)))
+
+    def _subscribe_models(self) -> None:
+        topics = self.models.topics
+        for topic in sorted(topics - self._subscribed, key=lambda each: (each.model, each.version)):
+            self._link.subscribe(self._topics.model(topic.model, topic.version), 1)
+        for topic in self._subscribed - topics:
+            self._link.unsubscribe(self._topics.model(topic.model, topic.version))
+        self._subscribed = topics
+
+    def _message(self, name: str, payload: bytes, is_retained: bool) -> None:
+        try:
+            topic = self._topics.parse(name)
+            if isinstance(topic, FrameTopic):
+                self._frame(topic, payload, is_retained)
+            elif isinstance(topic, ModelTopic):
+                if self.models.hear(topic, payload) and self.desired is not None:
+                    log.info("%s: model %s %s is verified", self.name, topic.model, topic.version)
+                    self._configure(self.desired)
+            elif isinstance(topic, GatewayTopic) and topic.gateway == self.name:
+                self._order(topic.leaf, payload, is_retained)
+        except ConvoyError as error:
+            self._refuse(error.code, f"{name[:200]}: {error}")
+
+    def _frame(self, topic: FrameTopic, payload: bytes, is_retained: bool) -> None:
+        if is_retained:
+            raise DecodeError("a retained frame is nobody's answer")
+        self._carry(self.session.frame(topic, framing.decode(payload), self._clock()))
+
+    def _order(self, leaf: str, payload: bytes, is_retained: bool) -> None:
+        if leaf == "desired":
+            self._configure(codec.decode(GatewayDesired, payload))
+        elif leaf == "state":
+            self._heard_of_us(codec.decode(GatewayState, payload), is_retained)
+
+    def _heard_of_us(self, state: GatewayState, is_retained: bool) -> None:
+        """Our own state as the broker has it."""
+        if self._is_stopping:
+            return
+        verdict = self._own_name.heard(state, is_retained)
+        if verdict is Verdict.SAY_ONLINE and self._taken is None:
+            self._say_online()
+        elif verdict is Verdict.TAKEN:
+            self._taken = NameTakenError(
+                f"another gateway is online as {self.name!r} (session {state.session}): give each its own name",
+                gateway=self.name,
+            )
+            self._wake.set()
+
+    def _configure(self, desired: GatewayDesired) -> None:
+        if (desired.epoch, desired.revision) < (self.session.epoch, self.session.revision):
+            self._refuse("stale", f"order {desired.epoch}-{desired.revision} is older than what is followed")
+            return
+        self.desired = desired
+        self.models.follow(desired)
+        self._subscribe_models()
+        self._carry(self.session.configure(desired, self.models.models, self._clock()))
+        self._wake.set()
+
+    def _refuse(self, reason: str, sentence: str) -> None:
+        count = self._refused[reason] = self._refused.get(reason, 0) + 1
+        # Powers of two: the first is seen at once, a flood does not fill the disk.
+        if count & (count - 1) == 0:
+            log.warning("%s: refused (%s, %d so far): %s", self.name, reason, count, sentence)
+
+    # Effects ---------------------------------------------------------------------------------------------------------
+
+    def _carry(self, effects: Iterable[Effect]) -> None:
+        is_news = False
+        for effect in effects:
+            if isinstance(effect, SendFrame):
+                self._send(effect)
+            elif isinstance(effect, Complete):
+                future = self._waiting.get(effect.request)
+                if future is not None and not future.done():
+                    future.set_result(effect)
+            elif isinstance(effect, Fail):
+                future = self._waiting.get(effect.request)
+                if future is not None and not future.done():
+                    future.set_exception(effect.error)
+            else:
+                is_news = True
+        if is_news:
+            self._report()
+
+    def _send(self, effect: SendFrame) -> None:
+        frame = effect.frame
+        topic = self._topics.frame(self.name, effect.receiver, frame.deployment, frame.generation, frame.stage)
+        payload = framing.encode(frame)
+        # A frame the link drops is lost like any other: the session's timer sends it again.
+        if self._link.publish(topic, payload):
+            self._frame_bytes += len(payload)
+
+    def _publish(self, leaf: str, payload: bytes) -> None:
+        if self._link.publish(self._topics.gateway(self.name, leaf), payload, qos=1, retain=True):
+            self._control_bytes += len(payload)
+
+    def _report(self) -> None:
+        if not self._link.connected:
+            return
+        self._reported_at = self._clock()
+        reported = self.reported()
+        try:
+            payload = codec.encode(reported)
+        except TooLargeError:
+            log.warning("%s: the report is too large, probes and refusals are left out", self.name)
+            payload = codec.encode(replace(reported, feeds=tuple(_short(feed) for feed in reported.feeds)))
+        self._publish("reported", payload)
+
+    def reported(self) -> GatewayReported:
+        """The gateway's state and counters, as the controller gets them."""
+        return GatewayReported(
+            session=self.session.session,
+            epoch=self.session.epoch,
+            revision=self.session.revision,
+            address=self.address,
+            feeds=self.session.report(),
+            published=Published(control=self._control_bytes, activations=self._frame_bytes),
+            rss_bytes=resident_bytes(),
+        )
+
+
+def _short(feed: FeedReport) -> FeedReport:
+    return replace(feed, refused={}, probes=tuple(replace(probe, message="") for probe in feed.probes[-1:]))

@@ -1,0 +1,81 @@
+"""Two measurements of the gateway's core: how long an answer may take before it counts as lost, and recent latencies.
+
+Pure arithmetic over durations in seconds; the clock is the caller's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+#: Before anything was measured: long enough for a board to swap its modules for a first batch.
+FIRST_TIMEOUT_S = 1.0
+FLOOR_S = 0.2
+CEILING_S = 8.0
+
+
+class RoundTrip:
+    """Smoothed round-trip time and the timeout that follows from it (srtt + 4 rttvar), as TCP reckons it.
+
+    Every sending of a batch has an id of its own, so an answer is never ambiguous and every one is a sample.
+    """
+
+    def __init__(self) -> None:
+        self._smoothed: float | None = None
+        self._variation = 0.0
+
+    def observe(self, sample: float) -> None:
+        """Take in one measured round trip."""
+        if self._smoothed is None:
+            self._smoothed, self._variation = sample, sample / 2
+            return
+        self._variation += (abs(sample - self._smoothed) - self._variation) / 4
+        self._smoothed += (sample - self._smoothed) / 8
+
+    def timeout(self, attempts: int = 0) -> float:
+        """Seconds to wait for an answer after `attempts` earlier ones went unanswered: doubled for each."""
+        base = FIRST_TIMEOUT_S if self._smoothed is None else max(FLOOR_S, self._smoothed + 4 * self._variation)
+        return min(CEILING_S, base * 2.0 ** min(attempts, 10))
+
+
+class RecentLatency:
+    """The last `size` latencies, and their quantiles."""
+
+    def __init__(self, size: int = 1024) -> None:
+        self._recent: deque[float] = deque(maxlen=size)
+
+    def add(self, seconds: float) -> None:
+        """Take in one latency; the oldest makes room."""
+        self._recent.append(seconds)
+
+    def quantiles_us(self) -> tuple[int, int]:
+        """(p50, p99) in microseconds; zeros before the first."""
+        if not self._recent:
+            return 0, 0
+        ordered = sorted(self._recent)
+        last = len(ordered) - 1
+        return int(ordered[last // 2] * 1e6), int(ordered[min(last, int(len(ordered) * 0.99))] * 1e6)
+
+
+class Rate:
+    """Rows answered a second, smoothed over about a second."""
+
+    def __init__(self) -> None:
+        self._rate = 0.0
+        self._rows = 0
+        self._since: float | None = None
+
+    def add(self, rows: int, now: float) -> None:
+        """Take in `rows` answered at `now`."""
+        if self._since is None:
+            self._since = now
+        self._rows += rows
+        elapsed = now - self._since
+        if elapsed >= 0.2:
+            fresh = self._rows / elapsed
+            weight = min(1.0, elapsed) if self._rate else 1.0
+            self._rate += weight * (fresh - self._rate)
+            self._rows, self._since = 0, now
+
+    def seconds_for(self, rows: int) -> float:
+        """How long `rows` will take at this rate, between 0.05 and 5 s; 1 s while nothing is known."""
+        return min(5.0, max(0.05, rows / self._rate)) if self._rate else 1.0

@@ -1,0 +1,377 @@
+"""The V2 protocol over HTTP: the real application on a real broker, with a fleet that computes exactly."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from conftest import MosquittoProcess
+from convoy_controller.errors import InvalidInputError
+from convoy_controller.gateway import http as face
+from convoy_controller.gateway.idempotency import Answers
+from convoy_controller.gateway.protocol import HEADER_LENGTH, read_request
+from convoy_controller.gateway.session import Limits
+from convoy_controller.gateway.tensors import Converter
+from convoy_schema.bundle import verify
+from convoy_schema.fixedpoint import dequantise
+from convoy_schema.names import Generation
+from gateway_fleet import Site, until
+from gateway_models import DIGITS, TRUSTED, digits
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+PIXELS = np.random.default_rng(11).integers(0, 256, (3, 1, 28, 28)).astype(np.uint8)
+INFER = "/v2/models/digits/infer"
+
+
+def play(work: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(work(), 30))
+
+
+@asynccontextmanager
+async def gateway(url: str, limits: Limits | None = None) -> AsyncIterator[tuple[Site, httpx.AsyncClient]]:
+    site = Site(url, limits=limits)
+    transport = httpx.ASGITransport(app=site.app)
+    async with site.running(), httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        yield site, client
+
+
+def json_request(array: NDArray[np.generic], datatype: str, **more: Any) -> dict[str, Any]:
+    tensor = {"name": "image", "datatype": datatype, "shape": list(array.shape), "data": array.tolist()}
+    return {"inputs": [tensor], **more}
+
+
+def binary_request(array: NDArray[np.generic], datatype: str, **more: Any) -> tuple[bytes, dict[str, str]]:
+    size = {"binary_data_size": array.nbytes}
+    tensor = {"name": "image", "datatype": datatype, "shape": list(array.shape), "parameters": size}
+    head = json.dumps({"inputs": [tensor], **more}).encode()
+    return head + array.tobytes(), {HEADER_LENGTH: str(len(head))}
+
+
+def expected(site: Site) -> NDArray[np.int8]:
+    return site.fleet.compute(site.service.models.converter(site.fleet.model).rows(PIXELS))
+
+
+def reals(site: Site) -> NDArray[np.float32]:
+    topology = site.fleet.model.topology
+    return dequantise(expected(site), topology.tensor(topology.output))
+
+
+def test_json_in_and_out(broker: MosquittoProcess) -> None:
+    async def work() -> None:
+        async with gateway(broker.url) as (site, client):
+            reply = await client.post(INFER, json=json_request(PIXELS, "UINT8", id="seven"))
+            assert reply.status_code == 200
+            body = reply.json()
+            assert (body["id"], body["model_name"], body["model_version"]) == ("seven", "digits", "1")
+            assert body["parameters"]["generation"] == "1-1"
+            (output,) = body["outputs"]
+            assert (output["name"], output["datatype"], output["shape"]) == ("logits", "FP32", [3, 10])
+            np.testing.assert_array_equal(np.array(output["data"], np.float32).reshape(3, 10), reals(site))
+            flat = json_request(PIXELS, "UINT8")
+            flat["inputs"][0]["data"] = PIXELS.ravel().tolist()
+            again = await client.post("/v2/models/digits/versions/1/infer", json=flat)
+            assert again.json()["outputs"] == body["outputs"]
+            doubled = np.concatenate([PIXELS, PIXELS]).astype(np.float32) * np.float32(1 / 255)
+            long = await client.post(INFER, json=json_request(doubled, "FP32"))
+            assert len(long.request.content) > face.LONG_JSON  # read in a thread
+            assert long.json()["outputs"][0]["data"] == output["data"] * 2
+
+    play(work)
+
+
+def test_binary_in_and_out_and_the_int8_behind_it(broker: MosquittoProcess) -> None:
+    async def work() -> None:
+        async with gateway(broker.url) as (site, client):
+            body, headers = binary_request(PIXELS, "UINT8", parameters={"binary_data_output": True})
+            reply = await client.post(INFER, content=body, headers=headers)
+            assert reply.status_code == 200
+            assert reply.headers["content-type"] == "application/octet-stream"
+            split = int(reply.headers[HEADER_LENGTH])
+            (output,) = json.loads(reply.content[:split])["outputs"]
+            assert output["parameters"] == {"binary_data_size": 120}
+            np.testing.assert_array_equal(np.frombuffer(reply.content[split:], "<f4").reshape(3, 10), reals(site))
+            both = [
+                {"name": "logits", "parameters": {"datatype": "INT8", "binary_data": True}},
+                {"name": "logits", "parameters": {"binary_data": False}},
+            ]
+            body, headers = binary_request(PIXELS, "UINT8", outputs=both)
+            reply = await client.post(INFER, content=body, headers=headers)
+            split = int(reply.headers[HEADER_LENGTH])
+            raw = np.frombuffer(reply.content[split:], np.int8).reshape(3, 10)
+            np.testing.assert_array_equal(raw, expected(site))
+            data = json.loads(reply.content[:split])["outputs"][1]["data"]
+            np.testing.assert_array_equal(np.array(data, np.float32).reshape(3, 10), reals(site))
+
+    play(work)
+
+
+def test_health_and_metadata(broker: MosquittoProcess) -> None:
+    async def work() -> None:
+        async with gateway(broker.url) as (site, client):
+            assert (await client.get("/v2")).json()["name"] == "convoy"
+            assert "binary_tensor_data" in (await client.get("/v2")).json()["extensions"]
+            for path in (
+                "/v2/health/live",
+                "/v2/health/ready",
+                "/v2/models/digits/ready",
+                "/v2/models/digits/versions/1/ready",
+            ):
+                assert (await client.get(path)).status_code == 200, path
+            for path in ("/v2/models/digits", "/v2/models/digits/versions/1", "/v2/models/shop"):
+                found = (await client.get(path)).json()
+                assert (found["name"], found["versions"]) == ("digits", ["1"])
+                assert found["inputs"][0]["name"] == "image"
+                assert found["inputs"][0]["shape"] == [-1, 1, 28, 28]
+                assert found["outputs"][0]["shape"] == [-1, 10]
+                assert found["outputs"][0]["labels"] == list(DIGITS)
+            listed = (await client.post("/v2/repository/index")).json()
+            assert listed == [{"name": "digits", "version": "1", "state": "READY", "reason": ""}]
+            site.fleet.order(site.fleet.feed(None))
+            await until(lambda: site.service.session.revision == 2)
+            for path in ("/v2/health/ready", "/v2/models/digits/ready"):
+                reply = await client.get(path)
+                assert reply.status_code == 503
+                assert reply.headers["retry-after"] == "1"
+            assert (await client.get("/v2/health/live")).status_code == 200
+            assert (await client.post("/v2/repository/index")).json()[0]["state"] == "UNAVAILABLE"
+
+    play(work)
+
+
+def broken(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    body = json_request(PIXELS[:1], "UINT8")
+    change(body)
+    return body
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda b: b.update(inputs=[]), "one tensor, 'image'; 0 came"),
+        (lambda b: b.pop("inputs"), "none came"),
+        (lambda b: b["inputs"][0].update(name="x"), "input is 'image', 'x' came"),
+        (lambda b: b["inputs"][0].update(datatype="FP64"), "FP32, UINT8, INT8, 'FP64' came"),
+        (lambda b: b["inputs"][0].update(datatype=["FP32"]), "must be FP32"),
+        (lambda b: b["inputs"][0].update(shape=[1, 784], data=[0] * 784), "(n, 1, 28, 28), (1, 784) came"),
+        (lambda b: b["inputs"][0].update(shape="1"), "list of whole numbers"),
+        (lambda b: b["inputs"][0].update(shape=[-1, 1, 28, 28]), "list of whole numbers"),
+        (lambda b: b["inputs"][0].update(shape=[2, 1, 28, 28]), "is not UINT8 [2, 1, 28, 28]"),
+        (lambda b: b["inputs"][0].update(data=[[1, 2], [3]]), "is not UINT8"),
+        (lambda b: b["inputs"][0].update(data=["a"] * 784), "data must be numbers"),
+        (lambda b: b["inputs"][0].update(data=[256] * 784), "whole numbers in [0, 255]"),
+        (lambda b: b["inputs"][0].update(data=[0.5] * 784), "whole numbers in [0, 255]"),
+        (lambda b: b["inputs"][0].update(data=None), "must have data"),
+        (lambda b: b["inputs"][0].update(parameters={"binary_data_size": 784}), "0 bytes came"),
+        (lambda b: b["inputs"][0].update(parameters=[]), "must be a JSON object"),
+        (lambda b: b.update(id=7), "id must be a string"),
+        (lambda b: b.update(parameters={"timeout": "soon"}), "'timeout' must be a positive number"),
+        (lambda b: b.update(parameters={"timeout_ms": -1}), "'timeout_ms' must be a positive number"),
+        (lambda b: b.update(parameters={"binary_data_output": 1}), "must be true or false"),
+        (lambda b: b.update(outputs=[{"name": "y"}]), "output is 'logits', 'y' was asked for"),
+        (lambda b: b.update(outputs=[]), "list of 1 to 2"),
+        (lambda b: b.update(outputs=["logits"]), "'logits' was asked for"),
+        (lambda b: b.update(outputs=[{"name": "logits", "parameters": {"datatype": "FP16"}}]), "FP32 or INT8"),
+    ],
+)
+def test_a_callers_mistake_names_what_was_expected(change: Callable[[dict[str, Any]], object], words: str) -> None:
+    body = json.dumps(broken(change)).encode()
+    converter = Converter(verify(digits()[0], TRUSTED))
+    with pytest.raises(InvalidInputError, match=re.escape(words)):
+        converter.rows(read_request(body, None, "image", "logits").array)
+
+
+@given(st.binary(max_size=200), st.one_of(st.none(), st.text(max_size=5)))
+def test_garbage_is_refused_and_nothing_worse(body: bytes, header: str | None) -> None:
+    with pytest.raises(InvalidInputError):
+        read_request(body, header, "image", "logits")
+
+
+@given(
+    st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=4),
+            st.dictionaries(
+                st.sampled_from(
+                    ("inputs", "outputs", "name", "shape", "datatype", "data", "parameters", "id", "timeout")
+                ),
+                inner,
+                max_size=6,
+            ),
+        ),
+        max_leaves=30,
+    )
+)
+def test_any_json_is_read_or_refused(value: object) -> None:
+    with suppress(InvalidInputError):
+        read_request(json.dumps(value).encode(), None, "image", "logits")
+
+
+def test_errors_have_the_status_a_client_can_act_on(broker: MosquittoProcess) -> None:
+    async def work() -> None:
+        async with gateway(broker.url, Limits(rows=4)) as (site, client):
+
+            async def status(path: str, **request: Any) -> tuple[int, str]:
+                reply = await client.post(path, **request)
+                assert reply.headers["content-type"] == "application/json"
+                return reply.status_code, reply.json()["error"]
+
+            good = json_request(PIXELS, "UINT8")
+            assert await status("/v2/models/cats/infer", json=good) == (
+                404,
+                "cats is not served here; models: digits 1",
+            )
+            assert (await status("/v2/models/digits/versions/9/infer", json=good))[0] == 404
+            code, words = await status(INFER, json=json_request(PIXELS[:, 0], "UINT8"))
+            assert code == 400
+            assert "(n, 1, 28, 28), (3, 28, 28) came" in words
+            assert (await status(INFER, content=b"{"))[0] == 400
+            assert (await status(INFER, content=b"{}", headers={HEADER_LENGTH: "9"}))[0] == 400
+            assert (await status("/v2/nothing"))[0] == 404
+            assert (await client.get(INFER)).status_code == 405
+            huge = np.zeros((5, 1, 28, 28), np.uint8)
+            assert (await status(INFER, json=json_request(huge, "UINT8")))[0] == 400  # more rows than are ever accepted
+            site.fleet.silent.add(Generation(1, 1))
+            body, headers = binary_request(PIXELS, "UINT8", parameters={"timeout": 300})
+            waiting = asyncio.ensure_future(client.post(INFER, content=body, headers=headers))
+            await until(lambda: site.service.session.pending == 1)
+            overload = await client.post(INFER, content=body, headers=headers)
+            assert overload.status_code == 429
+            assert int(overload.headers["retry-after"]) >= 1
+            assert int(overload.headers["retry-after-ms"]) >= 1
+            late = await waiting
+            assert late.status_code == 504
+            assert "within 0.3 s" in late.json()["error"]
+
+    play(work)
+
+
+def test_a_gateway_that_knows_nothing_yet_says_come_back() -> None:
+    async def work() -> None:
+        site = Site("mqtt://127.0.0.1:1")
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=site.app), base_url="http://gateway") as client:
+            for path in ("/v2/health/ready", "/v2/models/digits", "/v2/models/digits/ready"):
+                assert (await client.get(path)).status_code == 503, path
+            reply = await client.post(INFER, json=json_request(PIXELS, "UINT8"))
+            assert reply.status_code == 503
+            assert reply.headers["retry-after"] == "1"
+
+    play(work)
+
+
+def test_bodies_are_bounded_alone_and_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(face, "MAX_BODY", 100)
+    monkeypatch.setattr(face, "MAX_BODIES", 150)
+
+    async def work() -> None:
+        site = Site("mqtt://127.0.0.1:1")
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=site.app), base_url="http://gateway") as client:
+            assert (await client.post(INFER, content=bytes(101))).status_code == 413
+
+            async def endless() -> AsyncIterator[bytes]:
+                while True:
+                    yield bytes(60)
+
+            assert (await client.post(INFER, content=endless())).status_code == 413  # nobody announced its length
+            gate = asyncio.Event()
+
+            async def slow() -> AsyncIterator[bytes]:
+                yield bytes(90)
+                await gate.wait()
+
+            waiting = asyncio.ensure_future(client.post(INFER, content=slow()))
+            await asyncio.sleep(0.05)
+            assert (await client.post(INFER, content=bytes(90))).status_code == 429
+            gate.set()
+            assert (await waiting).status_code == 503
+            assert (await client.post(INFER, content=bytes(90))).status_code == 503  # its room was given back
+
+    play(work)
+
+
+def test_a_repeated_key_gets_the_same_answer_and_joins_what_is_in_flight(broker: MosquittoProcess) -> None:
+    async def work() -> None:
+        async with gateway(broker.url) as (site, client):
+            site.fleet.thinking_s = 0.1
+            body, headers = binary_request(PIXELS, "UINT8")
+            key = {"Idempotency-Key": "k1"}
+            replies = await asyncio.gather(
+                *[client.post(INFER, content=body, headers={**headers, **key}) for _ in range(5)]
+            )
+            replies.append(await client.post(INFER, content=body, headers={**headers, **key}))
+            assert {reply.content for reply in replies} == {replies[0].content}
+            assert replies[0].status_code == 200
+            assert site.fleet.frames == 1
+            await client.post(INFER, content=body, headers={**headers, "Idempotency-Key": "k2"})
+            assert site.fleet.frames == 2
+            other = await client.post(INFER, json=json_request(PIXELS, "UINT8"), headers=key)
+            assert other.status_code == 400
+            assert "was used for another request" in other.json()["error"]
+            site.fleet.silent.add(Generation(1, 1))
+            body, headers = binary_request(PIXELS, "UINT8", parameters={"timeout": 50})
+            key = {"Idempotency-Key": "k3"}
+            assert (await client.post(INFER, content=body, headers={**headers, **key})).status_code == 504
+            site.fleet.silent.clear()
+            retried = binary_request(PIXELS, "UINT8", parameters={"timeout": 5000})
+            reply = await client.post(INFER, content=retried[0], headers={**retried[1], **key})
+            assert reply.status_code == 200  # an error is not an answer: the key is free again
+
+    play(work)
+
+
+def test_kept_answers_are_bounded_in_number_bytes_and_time() -> None:
+    async def work() -> None:
+        now = 0.0
+        answers: Answers[face.Answer] = Answers(entries=3, size=10_000, seconds=10.0)
+        made: list[str] = []
+
+        async def ask(key: str, size: int = 10) -> face.Answer:
+            async def work() -> face.Answer:
+                made.append(key)
+                return face.Answer(200, bytes(size))
+
+            return await answers.once(key, b"same", lambda: now, work)
+
+        for key in "abcd":
+            await ask(key)
+        assert len(answers) == 3
+        await ask("d")
+        assert made == list("abcd")
+        await ask("a")
+        assert made == list("abcda")
+        await ask("e", 9_500)
+        assert len(answers) == 1
+        now = 11.0
+        await ask("e", 9_500)
+        assert made == list("abcdaee")
+
+    play(work)
+
+
+def test_a_real_server_answers_over_kept_connections(broker: MosquittoProcess) -> None:
+    async def work() -> None:
+        site = Site(broker.url)
+        async with site.running(port=0), httpx.AsyncClient(base_url=site.address) as client:
+            for _ in range(3):
+                body, headers = binary_request(PIXELS, "UINT8")
+                reply = await client.post(INFER, content=body, headers=headers)
+                assert reply.status_code == 200
+            await until(lambda: any(report.address == site.address for report in site.fleet.reports))
+            times = []
+            for _ in range(9):
+                started = time.perf_counter()
+                await client.get("/v2")
+                times.append(time.perf_counter() - started)
+            assert sorted(times)[4] < 0.035  # with Nagle's algorithm at the server each takes 0.04 s
+
+    play(work)

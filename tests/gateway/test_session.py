@@ -1,0 +1,643 @@
+"""The gateway's core in virtual time: no broker, no clock, every decision from (event, now)."""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from convoy_controller.errors import DeadlineError, InvalidInputError, ModelChangedError, NotServingError, OverloadError
+from convoy_controller.gateway.batches import Contract
+from convoy_controller.gateway.effects import Complete, Effect, Fail, Report, SendFrame
+from convoy_controller.gateway.lane import HOLD_S, SWITCH_GRACE_S
+from convoy_controller.gateway.probe import RETRY_S, TRIES
+from convoy_controller.gateway.session import GatewaySession, Limits
+from convoy_controller.gateway.timing import FIRST_TIMEOUT_S, FLOOR_S, RoundTrip
+from convoy_schema import codec
+from convoy_schema.bundle import Method, VerifiedModel
+from convoy_schema.frames import MAX_FRAME, Frame, TensorData
+from convoy_schema.messages.desired import Hop, Intent
+from convoy_schema.messages.gateways import Feed, FeedReport, GatewayDesired, ModelRef, Route
+from convoy_schema.names import Generation
+from convoy_schema.topics import FrameTopic
+from gateway_models import identity
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+MODEL = identity()
+STAGES = 3
+NAME = "gateway-a"
+
+
+def generation(counter: int, epoch: int = 1) -> Generation:
+    return Generation(epoch, counter)
+
+
+def ref(model: VerifiedModel) -> ModelRef:
+    return ModelRef(model.bundle.model, model.bundle.version, model.digest)
+
+
+def route(counter: int, *, window: int = 4, rows: int = 4, boards: Sequence[str] = ("a",)) -> Route:
+    return Route(generation(counter), ref(MODEL), tuple(Hop(board) for board in boards), STAGES, window, rows)
+
+
+def feed(serving: Route | None, probing: Route | None = None, model: VerifiedModel = MODEL) -> Feed:
+    intent = Intent("shop", model.bundle.model, model.bundle.version, Method.ALLOCATE)
+    routes = [dataclasses.replace(each, model=ref(model)) if each is not None else None for each in (serving, probing)]
+    return Feed(intent, ref(model), *routes)
+
+
+def desired(revision: int, *feeds: Feed, epoch: int = 1) -> GatewayDesired:
+    return GatewayDesired(epoch, revision, feeds)
+
+
+def answer(frame: Frame, **changes: object) -> Frame:
+    """What the fleet makes of a frame: the identity, one stage after another."""
+    tensor = frame.tensors[0]
+    made = dataclasses.replace(frame, stage=STAGES, tensors=(TensorData("y", tensor.shape, tensor.data),))
+    return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
+
+
+def topic_of(frame: Frame) -> FrameTopic:
+    return FrameTopic("c", NAME, frame.deployment, frame.generation, frame.stage)
+
+
+def rows_of(count: int, value: int = 0) -> NDArray[np.int8]:
+    return (np.arange(count * 3, dtype=np.int64) + value).astype(np.int8).reshape(count, 3)
+
+
+def frames(effects: Sequence[Effect]) -> list[Frame]:
+    return [effect.frame for effect in effects if isinstance(effect, SendFrame)]
+
+
+def only(effects: Sequence[Effect], kind: type) -> list[Effect]:
+    return [effect for effect in effects if isinstance(effect, kind)]
+
+
+def started(serving: Route | None = None, limits: Limits | None = None) -> GatewaySession:
+    session = GatewaySession(NAME, 77, limits)
+    session.reconnected(0.0)
+    session.configure(desired(1, feed(serving or route(1))), {MODEL.digest: MODEL}, 0.0)
+    return session
+
+
+def reply(session: GatewaySession, frame: Frame, now: float) -> list[Effect]:
+    return session.frame(topic_of(frame), frame, now)
+
+
+def report(session: GatewaySession) -> FeedReport:
+    return session.report()[0]
+
+
+def test_a_request_goes_out_as_one_frame_and_comes_back_complete() -> None:
+    session = started()
+    (sent,) = session.submit(1, "shop", rows_of(3), 30.0, 0.5)
+    assert isinstance(sent, SendFrame)
+    assert sent.receiver == "a"
+    frame = sent.frame
+    assert (frame.deployment, frame.generation, frame.stage, frame.gateway) == ("shop", generation(1), 0, NAME)
+    assert frame.batch[0] == 77
+    assert frame.requests == (1,)
+    assert frame.budget_ms == pytest.approx(29_500)
+    assert frame.tensors == (TensorData("x", (3, 3), rows_of(3).tobytes()),)
+    (done,) = reply(session, answer(frame), 0.6)
+    assert isinstance(done, Complete)
+    assert done.request == 1
+    assert done.generation == generation(1)
+    np.testing.assert_array_equal(done.outputs, rows_of(3))
+    state = report(session)
+    assert (state.accepted, state.answered, state.failed, state.in_flight) == (1, 1, 0, ())
+    assert state.latency_p50_us == state.latency_p99_us == 99_999
+
+
+def test_a_request_larger_than_a_batch_is_split_and_put_together_in_order() -> None:
+    session = started(route(1, window=8, rows=4))
+    sent = frames(session.submit(1, "shop", rows_of(11), 30.0, 0.0))
+    assert [frame.tensors[0].shape[0] for frame in sent] == [4, 4, 3]
+    assert not reply(session, answer(sent[2]), 0.1)
+    assert not reply(session, answer(sent[0]), 0.1)
+    (done,) = reply(session, answer(sent[1]), 0.1)
+    assert isinstance(done, Complete)
+    np.testing.assert_array_equal(done.outputs, rows_of(11))
+
+
+def test_rows_of_several_requests_share_a_batch_once_the_window_is_full() -> None:
+    session = started(route(1, window=1, rows=4))
+    (first,) = frames(session.submit(1, "shop", rows_of(1), 30.0, 0.0))
+    for ident in (2, 3, 4):
+        assert not session.submit(ident, "shop", rows_of(2, ident), 30.0, 0.0)
+    (second,) = frames(reply(session, answer(first), 0.1))
+    assert second.requests == (2, 3)
+    assert second.tensors[0].shape == (4, 3)
+    effects = reply(session, answer(second), 0.2)
+    assert {effect.request for effect in effects if isinstance(effect, Complete)} == {2, 3}
+    for effect in effects:
+        if isinstance(effect, Complete):
+            np.testing.assert_array_equal(effect.outputs, rows_of(2, effect.request))
+    assert frames(effects)[0].requests == (4,)
+
+
+def test_a_full_pipeline_holds_small_batches_back_but_not_for_long() -> None:
+    session = started(route(1, window=64, rows=4))
+    now = 0.0
+    for ident in range(STAGES + 1):
+        assert len(frames(session.submit(ident, "shop", rows_of(1), 30.0, now))) == 1
+    assert not session.submit(10, "shop", rows_of(1), 30.0, now)
+    assert not frames(session.tick(now + HOLD_S / 2))
+    assert len(frames(session.tick(now + HOLD_S))) == 1
+    assert not session.submit(11, "shop", rows_of(1), 30.0, now)
+    assert [f.requests for f in frames(session.submit(12, "shop", rows_of(3), 30.0, now))] == [(11, 12)]
+
+
+def test_a_batch_fits_a_frame_however_many_rows_the_route_allows() -> None:
+    model = identity(width=60_000)
+    session = GatewaySession(NAME, 2**62, Limits(rows=100_000))
+    session.reconnected(0.0)
+    session.configure(desired(1, feed(route(1, rows=4096), model=model)), {model.digest: model}, 0.0)
+    sent = frames(session.submit(2**62, "shop", np.zeros((9, 60_000), np.int8), 30.0, 0.0))
+    assert sum(frame.tensors[0].shape[0] for frame in sent) == 9
+    assert all(len(codec.encode(frame)) <= MAX_FRAME for frame in sent)
+    small = identity(width=1)
+    session.configure(desired(2, feed(route(2, rows=4096, window=999), model=small)), {small.digest: small}, 0.0)
+    sent = [
+        frame
+        for ident in range(4096)
+        for frame in frames(session.submit(2**62 + ident + 1, "shop", np.zeros((2, 1), np.int8), 30.0, 0.0))
+    ]
+    assert all(len(codec.encode(frame)) <= MAX_FRAME for frame in sent)
+
+
+def test_a_lost_frame_is_sent_again_under_a_new_id_to_another_replica() -> None:
+    session = started(route(1, boards=("a", "b")))
+    (first,) = [e for e in session.submit(1, "shop", rows_of(2), 30.0, 0.0) if isinstance(e, SendFrame)]
+    assert not frames(session.tick(FIRST_TIMEOUT_S - 0.01))
+    (second,) = [e for e in session.tick(FIRST_TIMEOUT_S) if isinstance(e, SendFrame)]
+    assert second.receiver != first.receiver
+    assert second.frame.batch != first.frame.batch
+    assert second.frame.tensors == first.frame.tensors
+    assert second.frame.budget_ms == pytest.approx(29_000)
+    assert report(session).in_flight[0].frames == 1  # the same credit
+    assert not frames(session.tick(FIRST_TIMEOUT_S + 1.99))
+    assert len(frames(session.tick(FIRST_TIMEOUT_S + 2.0))) == 1  # doubled
+    assert report(session).retried_frames == 2
+
+
+def test_a_late_answer_counts_while_its_rows_are_unanswered_and_only_then() -> None:
+    session = started()
+    (first,) = frames(session.submit(1, "shop", rows_of(2), 30.0, 0.0))
+    (second,) = frames(session.tick(FIRST_TIMEOUT_S))
+    assert len(only(reply(session, answer(first), 1.1), Complete)) == 1
+    assert not reply(session, answer(second), 1.2)
+    assert not reply(session, answer(second), 1.3)
+    state = report(session)
+    assert (state.answered, state.late_frames, state.in_flight) == (1, 2, ())
+
+
+def test_the_timeout_follows_what_was_measured() -> None:
+    trip = RoundTrip()
+    assert trip.timeout() == FIRST_TIMEOUT_S
+    trip.observe(1.0)
+    assert trip.timeout() == pytest.approx(3.0)
+    for _ in range(100):
+        trip.observe(1.0)
+    assert trip.timeout() == pytest.approx(1.0, abs=0.05)
+    for _ in range(200):
+        trip.observe(0.001)
+    assert trip.timeout() == FLOOR_S
+    assert trip.timeout(1) == 2 * FLOOR_S
+    assert trip.timeout(60) == 8.0
+
+
+def test_a_request_fails_once_at_its_deadline_and_frees_its_room() -> None:
+    session = started(limits=Limits(rows=4))
+    session.submit(1, "shop", rows_of(4), 2.0, 0.0)
+    with pytest.raises(OverloadError) as refusal:
+        session.submit(2, "shop", rows_of(1), 9.0, 0.0)
+    assert refusal.value.data["retry_after_s"] == 1.0
+    assert not only(session.tick(1.99), Fail)
+    (failure,) = only(session.tick(2.0), Fail)
+    assert isinstance(failure, Fail)
+    assert isinstance(failure.error, DeadlineError)
+    assert "within 2 s" in str(failure.error)
+    assert "4 of 4 rows" in str(failure.error)
+    assert report(session).failed == 1
+    session.submit(2, "shop", rows_of(4), 9.0, 2.0)
+    assert session.pending == 1
+
+
+def test_memory_is_bounded_over_all_deployments() -> None:
+    session = GatewaySession(NAME, 1, Limits(rows=100, held_bytes=60))
+    session.reconnected(0.0)
+    other = dataclasses.replace(feed(None), intent=dataclasses.replace(feed(None).intent, deployment="other"))
+    session.configure(desired(1, feed(None), other), {MODEL.digest: MODEL}, 0.0)
+    session.submit(1, "shop", rows_of(6), 9.0, 0.0)
+    with pytest.raises(OverloadError, match="36 of at most 60 bytes"):
+        session.submit(2, "other", rows_of(5), 9.0, 0.0)
+    with pytest.raises(InvalidInputError, match="in parts"):
+        session.submit(2, "other", rows_of(11), 9.0, 0.0)
+    session.cancel(1, 0.0)
+    session.submit(2, "other", rows_of(10), 9.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "rows", [np.zeros((2, 4), np.int8), np.zeros((0, 3), np.int8), np.zeros(3, np.int8), np.zeros((2, 3), np.uint8)]
+)
+def test_wrong_rows_are_refused_with_what_was_expected(rows: NDArray[np.int8]) -> None:
+    session = started()
+    with pytest.raises(InvalidInputError, match=r"identity takes int8 rows \(n, 3\)"):
+        session.submit(1, "shop", rows, 9.0, 0.0)
+    assert session.pending == 0
+
+
+def test_what_cannot_be_served_is_said_at_once() -> None:
+    session = GatewaySession(NAME, 1)
+    with pytest.raises(NotServingError, match="feeds no deployment 'shop'"):
+        session.submit(1, "shop", rows_of(1), 9.0, 0.0)
+    session.configure(desired(1, feed(route(1))), {}, 0.0)
+    with pytest.raises(NotServingError, match="no verified model"):
+        session.submit(1, "shop", rows_of(1), 9.0, 0.0)
+
+
+def test_requests_wait_without_a_serving_generation_and_without_a_broker() -> None:
+    session = GatewaySession(NAME, 1)
+    session.configure(desired(1, feed(None)), {MODEL.digest: MODEL}, 0.0)
+    assert not frames(session.submit(1, "shop", rows_of(2), 30.0, 0.0))
+    assert not frames(session.configure(desired(2, feed(route(1))), {MODEL.digest: MODEL}, 5.0))
+    assert len(frames(session.reconnected(6.0))) == 1
+    session.disconnected(7.0)
+    assert not frames(session.submit(2, "shop", rows_of(2), 30.0, 7.5))
+    again = frames(session.reconnected(8.0))
+    assert [frame.requests for frame in again] == [(1,), (2,)]
+    assert report(session).retried_frames == 1
+
+
+def test_an_order_of_a_lower_epoch_or_revision_is_ignored() -> None:
+    session = started()
+    models = {MODEL.digest: MODEL}
+    session.configure(desired(5, feed(route(7)), epoch=2), models, 0.0)
+    for stale in (desired(4, feed(route(1)), epoch=2), desired(9, epoch=1)):
+        assert session.configure(stale, models, 0.0) == []
+        assert (session.epoch, session.revision) == (2, 5)
+        assert report(session).serving == generation(7)
+    session.configure(desired(1, epoch=3), models, 0.0)
+    assert session.report() == ()
+
+
+def test_on_a_switch_the_overdue_is_sent_at_once_and_the_rest_after_a_grace() -> None:
+    session = started(route(1, window=4))
+    (warm,) = frames(session.submit(9, "shop", rows_of(1), 30.0, 0.0))
+    reply(session, answer(warm), 0.01)
+    (old,) = frames(session.submit(1, "shop", rows_of(4), 30.0, 1.0))
+    (young,) = frames(session.submit(2, "shop", rows_of(4, 50), 30.0, 1.15))
+    effects = session.configure(desired(2, feed(route(2, window=4))), {MODEL.digest: MODEL}, 1.21)
+    (again,) = frames(effects)
+    assert Report() in effects
+    assert (again.requests, again.generation) == ((1,), generation(2))
+    assert [entry.generation for entry in report(session).in_flight] == [generation(1), generation(2)]
+    assert not frames(session.tick(1.22))
+    effects = session.tick(1.21 + SWITCH_GRACE_S)
+    assert (2,) in [frame.requests for frame in frames(effects)]
+    assert Report() in effects  # the old generation awaits nothing any more
+    assert [entry.generation for entry in report(session).in_flight] == [generation(2)]
+    assert (
+        len(only(reply(session, answer(young), 1.8), Complete)) == 1
+    )  # late, under its own generation: as good as any
+    assert len(only(reply(session, answer(old), 1.8), Complete)) == 1
+
+
+def test_an_answer_under_the_old_generation_still_counts_within_the_grace() -> None:
+    session = started(route(1))
+    (young,) = frames(session.submit(1, "shop", rows_of(4), 30.0, 0.0))
+    session.configure(desired(2, feed(route(2))), {MODEL.digest: MODEL}, 0.1)
+    effects = reply(session, answer(young), 0.2)
+    (done,) = only(effects, Complete)
+    assert isinstance(done, Complete)
+    assert done.generation == generation(1)
+    assert Report() in effects
+    assert report(session).in_flight == ()
+    assert report(session).retried_frames == 0
+
+
+@pytest.mark.parametrize(
+    ("reason", "changes"),
+    [
+        ("generation", {"generation": generation(9)}),
+        ("stage", {"stage": STAGES - 1}),
+        ("tensor", {"tensors": (TensorData("x", (2, 3), bytes(6)),)}),
+        ("tensor", {"tensors": ()}),
+        ("dtype", {"tensors": (TensorData("y", (2, 3), bytes(6), "uint8"),)}),
+        ("shape", {"tensors": (TensorData("y", (3, 2), bytes(6)),)}),
+        ("shape", {"tensors": (TensorData("y", (2, 3), bytes(5)),)}),
+        ("session", {"batch": (78, 1)}),
+        ("gateway", {"gateway": "gateway-b"}),
+        ("deployment", {"deployment": "shed"}),
+    ],
+)
+def test_a_wrong_answer_is_refused_and_counted_and_costs_nothing_else(reason: str, changes: dict[str, object]) -> None:
+    session = started()
+    (sent,) = frames(session.submit(1, "shop", rows_of(2), 30.0, 0.0))
+    assert reply(session, answer(sent, **changes), 0.1) == []
+    counted = {**session.refused, **report(session).refused}
+    assert counted == {reason: 1}
+    assert len(only(reply(session, answer(sent), 0.2), Complete)) == 1
+
+
+def test_an_answer_that_contradicts_its_topic_is_refused() -> None:
+    session = started()
+    (sent,) = frames(session.submit(1, "shop", rows_of(2), 30.0, 0.0))
+    good = answer(sent)
+    assert session.frame(dataclasses.replace(topic_of(good), generation=generation(3)), good, 0.1) == []
+    assert session.refused == {"topic": 1}
+
+
+def test_a_smaller_batch_of_the_new_generation_splits_what_is_sent_again() -> None:
+    session = started(route(1, rows=4))
+    session.submit(1, "shop", rows_of(4), 30.0, 0.0)
+    sent = frames(session.configure(desired(2, feed(route(2, rows=3))), {MODEL.digest: MODEL}, 2.0))
+    assert [frame.tensors[0].shape[0] for frame in sent] == [3, 1]
+    reply(session, answer(sent[1]), 2.1)
+    (done,) = only(reply(session, answer(sent[0]), 2.1), Complete)
+    assert isinstance(done, Complete)
+    np.testing.assert_array_equal(done.outputs, rows_of(4))
+
+
+def test_requests_for_a_replaced_model_are_given_back_rather_than_mixed() -> None:
+    session = started(route(1, window=1))
+    (out,) = frames(session.submit(1, "shop", rows_of(4), 30.0, 0.0))
+    session.submit(2, "shop", rows_of(4), 30.0, 0.0)
+    other = identity("2")
+    effects = session.configure(desired(2, feed(route(2), model=other)), {other.digest: other}, 0.1)
+    (failure,) = only(effects, Fail)
+    assert isinstance(failure, Fail)
+    assert failure.request == 2
+    assert isinstance(failure.error, ModelChangedError)
+    assert len(only(reply(session, answer(out), 0.2), Complete)) == 1  # what runs may finish under the old one
+
+
+def test_a_withdrawn_deployment_drains_and_is_forgotten() -> None:
+    session = started(route(1, window=1))
+    (out,) = frames(session.submit(1, "shop", rows_of(4), 30.0, 0.0))
+    session.submit(2, "shop", rows_of(4), 30.0, 0.0)
+    (failure,) = only(session.configure(desired(2), {}, 0.1), Fail)
+    assert isinstance(failure, Fail)
+    assert "withdrawn" in str(failure.error)
+    assert report(session).in_flight[0].frames == 1
+    assert len(only(reply(session, answer(out), 0.2), Complete)) == 1
+    session.tick(0.3)
+    assert session.report() == ()
+    assert session.pending == 0
+
+
+# Probing -------------------------------------------------------------------------------------------------------------
+
+
+def probing(boards: Sequence[str] = ("a",), window: int = 64) -> tuple[GatewaySession, list[SendFrame]]:
+    session = GatewaySession(NAME, 5)
+    session.reconnected(0.0)
+    entry = route(3, boards=boards, rows=2, window=window)
+    effects = session.configure(desired(1, feed(None, entry)), {MODEL.digest: MODEL}, 0.0)
+    return session, [effect for effect in effects if isinstance(effect, SendFrame)]
+
+
+def test_a_probe_passes_when_every_replica_answers_the_golden_rows() -> None:
+    session, sent = probing(("a", "b", "c"))
+    assert {effect.receiver for effect in sent} == {"a", "b", "c"}
+    for effect in sent[:-1]:
+        assert Report() not in reply(session, answer(effect.frame), 0.1)
+    assert Report() in reply(session, answer(sent[-1].frame), 0.1)
+    (verdict,) = report(session).probes
+    assert (verdict.generation, verdict.passed) == (generation(3), True)
+    assert report(session).answered == 0
+    # The verdict stays while the generation is named, and goes with it.
+    session.configure(desired(2, feed(route(3))), {MODEL.digest: MODEL}, 0.2)
+    assert report(session).probes == (verdict,)
+    session.configure(desired(3, feed(route(4))), {MODEL.digest: MODEL}, 0.2)
+    assert report(session).probes == ()
+
+
+def test_a_probe_fails_on_one_wrong_byte_and_says_where() -> None:
+    session, sent = probing()
+    tensor = sent[0].frame.tensors[0]
+    wrong = bytearray(tensor.data)
+    wrong[4] ^= 1
+    effects = reply(session, answer(sent[0].frame, tensors=(TensorData("y", tensor.shape, bytes(wrong)),)), 0.1)
+    assert Report() in effects
+    (verdict,) = report(session).probes
+    assert not verdict.passed
+    assert "golden row 1" in verdict.message
+    assert "'y'[1] must be 4, 5 came" in verdict.message
+
+
+def test_a_lost_probe_is_sent_again_and_given_up_after_ten_tries() -> None:
+    session, sent = probing(window=1)
+    assert len(sent) == 1
+    tries, now = 1, 0.0
+    while not report(session).probes:
+        now += RETRY_S / 2
+        tries += len(frames(session.tick(now)))
+        assert now < 100
+    assert tries == TRIES
+    assert now == pytest.approx(TRIES * RETRY_S)
+    (verdict,) = report(session).probes
+    assert not verdict.passed
+    assert "unanswered" in verdict.message
+
+
+def test_a_probe_outlives_a_lost_connection() -> None:
+    session, sent = probing()
+    session.disconnected(0.1)
+    assert not frames(session.tick(60.0))
+    again = frames(session.reconnected(61.0))
+    assert len(again) == len(sent)
+    for frame in again:
+        reply(session, answer(frame), 61.1)
+    assert report(session).probes[0].passed
+
+
+# Everything at once --------------------------------------------------------------------------------------------------
+
+
+class Storm:
+    """A fleet that loses, repeats, delays, reorders and forges, while the controller keeps changing its mind."""
+
+    def __init__(self, seed: int, loss: float, mess: float) -> None:
+        self.chance = random.Random(seed)
+        self.loss, self.mess = loss, mess
+        self.session = GatewaySession(NAME, seed, Limits(rows=60))
+        self.models = {MODEL.digest: MODEL}
+        self.now = self.before = 0.0
+        self.is_calm = False
+        self.air: list[tuple[float, int, Frame]] = []
+        self.serial = 0
+        self.requests: dict[int, tuple[NDArray[np.int8], float]] = {}
+        self.ended: dict[int, str] = {}
+        self.refused = 0
+        self.revision = 0
+        self.counter = 1
+        self.route: Route | None = None
+        self.probing: Route | None = None
+        self.connected = False
+        self.windows: dict[Generation, int] = {}
+
+    def order(self, serving: Route | None, probing: Route | None = None) -> None:
+        self.revision += 1
+        self.route, self.probing = serving, probing
+        if serving is not None:
+            self.windows[serving.generation] = serving.window
+        self.carry(self.session.configure(desired(self.revision, feed(serving, probing)), self.models, self.now))
+
+    def new_route(self) -> Route:
+        self.counter += 1
+        boards = [f"b{index}" for index in range(self.chance.randint(1, 3))]
+        return route(self.counter, window=self.chance.randint(1, 6), rows=self.chance.randint(1, 6), boards=boards)
+
+    def carry(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, SendFrame):
+                self.send(effect)
+            elif isinstance(effect, (Complete, Fail)):
+                assert effect.request not in self.ended, "a request ends once"
+                rows, deadline = self.requests[effect.request]
+                assert deadline > self.before, "and no later than its deadline"
+                if isinstance(effect, Complete):
+                    np.testing.assert_array_equal(effect.outputs, rows)
+                    self.ended[effect.request] = "complete"
+                else:
+                    assert self.now >= deadline
+                    self.ended[effect.request] = "failed"
+
+    def send(self, effect: SendFrame) -> None:
+        frame = effect.frame
+        assert self.connected
+        codec.decode(Frame, codec.encode(frame))
+        allowed = [each for each in (self.route, self.probing) if each is not None]
+        assert frame.generation in [each.generation for each in allowed], "only a generation that was named is fed"
+        used = next(each for each in allowed if each.generation == frame.generation)
+        assert frame.tensors[0].shape[0] <= used.batch_rows
+        if used is self.route and frame.requests:
+            awaited = {each.generation: each.frames for each in report(self.session).in_flight}
+            assert awaited[used.generation] <= used.window, "the window is never exceeded"
+        for _ in range(self.chance.choice((1, 1, 1, 2)) if self.mess else 1):
+            if self.chance.random() >= self.loss:
+                self.later(answer(frame))
+        if self.chance.random() < self.mess:
+            self.later(self.forged(frame))
+
+    def forged(self, frame: Frame) -> Frame:
+        garbage = TensorData("y", frame.tensors[0].shape, b"\x63" * len(frame.tensors[0].data))
+        wrong = generation(frame.generation.counter + self.chance.choice((-1, 1, 5)))
+        changes: list[dict[str, object]] = [
+            {"generation": wrong},
+            {"stage": STAGES + 1},
+            {"batch": (frame.batch[0] + 1, frame.batch[1])},
+            {"batch": (frame.batch[0], frame.batch[1] + 100_000)},
+        ]
+        change = self.chance.choice(changes)
+        return answer(frame, tensors=(garbage,), **change)
+
+    def later(self, frame: Frame) -> None:
+        self.serial += 1
+        is_slow = not self.is_calm and self.chance.random() < 0.1
+        delay = self.chance.uniform(0, 3) if is_slow else self.chance.expovariate(100.0 if self.is_calm else 20.0)
+        heapq.heappush(self.air, (self.now + delay, self.serial, frame))
+
+    def submit(self, patience: float) -> None:
+        rows = rows_of(self.chance.randint(1, 9), self.chance.randint(-60, 60))
+        ident = len(self.requests) + self.refused + 1
+        deadline = self.now + patience
+        self.requests[ident] = rows, deadline
+        try:
+            effects = self.session.submit(ident, "shop", rows, deadline, self.now)
+        except OverloadError:
+            del self.requests[ident]
+            self.refused += 1
+            return
+        self.carry(effects)
+
+    def step(self, dt: float) -> None:
+        self.now += dt
+        while self.air and self.air[0][0] <= self.now:
+            frame = heapq.heappop(self.air)[2]
+            if self.connected:
+                self.carry(self.session.frame(topic_of(frame), frame, self.now))
+        self.carry(self.session.tick(self.now))
+        self.before = self.now
+
+    def upset(self) -> None:
+        match self.chance.randrange(6):
+            case 0:
+                self.order(self.new_route())
+            case 1:
+                self.order(None)
+            case 2:
+                self.order(self.route, self.new_route())
+            case 3 if self.route is not None:
+                self.order(dataclasses.replace(self.route, window=self.chance.randint(1, 8)))
+            case 4 if self.connected:
+                self.connected = False
+                self.carry(self.session.disconnected(self.now))
+            case 5 if not self.connected:
+                self.connected = True
+                self.carry(self.session.reconnected(self.now))
+            case _:
+                stale = GatewayDesired(1, self.chance.randint(0, max(0, self.revision - 1)), ())
+                if stale.revision < self.revision:
+                    self.carry(self.session.configure(stale, self.models, self.now))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    loss=st.sampled_from((0.0, 0.05, 0.3, 0.9)),
+    mess=st.sampled_from((0.0, 0.3)),
+    upsets=st.sampled_from((0.0, 0.02, 0.2)),
+)
+def test_whatever_happens_each_request_ends_once_and_right(seed: int, loss: float, mess: float, upsets: float) -> None:
+    storm = Storm(seed, loss, mess)
+    storm.connected = True
+    storm.carry(storm.session.reconnected(0.0))
+    storm.order(storm.new_route())
+    for _ in range(200):
+        if storm.chance.random() < 0.4:
+            storm.submit(storm.chance.choice((0.05, 1.0, 20.0)))
+        if storm.chance.random() < upsets:
+            storm.upset()
+        storm.step(storm.chance.expovariate(50.0))
+    # Calm: whatever still waits is answered, since nothing is lost any more. What was lost before, retries make good.
+    storm.loss = storm.mess = 0.0
+    storm.is_calm = True
+    if not storm.connected:
+        storm.connected = True
+        storm.carry(storm.session.reconnected(storm.now))
+    if storm.route is None:
+        storm.order(storm.new_route())
+    calm = storm.now
+    while storm.session.pending or storm.air:
+        storm.step(0.02)
+        assert storm.now < calm + 60
+    for _ in range(100):
+        storm.step(0.1)
+    assert storm.ended.keys() == storm.requests.keys()
+    for ident, (_, deadline) in storm.requests.items():
+        if deadline > calm + 12:
+            assert storm.ended[ident] == "complete"
+    state = report(storm.session)
+    assert state.accepted == len(storm.requests)
+    assert state.answered == sum(1 for how in storm.ended.values() if how == "complete")
+    assert state.failed == sum(1 for how in storm.ended.values() if how == "failed")
+    assert (state.in_flight, state.waiting_rows) == ((), 0)
+    lane = storm.session._lanes["shop"]
+    assert (lane.held_bytes, lane._held_rows) == (0, 0)
+    if not loss and not upsets:
+        assert all(how == "complete" for i, how in storm.ended.items() if storm.requests[i][1] > 19)
+
+
+def test_contract_names_the_reason() -> None:
+    contract = Contract(MODEL)
+    good = Frame("shop", generation(1), 3, NAME, (1, 1), (1,), 1.0, (TensorData("y", (2, 3), bytes(6)),))
+    assert contract.refusal(good, 2) == ""
+    assert contract.refusal(good, 3) == "shape"
