@@ -1,0 +1,10 @@
+"""What the fleet is, was and should be, in SQL: SQLite by default, PostgreSQL by URL.
+
+The only folder that imports SQLAlchemy; rows never leave it, frozen dataclasses do. This file imports nothing, so that
+`records` (plain data) costs nothing to import:
+
+- `records`: what goes in and what a restarting controller gets back. `views`: what the queries answer.
+- `engine`: `open_database(url)`. `recorder`: the controller's writes. `intents`: the owner's writes.
+- `publications`: models and artifacts. `queries`: named reads. `explanations`: why a board is where it is.
+- `retention`: what is deleted, and when. `models`: the tables. `migrations`: how they came to be.
+"""

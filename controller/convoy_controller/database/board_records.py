@@ -1,0 +1,236 @@
+"""How what boards and gateways say becomes rows. Called by `recorder` alone, inside its transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import cast
+
+from convoy_schema import codec
+from convoy_schema.messages.boards import AssignmentReport, Capability, Pulse, Reported
+from convoy_schema.messages.gateways import GatewayReported
+from sqlalchemy import Table, bindparam, case, insert, select, update
+from sqlalchemy.orm import Session
+
+from convoy_controller.database.models import (
+    AssignmentRow,
+    BoardRow,
+    BoardStatisticsRow,
+    EventRow,
+    GatewayRow,
+    GenerationRow,
+    SessionRow,
+)
+from convoy_controller.database.records import BoardPresence, NewEvent
+
+#: A sentence longer than this is cut: it comes from outside.
+MAX_SENTENCE = 2000
+
+
+def board_row(db: Session, name: str) -> BoardRow:
+    """The board's row; a new one says that it was never seen."""
+    # A session holds its rows weakly; a batch of telemetry asks for the same ones again and again.
+    held: dict[str, BoardRow] = db.info.setdefault("boards", {})
+    row = held.get(name) or db.get(BoardRow, name)
+    if row is None:
+        row = BoardRow(
+            name=name,
+            session=0,
+            presence=BoardPresence.UNKNOWN,
+            presence_reason="",
+            part="",
+            fabric="",
+            software="",
+            desired_epoch=0,
+            desired_revision=0,
+            reported_epoch=0,
+            reported_revision=0,
+            shell="",
+            blocked="",
+            degraded="",
+            store_bytes=0,
+            store_quota=0,
+        )
+        db.add(row)
+        db.flush()
+    held[name] = row
+    return row
+
+
+def _seen(row: BoardRow, now: datetime) -> None:
+    row.first_seen = row.first_seen or now
+    row.last_seen = now
+
+
+def presence(db: Session, now: datetime, board: str, state: BoardPresence, session: int, reason: str) -> None:
+    """A change of presence, and with it the beginning or end of a session."""
+    row = board_row(db, board)
+    if row.presence is not state or row.session != session:
+        row.presence_since = now
+    row.presence, row.session, row.presence_reason = state, session, reason[:MAX_SENTENCE]
+    if state is BoardPresence.ONLINE:
+        _seen(row, now)
+        _begin_session(db, now, board, session)
+    elif state is BoardPresence.OFFLINE:
+        db.execute(
+            update(SessionRow)
+            .where(SessionRow.board == board, SessionRow.session == session, SessionRow.ended_at.is_(None))
+            .values(ended_at=now, reason=reason[:MAX_SENTENCE])
+        )
+
+
+def _begin_session(db: Session, now: datetime, board: str, session: int) -> None:
+    found = db.scalars(select(SessionRow).where(SessionRow.board == board, SessionRow.session == session)).first()
+    if found is not None:
+        found.ended_at, found.reason = None, ""  # it was thought dead, and it speaks again
+        return
+    db.execute(
+        update(SessionRow)
+        .where(SessionRow.board == board, SessionRow.ended_at.is_(None))
+        .values(ended_at=now, reason=f"replaced by session {session}")
+    )
+    db.add(SessionRow(board=board, session=session, started_at=now, reason=""))
+    db.flush()
+
+
+def capability(db: Session, now: datetime, board: str, facts: Capability) -> None:
+    """What the board is."""
+    row = board_row(db, board)
+    _seen(row, now)
+    row.part, row.fabric, row.software = facts.part, facts.fabric, facts.software
+    row.capability = codec.pack(facts)
+
+
+def desired(db: Session, now: datetime, board: str, epoch: int, revision: int) -> None:
+    """What the board has been told last."""
+    row = board_row(db, board)
+    row.desired_epoch, row.desired_revision, row.desired_at = epoch, revision, now
+
+
+def reported(db: Session, now: datetime, board: str, report: Reported) -> None:
+    """What the board says of itself; the phases of its assignments with it."""
+    row = board_row(db, board)
+    _seen(row, now)
+    row.reported_epoch, row.reported_revision, row.reported_at = report.epoch, report.revision, now
+    row.shell, row.blocked = report.shell, report.blocked
+    row.degraded = ",".join(item.partition for item in report.partitions if item.degraded)
+    row.store_bytes, row.store_quota = report.store_bytes, report.store_quota
+    row.reported = codec.pack(report)
+    db.flush()
+    for item in report.assignments:
+        phase(db, now, board, item)
+
+
+def phase(db: Session, now: datetime, board: str, report: AssignmentReport) -> bool:
+    """How far a board is with one assignment; False when no such assignment was saved."""
+    generation = (
+        select(GenerationRow.id)
+        .where(
+            GenerationRow.deployment == report.deployment,
+            GenerationRow.epoch == report.generation.epoch,
+            GenerationRow.counter == report.generation.counter,
+        )
+        .scalar_subquery()
+    )
+    # `changed_at` answers "since when": progress inside a phase does not move it.
+    since = case((AssignmentRow.phase != report.phase, now), else_=AssignmentRow.changed_at)
+    result = db.execute(
+        update(AssignmentRow)
+        .where(AssignmentRow.generation_id == generation, AssignmentRow.board == board)
+        .values(
+            phase=report.phase,
+            step=report.step,
+            done_bytes=report.done_bytes,
+            total_bytes=report.total_bytes,
+            code=report.code,
+            message=report.message,
+            retryable=report.retryable,
+            changed_at=since,
+        )
+        .returning(AssignmentRow.id)
+        .execution_options(synchronize_session=False)
+    )
+    return result.first() is not None
+
+
+_STATISTICS = cast("Table", BoardStatisticsRow.__table__)
+#: Built once: of all that is written, pulses are the most frequent by far.
+_NEXT_PULSE = (
+    update(_STATISTICS)
+    .where(_STATISTICS.c.board == bindparam("key"))
+    .values({column.name: bindparam(column.name) for column in _STATISTICS.c if column.name != "board"})
+)
+
+
+def pulse(db: Session, now: datetime, board: str, beat: Pulse) -> None:
+    """The board's latest statistics."""
+    values = {
+        "key": board,
+        "session": beat.session,
+        "at": now,
+        "uptime_ms": beat.uptime_ms,
+        "rss_bytes": beat.rss_bytes,
+        "frames": sum(stage.frames for stage in beat.stages),
+        "rows": sum(stage.rows for stage in beat.stages),
+        "queued": sum(stage.queued for stage in beat.stages),
+        "refused": sum(beat.refused.values()) + sum(sum(stage.refused.values()) for stage in beat.stages),
+        "control_bytes": beat.published.control,
+        "activation_bytes": beat.published.activations,
+        "pulse": codec.pack(beat),
+    }
+    if db.connection().execute(_NEXT_PULSE, values).rowcount == 0:
+        _seen(board_row(db, board), now)
+        db.flush()
+        del values["key"]
+        db.connection().execute(insert(_STATISTICS).values(board=board, **values))
+
+
+def gateway_presence(db: Session, now: datetime, gateway: str, state: BoardPresence, session: int) -> None:
+    """A change of a gateway's presence."""
+    row = _gateway_row(db, now, gateway)
+    if row.presence is not state or row.session != session:
+        row.presence_since = now
+    row.presence, row.session = state, session
+    if state is BoardPresence.ONLINE:
+        row.last_seen = now
+
+
+def gateway_reported(db: Session, now: datetime, gateway: str, report: GatewayReported) -> None:
+    """What a gateway says of itself."""
+    row = _gateway_row(db, now, gateway)
+    row.last_seen, row.session, row.address = now, report.session, report.address
+    row.epoch, row.revision, row.reported = report.epoch, report.revision, codec.pack(report)
+
+
+def _gateway_row(db: Session, now: datetime, name: str) -> GatewayRow:
+    row = db.get(GatewayRow, name)
+    if row is None:
+        row = GatewayRow(
+            name=name,
+            session=0,
+            presence=BoardPresence.UNKNOWN,
+            first_seen=now,
+            last_seen=now,
+            address="",
+            epoch=0,
+            revision=0,
+        )
+        db.add(row)
+        db.flush()
+    return row
+
+
+def new_event(db: Session, now: datetime, event: NewEvent) -> int:
+    """Append to the history; returns the event's number."""
+    row = EventRow(
+        at=now,
+        severity=event.severity,
+        kind=event.kind[:60],
+        board=event.board,
+        deployment=event.deployment,
+        generation=None if event.generation is None else str(event.generation),
+        sentence=event.sentence[:MAX_SENTENCE],
+        data=event.data,
+    )
+    db.add(row)
+    db.flush()
+    return row.id

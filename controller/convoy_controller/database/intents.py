@@ -1,0 +1,53 @@
+"""What the owner wants: deployments asked for and withdrawn. The controller polls for the change and acts.
+
+Called by the command line and later by the HTTP API; never by the controller itself.
+"""
+
+from __future__ import annotations
+
+from convoy_schema.messages.desired import Intent
+from convoy_schema.names import check_name
+
+from convoy_controller.database.engine import Database
+from convoy_controller.database.models import DeploymentRow
+from convoy_controller.database.placement_records import next_count, save_intent
+from convoy_controller.database.publications import bundle_of, find_model
+from convoy_controller.database.records import DeploymentState, utc_now
+from convoy_controller.errors import CatalogueError, NotFoundError
+from convoy_controller.methods import check_placeable
+
+
+def request_deployment(database: Database, intent: Intent) -> int:
+    """Ask for a deployment, or for a change of one; returns the intent revision.
+
+    Raises `NotFoundError` for an unknown model or version, `MethodUnavailableError` for a method that is not placed,
+    `CatalogueError` when the model has no image for it.
+    """
+    check_name(intent.deployment, "deployment")
+    check_placeable(intent.method)
+    shells = {image.shell for image in bundle_of(find_model(database, intent.model, intent.version)).shells}
+    if intent.method.shell not in shells:
+        raise CatalogueError(
+            f"method {intent.method.value} needs shell {intent.method.shell!r}, "
+            f"model {intent.model} {intent.version} was published with {', '.join(sorted(shells)) or 'none'}",
+            method=intent.method.value,
+        )
+    with database.write() as db:
+        row = db.get(DeploymentRow, intent.deployment)
+        # One that serves goes on while its change is prepared; one that failed is to be tried again.
+        goes_on = row is not None and row.wanted and row.state is not DeploymentState.FAILED
+        state = row.state if row is not None and goes_on else DeploymentState.PENDING
+        return save_intent(db, utc_now(), intent, state)
+
+
+def withdraw_deployment(database: Database, name: str) -> int:
+    """Ask for a deployment to end; returns the intent revision. Raises `NotFoundError`."""
+    with database.write() as db:
+        row = db.get(DeploymentRow, name)
+        if row is None or not row.wanted:
+            raise NotFoundError(f"there is no deployment {name!r} to end: see `convoy deployments`", deployment=name)
+        row.wanted = False
+        row.state = DeploymentState.REMOVING
+        row.changed_at = utc_now()
+        row.intent_revision = next_count(db, "intent")
+        return row.intent_revision

@@ -1,0 +1,26 @@
+"""Alembic runs this file for every command; the caller hands it an open connection."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+
+from convoy_controller.database.models import Base, UtcDateTime
+
+
+def _render(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
+    """Our own types as the plain ones beneath, so that a migration needs nothing of today's code."""
+    return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UtcDateTime) else False
+
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    render_item=_render,
+    render_as_batch=True,  # SQLite alters a table by copying it
+    transactional_ddl=True,  # so that an upgrade happens as a whole, in SQLite as well
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,329 @@
+"""The tables. Current state has tables of its own; `events` and `sessions` are history and only ever appended to.
+
+Imported by this folder alone. Every change here needs a migration: a test compares the two. Dates are UTC and for
+people; epochs, revisions and counters decide.
+"""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime, timezone
+from typing import Any, ClassVar
+
+from convoy_schema.bundle import Method
+from convoy_schema.messages.boards import Phase
+from convoy_schema.messages.desired import Cut, Objective
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    DateTime,
+    Dialect,
+    Enum,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from convoy_controller.database.records import (
+    ArtifactKind,
+    BoardPresence,
+    DeploymentState,
+    GenerationState,
+    Severity,
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime, also where the database keeps no time zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To UTC; a naive datetime is a mistake of ours."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a date needs its time zone, {value!r} came")
+        return value.astimezone(timezone.utc)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Aware again."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+
+
+def by_value(kind: type[enum.Enum]) -> Enum:
+    """A column type that stores an enum's value as text, so that a new member needs no migration."""
+    return Enum(kind, values_callable=lambda members: [m.value for m in members], native_enum=False, length=32)
+
+
+#: An automatic row number: SQLite counts only in INTEGER.
+RowNumber = BigInteger().with_variant(Integer(), "sqlite")
+#: A name of the wire contract.
+NAME = String(63)
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that later migrations can refer to it."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar = {
+        datetime: UtcDateTime(),
+        int: BigInteger(),
+        bytes: LargeBinary(),
+        dict[str, Any]: JSON(),
+    }
+
+
+class FleetFactsRow(Base):
+    """One row, number 1: who this database is, and the counters that only grow."""
+
+    __tablename__ = "fleet_facts"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    instance: Mapped[str] = mapped_column(String(36))
+    created_at: Mapped[datetime]
+    epoch: Mapped[int]
+    revision: Mapped[int]
+    generation: Mapped[int]
+    intent: Mapped[int]
+
+
+class BoardRow(Base):
+    """A board as it was last heard; `first_seen` is empty for one that is only spoken of."""
+
+    __tablename__ = "boards"
+
+    name: Mapped[str] = mapped_column(NAME, primary_key=True)
+    session: Mapped[int]
+    presence: Mapped[BoardPresence] = mapped_column(by_value(BoardPresence))
+    presence_since: Mapped[datetime | None]
+    presence_reason: Mapped[str] = mapped_column(Text)
+    first_seen: Mapped[datetime | None]
+    last_seen: Mapped[datetime | None]
+
+    part: Mapped[str] = mapped_column(String(40))
+    fabric: Mapped[str] = mapped_column(NAME)
+    software: Mapped[str] = mapped_column(String(60))
+    capability: Mapped[bytes | None]
+
+    desired_epoch: Mapped[int]
+    desired_revision: Mapped[int]
+    desired_at: Mapped[datetime | None]
+
+    reported_epoch: Mapped[int]
+    reported_revision: Mapped[int]
+    reported_at: Mapped[datetime | None]
+    shell: Mapped[str] = mapped_column(NAME)
+    blocked: Mapped[str] = mapped_column(Text)
+    degraded: Mapped[str] = mapped_column(Text)  # partitions that failed to configure, joined by commas
+    store_bytes: Mapped[int]
+    store_quota: Mapped[int]
+    reported: Mapped[bytes | None]
+
+    __table_args__ = (Index("ix_boards_presence_name", "presence", "name"),)
+
+
+class SessionRow(Base):
+    """One run of a board's daemon."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True)
+    board: Mapped[str] = mapped_column(NAME, ForeignKey("boards.name"))
+    session: Mapped[int]
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    reason: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (
+        Index("ix_sessions_board_session", "board", "session", unique=True),
+        Index("ix_sessions_board_id", "board", "id"),
+        Index("ix_sessions_ended_at", "ended_at"),
+    )
+
+
+class BoardStatisticsRow(Base):
+    """A board's latest pulse, overwritten by the next."""
+
+    __tablename__ = "board_statistics"
+
+    board: Mapped[str] = mapped_column(NAME, ForeignKey("boards.name"), primary_key=True)
+    session: Mapped[int]
+    at: Mapped[datetime]
+    uptime_ms: Mapped[int]
+    rss_bytes: Mapped[int]
+    frames: Mapped[int]
+    rows: Mapped[int]
+    queued: Mapped[int]
+    refused: Mapped[int]
+    control_bytes: Mapped[int]
+    activation_bytes: Mapped[int]
+    pulse: Mapped[bytes]
+
+
+class GatewayRow(Base):
+    """A gateway as it was last heard."""
+
+    __tablename__ = "gateways"
+
+    name: Mapped[str] = mapped_column(NAME, primary_key=True)
+    session: Mapped[int]
+    presence: Mapped[BoardPresence] = mapped_column(by_value(BoardPresence))
+    presence_since: Mapped[datetime | None]
+    first_seen: Mapped[datetime]
+    last_seen: Mapped[datetime]
+    address: Mapped[str] = mapped_column(String(200))
+    epoch: Mapped[int]
+    revision: Mapped[int]
+    reported: Mapped[bytes | None]
+
+
+class ModelRow(Base):
+    """A published version of a model; `announcement` is the whole encoded message."""
+
+    __tablename__ = "models"
+
+    name: Mapped[str] = mapped_column(NAME, primary_key=True)
+    version: Mapped[str] = mapped_column(NAME, primary_key=True)
+    serial: Mapped[int]
+    digest: Mapped[str] = mapped_column(String(64))
+    announcement: Mapped[bytes]
+    imported_at: Mapped[datetime]
+
+    __table_args__ = (
+        Index("ix_models_digest", "digest", unique=True),
+        Index("ix_models_name_serial", "name", "serial", unique=True),
+    )
+
+
+class ArtifactRow(Base):
+    """An artifact in the blob store; `manifest` is the encoded message."""
+
+    __tablename__ = "artifacts"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    size: Mapped[int]
+    packed_size: Mapped[int]
+    kind: Mapped[ArtifactKind] = mapped_column(by_value(ArtifactKind))
+    manifest: Mapped[bytes]
+    created_at: Mapped[datetime]
+
+
+class ArtifactReferenceRow(Base):
+    """A bundle that names an artifact; an artifact that none names may be cleared."""
+
+    __tablename__ = "artifact_references"
+
+    bundle: Mapped[str] = mapped_column(String(64), ForeignKey("models.digest"), primary_key=True)
+    artifact: Mapped[str] = mapped_column(String(64), ForeignKey("artifacts.digest"), primary_key=True)
+
+    __table_args__ = (Index("ix_artifact_references_artifact", "artifact"),)
+
+
+class DeploymentRow(Base):
+    """The owner's intent, and how far it is. No foreign key to its model, which may be heard of later."""
+
+    __tablename__ = "deployments"
+
+    name: Mapped[str] = mapped_column(NAME, primary_key=True)
+    model: Mapped[str] = mapped_column(NAME)
+    version: Mapped[str] = mapped_column(NAME)
+    method: Mapped[Method] = mapped_column(by_value(Method))
+    boards: Mapped[int]
+    objective: Mapped[Objective] = mapped_column(by_value(Objective))
+    cut: Mapped[Cut] = mapped_column(by_value(Cut))
+    batch: Mapped[int]
+    intent_revision: Mapped[int]
+    wanted: Mapped[bool] = mapped_column(Boolean)
+    state: Mapped[DeploymentState] = mapped_column(by_value(DeploymentState))
+    message: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+
+    __table_args__ = (Index("ix_deployments_intent_revision", "intent_revision"),)
+
+
+class GenerationRow(Base):
+    """A placement of a deployment."""
+
+    __tablename__ = "generations"
+
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True)
+    deployment: Mapped[str] = mapped_column(NAME, ForeignKey("deployments.name"))
+    epoch: Mapped[int]
+    counter: Mapped[int]
+    state: Mapped[GenerationState] = mapped_column(by_value(GenerationState))
+    reason: Mapped[str] = mapped_column(Text)
+    plan: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+
+    __table_args__ = (
+        Index("ix_generations_deployment_epoch_counter", "deployment", "epoch", "counter", unique=True),
+        Index("ix_generations_state_changed_at", "state", "changed_at"),
+    )
+
+
+class AssignmentRow(Base):
+    """One board's part of a generation: what it was told (`packed`), and how far it is."""
+
+    __tablename__ = "assignments"
+
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True)
+    generation_id: Mapped[int] = mapped_column(RowNumber, ForeignKey("generations.id"))
+    board: Mapped[str] = mapped_column(NAME, ForeignKey("boards.name"))
+    stage: Mapped[int]
+    stages: Mapped[int]
+    layers: Mapped[list[str]] = mapped_column(JSON)
+    slots: Mapped[dict[str, Any]]  # partition -> kind
+    packed: Mapped[bytes]
+    phase: Mapped[Phase] = mapped_column(by_value(Phase))
+    step: Mapped[str] = mapped_column(Text)
+    done_bytes: Mapped[int]
+    total_bytes: Mapped[int]
+    code: Mapped[str] = mapped_column(String(60))
+    message: Mapped[str] = mapped_column(Text)
+    retryable: Mapped[bool] = mapped_column(Boolean)
+    changed_at: Mapped[datetime]
+
+    # A board's assignments are found through the live generations, which are few; its past ones are not asked for.
+    __table_args__ = (Index("ix_assignments_generation_id_board", "generation_id", "board", unique=True),)
+
+
+class EventRow(Base):
+    """History, append-only; refers to boards and deployments by name, so that it outlives them."""
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True)
+    at: Mapped[datetime]
+    severity: Mapped[Severity] = mapped_column(by_value(Severity))
+    kind: Mapped[str] = mapped_column(String(60))
+    board: Mapped[str | None] = mapped_column(NAME)
+    deployment: Mapped[str | None] = mapped_column(NAME)
+    generation: Mapped[str | None] = mapped_column(String(40))
+    sentence: Mapped[str] = mapped_column(Text)
+    data: Mapped[dict[str, Any]]
+
+    __table_args__ = (
+        Index("ix_events_at", "at"),
+        Index("ix_events_board_id", "board", "id"),
+        Index("ix_events_deployment_id", "deployment", "id"),
+        {"sqlite_autoincrement": True},  # a follower's place must never be given to a newer event
+    )

@@ -1,0 +1,157 @@
+"""The controller's pen: everything it learns or decides goes through here into the database.
+
+Synchronous, and used by one thread at a time. `with recorder.transaction():` makes one transaction of many calls, which
+is how telemetry is written; a call outside it is a transaction of its own. What must be persisted before it is
+published (generations, counters) is so when the call, or its transaction, returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from convoy_schema.messages.boards import AssignmentReport, Capability, Pulse, Reported
+from convoy_schema.messages.gateways import GatewayReported
+from convoy_schema.names import Generation
+from sqlalchemy.orm import Session
+
+from convoy_controller.database import board_records, placement_records, restart
+from convoy_controller.database.engine import Database
+from convoy_controller.database.records import (
+    BoardPresence,
+    Counters,
+    DeploymentState,
+    FleetState,
+    GenerationState,
+    NewEvent,
+    SavedDeployment,
+    SavedGeneration,
+    SavedModel,
+    utc_now,
+)
+
+
+class Recorder:
+    """Writes to one database. Every method may raise `DatabaseError`, and then nothing of its transaction is kept."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
+        self._database = database
+        self._clock = clock
+        self._session: Session | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All calls inside the block stand or fall together; blocks may be nested, the outermost one commits."""
+        with self._write():
+            yield
+
+    @contextmanager
+    def _write(self) -> Iterator[Session]:
+        if self._session is not None:
+            yield self._session
+            return
+        with self._database.write() as session:
+            self._session = session
+            try:
+                yield session
+            finally:
+                self._session = None
+
+    # What boards and gateways say
+
+    def record_presence(self, board: str, presence: BoardPresence, session: int, reason: str = "") -> None:
+        """A board came, went, or is not known to be there; sessions begin and end with it."""
+        with self._write() as db:
+            board_records.presence(db, self._clock(), board, presence, session, reason)
+
+    def record_capability(self, board: str, capability: Capability) -> None:
+        """What a board is."""
+        with self._write() as db:
+            board_records.capability(db, self._clock(), board, capability)
+
+    def record_desired(self, board: str, epoch: int, revision: int) -> None:
+        """The number of what a board was told last."""
+        with self._write() as db:
+            board_records.desired(db, self._clock(), board, epoch, revision)
+
+    def record_reported(self, board: str, reported: Reported) -> None:
+        """Where a board is, and the phase of each of its assignments."""
+        with self._write() as db:
+            board_records.reported(db, self._clock(), board, reported)
+
+    def save_phase(self, board: str, report: AssignmentReport) -> bool:
+        """How far one assignment is; False when no such assignment was saved. `record_reported` does this for all."""
+        with self._write() as db:
+            return board_records.phase(db, self._clock(), board, report)
+
+    def record_pulse(self, board: str, pulse: Pulse) -> None:
+        """A board's latest statistics; the ones before are overwritten."""
+        with self._write() as db:
+            board_records.pulse(db, self._clock(), board, pulse)
+
+    def record_gateway_presence(self, gateway: str, presence: BoardPresence, session: int) -> None:
+        """A gateway came or went."""
+        with self._write() as db:
+            board_records.gateway_presence(db, self._clock(), gateway, presence, session)
+
+    def record_gateway_reported(self, gateway: str, reported: GatewayReported) -> None:
+        """What a gateway feeds, and how it does."""
+        with self._write() as db:
+            board_records.gateway_reported(db, self._clock(), gateway, reported)
+
+    def record_event(self, event: NewEvent) -> int:
+        """A line of history; returns its number."""
+        with self._write() as db:
+            return board_records.new_event(db, self._clock(), event)
+
+    # What the controller decides
+
+    def next_revision(self) -> int:
+        """The number for the next desired state; never given twice."""
+        with self._write() as db:
+            return placement_records.next_count(db, "revision")
+
+    def next_generation_counter(self) -> int:
+        """The counter for the next generation; never given twice."""
+        with self._write() as db:
+            return placement_records.next_count(db, "generation")
+
+    def raise_counters(self, *, epoch: int = 0, revision: int = 0, generation: int = 0) -> Counters:
+        """Lift counters to at least these numbers (heard from the fleet, or given out from memory); returns all."""
+        with self._write() as db:
+            return placement_records.raise_counters(db, epoch, revision, generation)
+
+    def save_generation(self, placement: SavedGeneration) -> None:
+        """A placement with all its assignments; to be called before any of it is published."""
+        with self._write() as db:
+            placement_records.save_generation(db, self._clock(), placement)
+
+    def save_generation_state(
+        self, deployment: str, generation: Generation, state: GenerationState, reason: str = ""
+    ) -> None:
+        """A generation moves on; without a `reason` the former one stays. Raises `NotFoundError`."""
+        with self._write() as db:
+            placement_records.generation_state(db, self._clock(), deployment, generation, state, reason)
+
+    def save_deployment_state(self, deployment: str, state: DeploymentState, message: str = "") -> None:
+        """How far a deployment is, and what its owner should know. Raises `NotFoundError`."""
+        with self._write() as db:
+            placement_records.deployment_state(db, self._clock(), deployment, state, message)
+
+    # What the controller reads
+
+    def intents_since(self, revision: int) -> tuple[SavedDeployment, ...]:
+        """Deployments whose intent changed after `revision`, oldest change first; 0 gives all."""
+        with self._database.read() as db:
+            return restart.intents_since(db, revision)
+
+    def models_except(self, known: Collection[str]) -> tuple[SavedModel, ...]:
+        """Model versions whose bundle digest is not in `known`: what another process has published meanwhile."""
+        with self._database.read() as db:
+            return restart.models_except(db, known)
+
+    def load_state(self) -> FleetState:
+        """Everything a restarting controller needs, in one consistent view."""
+        with self._database.read() as db:
+            return restart.load_state(db)

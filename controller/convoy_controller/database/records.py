@@ -1,0 +1,192 @@
+"""Plain data that the database takes and gives back: what the controller records, and what it finds after a restart.
+
+No SQL and no I/O; callers of the database know these and never see a row.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from convoy_schema.bundle import ModelAnnouncement
+from convoy_schema.messages.boards import Capability, Phase, Reported
+from convoy_schema.messages.desired import Assignment, Intent
+from convoy_schema.names import Generation
+
+
+def utc_now() -> datetime:
+    """The date, for humans only: nothing in the fleet is decided by it."""
+    return datetime.now(timezone.utc)
+
+
+class BoardPresence(enum.Enum):
+    """What the controller makes of a peer's silence or speech; unknown after every connect until something fresh."""
+
+    UNKNOWN = "unknown"
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+class DeploymentState(enum.Enum):
+    """How far a deployment is, as a whole."""
+
+    PENDING = "pending"
+    STAGING = "staging"
+    SERVING = "serving"
+    PAUSED = "paused"
+    FAILED = "failed"
+    REMOVING = "removing"
+    REMOVED = "removed"
+
+
+class GenerationState(enum.Enum):
+    """The life of a placement: `retired` served and ended in order, `abandoned` never served or was given up.
+
+    `queued` waits for an older generation to leave boards that the two cannot share.
+    """
+
+    QUEUED = "queued"
+    STAGED = "staged"
+    PROBING = "probing"
+    SERVING = "serving"
+    DRAINING = "draining"
+    RETIRED = "retired"
+    ABANDONED = "abandoned"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether boards hold assignments of it."""
+        return self in LIVE_STATES
+
+
+#: States in which boards hold a generation's assignments.
+LIVE_STATES = (
+    GenerationState.STAGED,
+    GenerationState.PROBING,
+    GenerationState.SERVING,
+    GenerationState.DRAINING,
+)
+
+
+class Severity(enum.Enum):
+    """Whether someone should look at an event."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class ArtifactKind(enum.Enum):
+    """What an artifact is for."""
+
+    PARAMETERS = "parameters"
+    GOLDEN = "golden"
+    SHELL = "shell"
+    MODULE = "module"
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    """Something worth a line of history. `kind` is kebab-case and stable, `sentence` is for people, `data` is JSON."""
+
+    kind: str
+    sentence: str
+    severity: Severity = Severity.INFO
+    board: str | None = None
+    deployment: str | None = None
+    generation: Generation | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ArtifactRecord:
+    """An artifact that lies in the blob store; `manifest` is the encoded `Manifest` message."""
+
+    digest: str
+    size: int
+    packed_size: int
+    kind: ArtifactKind
+    manifest: bytes
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A published model version; `digest` is the bundle's."""
+
+    name: str
+    version: str
+    serial: int
+    digest: str
+    announcement: ModelAnnouncement
+
+
+@dataclass(frozen=True)
+class SavedBoard:
+    """What was last known of a board. `capability` and `reported` are None until it has spoken intelligibly."""
+
+    name: str
+    presence: BoardPresence
+    session: int
+    capability: Capability | None
+    reported: Reported | None
+    desired_epoch: int
+    desired_revision: int
+
+
+@dataclass(frozen=True)
+class SavedDeployment:
+    """A deployment as its owner wants it (`wanted` False: to be removed) and how far it is."""
+
+    intent: Intent
+    wanted: bool
+    intent_revision: int
+    state: DeploymentState
+    message: str
+
+
+@dataclass(frozen=True)
+class SavedGeneration:
+    """A placement: which board got which assignment. `plan` is what the planner said of it, as JSON."""
+
+    deployment: str
+    generation: Generation
+    state: GenerationState
+    assignments: dict[str, Assignment]
+    phases: dict[str, Phase] = field(default_factory=dict)
+    reason: str = ""
+    plan: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SavedGateway:
+    """What was last known of a gateway."""
+
+    name: str
+    presence: BoardPresence
+    session: int
+    address: str
+
+
+@dataclass(frozen=True)
+class Counters:
+    """The fleet's counters: they only grow. `epoch` 0 says that no controller has ever been in charge."""
+
+    epoch: int
+    revision: int
+    generation: int
+    intent: int
+
+
+@dataclass(frozen=True)
+class FleetState:
+    """Everything a restarting controller needs; `instance` names this database, a restored copy included."""
+
+    instance: str
+    counters: Counters
+    boards: tuple[SavedBoard, ...]
+    gateways: tuple[SavedGateway, ...]
+    deployments: tuple[SavedDeployment, ...]
+    generations: tuple[SavedGeneration, ...]
+    models: tuple[SavedModel, ...]

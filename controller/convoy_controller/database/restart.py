@@ -1,0 +1,139 @@
+"""What a restarting controller finds: everything it knew, as plain data. Called by `recorder`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TypeVar
+
+from convoy_schema import codec
+from convoy_schema.bundle import ModelAnnouncement
+from convoy_schema.errors import DecodeError
+from convoy_schema.messages.boards import Capability, Reported
+from convoy_schema.messages.desired import Assignment, Intent
+from convoy_schema.names import Generation
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from convoy_controller.database.models import (
+    AssignmentRow,
+    BoardRow,
+    DeploymentRow,
+    GatewayRow,
+    GenerationRow,
+    ModelRow,
+)
+from convoy_controller.database.placement_records import facts_row
+from convoy_controller.database.records import (
+    LIVE_STATES,
+    Counters,
+    DeploymentState,
+    FleetState,
+    SavedBoard,
+    SavedDeployment,
+    SavedGateway,
+    SavedGeneration,
+    SavedModel,
+)
+from convoy_controller.errors import DatabaseVersionError
+
+T = TypeVar("T")
+
+
+def load_state(db: Session) -> FleetState:
+    """Boards, gateways, deployments, live generations, models and counters, in one consistent view."""
+    facts = facts_row(db)
+    return FleetState(
+        facts.instance,
+        Counters(facts.epoch, facts.revision, facts.generation, facts.intent),
+        tuple(_board(row) for row in db.scalars(select(BoardRow).order_by(BoardRow.name))),
+        tuple(
+            SavedGateway(row.name, row.presence, row.session, row.address)
+            for row in db.scalars(select(GatewayRow).order_by(GatewayRow.name))
+        ),
+        tuple(
+            saved_deployment(row)
+            for row in db.scalars(select(DeploymentRow).order_by(DeploymentRow.name))
+            if row.wanted or row.state is not DeploymentState.REMOVED
+        ),
+        _live_generations(db),
+        tuple(saved_model(row) for row in db.scalars(select(ModelRow).order_by(ModelRow.name, ModelRow.serial))),
+    )
+
+
+def intents_since(db: Session, revision: int) -> tuple[SavedDeployment, ...]:
+    """Deployments whose intent changed after `revision`, in the order in which it did."""
+    found = db.scalars(
+        select(DeploymentRow).where(DeploymentRow.intent_revision > revision).order_by(DeploymentRow.intent_revision)
+    )
+    return tuple(saved_deployment(row) for row in found)
+
+
+def models_except(db: Session, known: Collection[str]) -> tuple[SavedModel, ...]:
+    """Model versions whose bundle digest is not in `known`, in the order of their serials."""
+    digests = [digest for digest in db.scalars(select(ModelRow.digest)) if digest not in known]
+    rows = [db.scalars(select(ModelRow).where(ModelRow.digest == digest)).one() for digest in digests]
+    return tuple(saved_model(row) for row in sorted(rows, key=lambda row: (row.name, row.serial)))
+
+
+def _board(row: BoardRow) -> SavedBoard:
+    return SavedBoard(
+        row.name,
+        row.presence,
+        row.session,
+        readable(Capability, row.capability),
+        readable(Reported, row.reported),
+        row.desired_epoch,
+        row.desired_revision,
+    )
+
+
+def readable(kind: type[T], packed: bytes | None) -> T | None:
+    """What a board once said; None where this version cannot read it: the board will say it again."""
+    if packed is None:
+        return None
+    try:
+        return codec.unpack(kind, packed)
+    except DecodeError:
+        return None
+
+
+def saved_deployment(row: DeploymentRow) -> SavedDeployment:
+    """A deployment's row as plain data."""
+    intent = Intent(row.name, row.model, row.version, row.method, row.boards, row.objective, row.cut, row.batch)
+    return SavedDeployment(intent, row.wanted, row.intent_revision, row.state, row.message)
+
+
+def saved_model(row: ModelRow) -> SavedModel:
+    """A model's row as plain data."""
+    announcement = codec.decode(ModelAnnouncement, row.announcement)
+    return SavedModel(row.name, row.version, row.serial, row.digest, announcement)
+
+
+def _live_generations(db: Session) -> tuple[SavedGeneration, ...]:
+    generations = db.scalars(
+        select(GenerationRow).where(GenerationRow.state.in_(LIVE_STATES)).order_by(GenerationRow.id)
+    ).all()
+    assignments: dict[int, list[AssignmentRow]] = {row.id: [] for row in generations}
+    found = db.scalars(
+        select(AssignmentRow)
+        .join(GenerationRow, GenerationRow.id == AssignmentRow.generation_id)
+        .where(GenerationRow.state.in_(LIVE_STATES))
+        .order_by(AssignmentRow.stage, AssignmentRow.board)
+    )
+    for row in found:
+        assignments[row.generation_id].append(row)
+    return tuple(_generation(row, assignments[row.id]) for row in generations)
+
+
+def _generation(row: GenerationRow, assignments: list[AssignmentRow]) -> SavedGeneration:
+    number = Generation(row.epoch, row.counter)
+    try:
+        packed = {item.board: codec.unpack(Assignment, item.packed) for item in assignments}
+    except DecodeError as error:
+        raise DatabaseVersionError(
+            f"generation {number} of {row.deployment} was saved by a version whose assignments this one cannot read "
+            f"({error}): start the version that saved it, undeploy, then update",
+            deployment=row.deployment,
+        ) from error
+    phases = {item.board: item.phase for item in assignments}
+    return SavedGeneration(row.deployment, number, row.state, packed, phases, row.reason, row.plan)

@@ -1,0 +1,278 @@
+"""How rows become the plain data that queries answer, and the statement that reads a board as one row.
+
+Called by `queries` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from convoy_schema import codec
+from convoy_schema.bundle import Bundle, ModelAnnouncement
+from convoy_schema.messages.boards import Capability, Phase, Reported
+from convoy_schema.messages.desired import Assignment, Intent
+from convoy_schema.names import Generation
+from convoy_schema.topology import Topology
+from sqlalchemy import Row, Select, case, func, select
+from sqlalchemy.orm import Session, aliased
+
+from convoy_controller.database.explanations import explain
+from convoy_controller.database.models import (
+    AssignmentRow,
+    BoardRow,
+    BoardStatisticsRow,
+    DeploymentRow,
+    EventRow,
+    GenerationRow,
+    ModelRow,
+    SessionRow,
+)
+from convoy_controller.database.records import LIVE_STATES, GenerationState
+from convoy_controller.database.restart import readable, saved_deployment
+from convoy_controller.database.views import (
+    Assigned,
+    BoardDetail,
+    BoardFacts,
+    BoardStatistics,
+    DeploymentLine,
+    FleetLine,
+    ModelLine,
+    ReplicaLine,
+    SessionLine,
+    StageLine,
+)
+from convoy_controller.methods import PLACEABLE
+
+#: Kind of the event that says why a generation was given up; it names a board when it was that board's doing.
+GIVEN_UP = "abandoned"
+
+
+def board_rows() -> Select[Any]:
+    """One row a board: itself, last pulse, session and event, and the live assignment that matters most."""
+    inner, live = aliased(AssignmentRow), aliased(GenerationRow)
+    matters_most = (
+        select(inner.id)
+        .join(live, live.id == inner.generation_id)
+        .where(inner.board == BoardRow.name, live.state.in_(LIVE_STATES))
+        .order_by(
+            case((inner.phase == Phase.FAILED, 0), (live.state == GenerationState.DRAINING, 2), else_=1),
+            case((inner.phase == Phase.READY, 1), else_=0),
+            inner.id.desc(),
+        )
+        .limit(1)
+        .correlate(BoardRow)
+        .scalar_subquery()
+    )
+    earlier = aliased(SessionRow)
+    last_session = select(func.max(earlier.id)).where(earlier.board == BoardRow.name).correlate(BoardRow)
+    happened = aliased(EventRow)
+    last_event = select(func.max(happened.id)).where(happened.board == BoardRow.name).correlate(BoardRow)
+    return (
+        select(BoardRow, BoardStatisticsRow.at, SessionRow, AssignmentRow, GenerationRow, EventRow)
+        .outerjoin(BoardStatisticsRow, BoardStatisticsRow.board == BoardRow.name)
+        .outerjoin(SessionRow, SessionRow.id == last_session.scalar_subquery())
+        .outerjoin(EventRow, EventRow.id == last_event.scalar_subquery())
+        .outerjoin(AssignmentRow, AssignmentRow.id == matters_most)
+        .outerjoin(GenerationRow, GenerationRow.id == AssignmentRow.generation_id)
+    )
+
+
+def board_facts(found: Row[Any]) -> BoardFacts:
+    """What `board_rows` found of one board."""
+    row, pulsed_at, session, assignment, generation, event = found
+    is_given_up = event is not None and event.kind == GIVEN_UP
+    seen = [at for at in (row.last_seen, pulsed_at) if at is not None]
+    return BoardFacts(
+        board=row.name,
+        presence=row.presence,
+        presence_since=row.presence_since,
+        presence_reason=row.presence_reason,
+        first_seen=row.first_seen,
+        last_seen=max(seen, default=None),
+        session=row.session,
+        session_started=None if session is None else session.started_at,
+        session_ended=None if session is None else session.ended_at,
+        session_reason="" if session is None else session.reason,
+        part=row.part,
+        fabric=row.fabric,
+        software=row.software,
+        is_described=readable(Capability, row.capability) is not None,
+        shell=row.shell,
+        blocked=row.blocked,
+        degraded=tuple(row.degraded.split(",")) if row.degraded else (),
+        desired=(row.desired_epoch, row.desired_revision),
+        desired_at=row.desired_at,
+        reported=(row.reported_epoch, row.reported_revision),
+        reported_at=row.reported_at,
+        assigned=None if assignment is None else _assigned(assignment, generation),
+        given_up=event.sentence if is_given_up else "",
+        given_up_at=event.at if is_given_up else None,
+    )
+
+
+def _assigned(row: AssignmentRow, generation: GenerationRow) -> Assigned:
+    return Assigned(
+        generation.deployment,
+        Generation(generation.epoch, generation.counter),
+        generation.state,
+        row.stage,
+        row.stages,
+        tuple(row.layers),
+        row.slots,
+        row.phase,
+        row.step,
+        row.done_bytes,
+        row.total_bytes,
+        row.code,
+        row.message,
+        row.retryable,
+        row.changed_at,
+    )
+
+
+def fleet_line(facts: BoardFacts) -> FleetLine:
+    """One board in the list of all."""
+    answer, assigned = explain(facts), facts.assigned
+    return FleetLine(
+        facts.board,
+        facts.presence,
+        answer.condition,
+        answer.sentence,
+        answer.since,
+        facts.last_seen,
+        facts.part,
+        facts.fabric,
+        facts.shell,
+        None if assigned is None else assigned.deployment,
+        None if assigned is None else assigned.generation,
+        None if assigned is None else assigned.stage,
+        None if assigned is None else assigned.stages,
+        None if assigned is None else assigned.phase,
+    )
+
+
+def assignments_of(db: Session, name: str) -> tuple[Assigned, ...]:
+    """Every live assignment of a board, newest first."""
+    rows = db.execute(
+        select(AssignmentRow, GenerationRow)
+        .join(GenerationRow, GenerationRow.id == AssignmentRow.generation_id)
+        .where(AssignmentRow.board == name, GenerationRow.state.in_(LIVE_STATES))
+        .order_by(AssignmentRow.id.desc())
+    )
+    return tuple(_assigned(assignment, generation) for assignment, generation in rows)
+
+
+def board_detail(
+    found: Row[Any],
+    sessions: Iterable[SessionRow],
+    assignments: tuple[Assigned, ...],
+    pulse: BoardStatisticsRow | None,
+) -> BoardDetail:
+    """Everything known of one board."""
+    row: BoardRow = found[0]
+    facts = board_facts(found)
+    reported = readable(Reported, row.reported)
+    return BoardDetail(
+        explain(facts),
+        facts,
+        readable(Capability, row.capability),
+        () if reported is None else reported.partitions,
+        row.store_bytes,
+        row.store_quota,
+        assignments,
+        tuple(SessionLine(item.session, item.started_at, item.ended_at, item.reason) for item in sessions),
+        None if pulse is None else _statistics(pulse),
+    )
+
+
+def _statistics(row: BoardStatisticsRow) -> BoardStatistics:
+    return BoardStatistics(
+        row.session,
+        row.at,
+        row.uptime_ms,
+        row.rss_bytes,
+        row.frames,
+        row.rows,
+        row.queued,
+        row.refused,
+        row.control_bytes,
+        row.activation_bytes,
+    )
+
+
+#: A generation, its state, its boards, how many of those are ready, and the intent it was made for.
+Counts = tuple[Generation, GenerationState, int, int, Intent | None]
+
+
+def live_counts(db: Session) -> dict[str, Counts]:
+    """By deployment: its newest live generation, and that one's boards, assigned and ready."""
+    ready = func.sum(case((AssignmentRow.phase == Phase.READY, 1), else_=0))
+    rows = db.execute(
+        select(GenerationRow, func.count(AssignmentRow.id), ready, func.min(AssignmentRow.id))
+        .outerjoin(AssignmentRow, AssignmentRow.generation_id == GenerationRow.id)
+        .where(GenerationRow.state.in_(LIVE_STATES))
+        .group_by(GenerationRow.id)
+        .order_by(GenerationRow.epoch, GenerationRow.counter)
+    ).all()
+    first = select(AssignmentRow.id, AssignmentRow.packed).where(AssignmentRow.id.in_([row[3] for row in rows]))
+    intents = {number: _intent(packed) for number, packed in db.execute(first)}
+    return {
+        row.deployment: (Generation(row.epoch, row.counter), row.state, int(count), int(done), intents.get(number))
+        for row, count, done, number in rows
+    }
+
+
+def _intent(packed: bytes) -> Intent | None:
+    assignment = readable(Assignment, packed)
+    return None if assignment is None else assignment.intent
+
+
+def deployment_line(row: DeploymentRow, live: Counts | None) -> DeploymentLine:
+    """One deployment in the list of all."""
+    return DeploymentLine(
+        row.name,
+        row.model,
+        row.version,
+        row.method,
+        row.boards,
+        row.objective,
+        row.cut,
+        row.batch,
+        row.wanted,
+        row.state,
+        row.message,
+        None if live is None else live[0],
+        None if live is None else live[1],
+        live is not None and live[4] == saved_deployment(row).intent,
+        0 if live is None else live[2],
+        0 if live is None else live[3],
+        row.created_at,
+        row.changed_at,
+    )
+
+
+def stage_line(stage: int, rows: list[Row[Any]]) -> StageLine:
+    """One stage from its (assignment, presence) rows, of which there is at least one."""
+    replicas = tuple(ReplicaLine(row.board, presence, row.phase, row.slots) for row, presence in rows)
+    return StageLine(stage, tuple(rows[0][0].layers), replicas)
+
+
+def model_line(row: ModelRow, totals: tuple[int, int, int]) -> ModelLine:
+    """One model version; `totals` are its artifacts, their bytes and their packed bytes."""
+    announcement = codec.decode(ModelAnnouncement, row.announcement)
+    bundle = codec.unpack(Bundle, announcement.bundle)
+    topology = codec.unpack(Topology, announcement.topology)
+    shells = {image.shell for image in bundle.shells}
+    return ModelLine(
+        row.name,
+        row.version,
+        row.serial,
+        row.digest,
+        tuple(method.value for method in PLACEABLE if method.shell in shells),
+        len(topology.layers),
+        topology.tensor(topology.input).shape,
+        bundle.class_names,
+        *totals,
+        row.imported_at,
+    )
