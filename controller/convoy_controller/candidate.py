@@ -1,0 +1,106 @@
+"""Turns a plan into a candidate generation on named boards: who can take part, who gets which stage and modules.
+
+Pure: it reads what boards last said of themselves and what they hold already. Called by the reconciler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from convoy_schema.bundle import Method, VerifiedModel
+from convoy_schema.messages.desired import Intent, Slot
+from convoy_schema.names import Generation
+from convoy_schema.topology import Kind
+
+from convoy_controller import planner
+from convoy_controller.database.records import BoardPresence, GenerationState
+from convoy_controller.placement import Placement, StagePlacement, place_modules
+from convoy_controller.registry import Registry
+
+#: A fabric that computes on the CPU and takes any method without configuring anything.
+PROCESSOR = "processor"
+
+
+def usable(registry: Registry, intent: Intent, present: Sequence[str], excluded: Iterable[str]) -> list[str]:
+    """Names of boards that could take part, those in `present` first and in that order, then by name."""
+    order = {name: index for index, name in enumerate(present)}
+    names = sorted(registry.boards, key=lambda name: (order.get(name, len(order)), name))
+    left_out = set(excluded)
+    return [
+        name
+        for name in names
+        if name not in left_out
+        and registry.boards[name].presence is BoardPresence.ONLINE
+        and (capability := registry.boards[name].capability) is not None
+        and (not capability.shells or intent.method.shell in capability.shells)  # none: nothing to load
+    ]
+
+
+def candidate(
+    registry: Registry,
+    intent: Intent,
+    model: VerifiedModel,
+    names: Sequence[str],
+    live: Sequence[Placement],
+    generation: Generation,
+    reason: str,
+) -> Placement:
+    """The best placement of `model` on at most the wanted number of the boards `names`, in that order of preference.
+
+    `live` is everything that boards hold already, of any deployment. Raises `PlanError` with need and have.
+    """
+    count = min(intent.boards or len(names), len(names))
+    capabilities = [capability for name in names if (capability := registry.board(name).capability) is not None]
+    model_board = planner.board_model(capabilities, intent.method)
+    plan = planner.plan(
+        model.topology,
+        count,
+        model_board,
+        cut=intent.cut,
+        objective=intent.objective,
+        batch=intent.batch,
+        exactly=intent.boards > 0,
+    )
+    following = iter(names)
+    stages = []
+    for stage in plan.stages:
+        layers = model.topology.layers[stage.first : stage.last]
+        boards = tuple(next(following) for _ in range(stage.replicas))
+        slots = tuple(_slots(registry, board, intent, [layer.kind for layer in layers], live) for board in boards)
+        stages.append(StagePlacement(tuple(layer.name for layer in layers), boards, slots))
+    return Placement(
+        generation=generation,
+        intent=intent,
+        bundle=model.digest,
+        stages=tuple(stages),
+        batch_rows=plan.batch_rows,
+        queue_frames=model_board.queue_frames,
+        period_s=plan.period_s,
+        state=GenerationState.STAGED,
+        reason=reason,
+    )
+
+
+def _slots(
+    registry: Registry, board: str, intent: Intent, kinds: Sequence[Kind], live: Sequence[Placement]
+) -> tuple[Slot, ...]:
+    capability = registry.board(board).capability
+    if capability is None or intent.method is not Method.LIBRARY or capability.fabric == PROCESSOR:
+        return ()
+    taken: dict[str, Kind] = {}
+    for placement in live:
+        assignment = placement.assignments().get(board)
+        if assignment is not None:
+            taken |= {slot.partition: slot.kind for slot in assignment.slots}
+    return place_modules(kinds, capability.partitions, taken)
+
+
+def must_pause(registry: Registry, old: Placement, new: Placement) -> bool:
+    """Whether the old generation must leave first: two shells cannot share a board's fabric."""
+    if old.intent.method.shell == new.intent.method.shell:
+        return False
+    for board in set(old.boards) & set(new.boards):
+        capability = registry.board(board).capability
+        if capability is not None and capability.fabric != PROCESSOR:
+            return True
+    return False

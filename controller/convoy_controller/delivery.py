@@ -1,0 +1,135 @@
+"""Brings models and artifacts to the boards, on a connection of its own: nothing large ever delays a heartbeat.
+
+A thin shell round the distributor: manifests and announcements are retained, blocks are multicast when wanted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from convoy_schema import codec
+from convoy_schema.artifacts import Manifest
+from convoy_schema.errors import ConvoyError, DecodeError, TopicError
+from convoy_schema.link import Link
+from convoy_schema.messages.boards import Want
+from convoy_schema.topics import BoardTopic, Topics
+
+from convoy_controller.catalogue import Catalogue
+from convoy_controller.database.records import SavedModel
+from convoy_controller.distributor import Distributor
+
+log = logging.getLogger(__name__)
+
+#: Seconds between looks at a socket that takes no more.
+CONGESTED_S = 0.005
+#: Refusals that are told one by one; of a flood only every power of two is, so that it fills no disk.
+TOLD_SINGLY = 100
+
+
+def is_worth_saying(count: int) -> bool:
+    """Whether the refusal that makes it `count` is to be told."""
+    return count <= TOLD_SINGLY or count & (count - 1) == 0
+
+
+class Delivery:
+    """The controller's bulk connection. `run` ends with `stop`, or when its task is cancelled."""
+
+    def __init__(self, url: str, name: str, topics: Topics, catalogue: Catalogue) -> None:
+        self._topics = topics
+        self._catalogue = catalogue
+        self._distributor = Distributor()
+        self._wanted = asyncio.Event()
+        self._announced: dict[str, SavedModel] = {}
+        self._link = Link(url, f"{name}:bulk", on_message=self._received, on_connect=self._connected)
+        #: Payload bytes published: announcements, manifests and blocks.
+        self.published = 0
+        #: Wants that could not be read or met.
+        self.refused = 0
+
+    async def run(self) -> None:
+        """Keep the connection, and send what is wanted at the distributor's pace."""
+        await asyncio.gather(self._link.run(), self._carousel())
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._link.stop()
+
+    def announce(self, model: SavedModel) -> None:
+        """Publish a model and the manifests of all that it names; again after every reconnect."""
+        known = model.digest in self._announced
+        self._announced[model.digest] = model
+        if not known:
+            self._restate(model)
+
+    def _connected(self) -> None:
+        self._link.subscribe(self._topics.board("+", "want"), 1)
+        for model in self._announced.values():
+            self._restate(model)
+
+    def _restate(self, model: SavedModel) -> None:
+        try:
+            self._publish(self._topics.model(model.name, model.version), codec.encode(model.announcement))
+            for manifest in self._catalogue.manifests(model):
+                self._state_manifest(manifest)
+        except ConvoyError as error:
+            log.error("model %s %s cannot be announced: %s", model.name, model.version, error)
+
+    def _state_manifest(self, manifest: Manifest) -> None:
+        self._publish(self._topics.manifest(manifest.digest), codec.encode(manifest))
+
+    def _publish(self, topic: str, payload: bytes) -> None:
+        if self._link.publish(topic, payload, qos=1, retain=True):
+            self.published += len(payload)
+
+    def _received(self, topic: str, payload: bytes, retained: bool) -> None:
+        try:
+            parsed = self._topics.parse(topic)
+            if isinstance(parsed, BoardTopic) and parsed.leaf == "want":
+                self._want(codec.decode(Want, payload))
+        except (DecodeError, TopicError) as error:
+            self._refuse(f"{topic[:120]}: {error}")
+        except ConvoyError as error:
+            self._refuse(f"{topic[:120]}: a board wants what cannot be sent: {error}")
+
+    def _refuse(self, sentence: str) -> None:
+        self.refused += 1
+        if is_worth_saying(self.refused):
+            log.warning("%s (%d refused so far)", sentence, self.refused)
+
+    def _want(self, want: Want) -> None:
+        manifest = self._catalogue.manifest(want.digest)
+        if not want.blocks:  # the board lacks the manifest itself: the broker may have forgotten it
+            self._state_manifest(manifest)
+            return
+        blocks = tuple(block for block in want.blocks if block < manifest.blocks)
+        self._distributor.want(want.digest, blocks, asyncio.get_running_loop().time())
+        self._wanted.set()
+
+    async def _carousel(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            due = self._distributor.wake_at()
+            if due is None:
+                self._wanted.clear()
+                await self._wanted.wait()
+            elif due > clock():
+                await asyncio.sleep(due - clock())
+            elif self._link.is_congested:
+                await asyncio.sleep(CONGESTED_S)
+            else:
+                self._send_next(clock())
+                await asyncio.sleep(0)  # blobs never hold the loop for longer than one block
+
+    def _send_next(self, now: float) -> None:
+        block = self._distributor.next(now)
+        if block is None:
+            return
+        try:
+            content = self._catalogue.read_block(block.digest, block.block)
+        except ConvoyError as error:
+            log.error("block %d of %s: %s", block.block, block.digest[:12], error)
+            return
+        self._distributor.charge(now, len(content))
+        if self._link.publish(self._topics.block(block.digest, block.block), content):
+            self.published += len(content)

@@ -1,0 +1,489 @@
+"""Brings every deployment from where it is to where its owner wants it, one step at a time.
+
+A deterministic core: it reads the registry and `now`, and returns effects in the order in which they must happen. A
+generation is saved before anyone hears of it; it is staged on the boards, tested end to end by the gateways, then fed;
+the old one drains and goes. Where a board cannot hold both, the old one leaves first (a pause). It plans nothing itself
+(`planner`) and publishes nothing itself (`service`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from convoy_schema.bundle import VerifiedModel
+from convoy_schema.messages.boards import AssignmentReport
+from convoy_schema.messages.desired import Assignment, Desired, Intent
+from convoy_schema.messages.gateways import Feed, GatewayDesired, ModelRef
+from convoy_schema.names import Generation
+
+from convoy_controller.candidate import candidate, must_pause, usable
+from convoy_controller.conditions import Condition, condition, has_dead_stage, is_drained, probe_verdict
+from convoy_controller.database.records import BoardPresence, DeploymentState, GenerationState, NewEvent, Severity
+from convoy_controller.effects import (
+    DeploymentChanged,
+    Effect,
+    PublishDesired,
+    PublishGatewayDesired,
+    Record,
+    SaveGeneration,
+)
+from convoy_controller.errors import PlanError
+from convoy_controller.placement import Placement
+from convoy_controller.registry import Registry
+
+#: Seconds a board of a serving generation may be there without being ready (it restarts) before it is planned around.
+READY_GRACE_S = 3.0
+#: Seconds without any progress after which a staged generation is given up.
+STAGING_S = 60.0
+#: Seconds for the gateways' end-to-end test.
+PROBE_S = 15.0
+#: Seconds after which an old generation goes even though a gateway still waits for it: its requests are retried.
+DRAIN_S = 30.0
+#: Seconds that a better plan must stay possible before traffic is moved for it.
+SETTLE_S = 2.0
+#: Seconds for which a board that refused an assignment for good is left out.
+EXCLUDE_S = 300.0
+#: Stands for the bundle of a model that is not in the catalogue.
+UNKNOWN_BUNDLE = "0" * 64
+#: Why a plan is made although the present one serves well.
+BETTER = "better"
+#: Boards that a sentence says are left out, and why.
+MOST_NAMED = 3
+RETRY_FIRST_S = 1.0
+RETRY_MOST_S = 30.0
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Why a board is left out, until when (monotonic seconds), and in which of its sessions."""
+
+    session: int
+    until: float
+    reason: str
+
+
+@dataclass
+class DeploymentRecord:
+    """A deployment in the making, serving, or on its way out."""
+
+    intent: Intent
+    removed: bool = False
+    serving: Placement | None = None
+    next: Placement | None = None
+    draining: list[Placement] = field(default_factory=list)
+    #: What served before a pause, to return to when its successor fails.
+    fallback: Intent | None = None
+    next_since: float = 0.0
+    drain_since: float = 0.0
+    progress: tuple[object, ...] = ()
+    progress_at: float = 0.0
+    better_since: float | None = None
+    retry_at: float = 0.0
+    failures: int = 0
+    excluded: dict[str, Exclusion] = field(default_factory=dict)
+    said: tuple[DeploymentState, str] | None = None
+
+    def placements(self) -> list[Placement]:
+        """Every generation of which boards hold something."""
+        found = [*self.draining, self.serving, self.next]
+        return [placement for placement in found if placement is not None and placement.state.is_live]
+
+
+class Reconciler:
+    """All deployments of a fleet. The counters begin where the last saved ones ended."""
+
+    def __init__(self, registry: Registry, *, epoch: int, counter: int, revision: int) -> None:
+        self._registry = registry
+        self._epoch = epoch
+        self._counter = counter
+        self._revision = revision
+        self._models: dict[tuple[str, str], VerifiedModel] = {}
+        self._deployments: dict[str, DeploymentRecord] = {}
+        self._desired: dict[str, Desired] = {}
+        self._feeds: dict[str, GatewayDesired] = {}
+        self._late: dict[tuple[str, Generation], float] = {}
+        self._effects: list[Effect] = []
+
+    @property
+    def deployments(self) -> Mapping[str, DeploymentRecord]:
+        """Deployments by name, to be read only."""
+        return self._deployments
+
+    # What happens ----------------------------------------------------------------------------------------------------
+
+    def model_available(self, model: VerifiedModel) -> None:
+        """A model version can be deployed from now on."""
+        self._models[model.bundle.model, model.bundle.version] = model
+
+    def wanted(self, intent: Intent) -> None:
+        """An owner wants this; a deployment of that name changes to it."""
+        record = self._deployments.get(intent.deployment)
+        if record is None:
+            self._deployments[intent.deployment] = DeploymentRecord(intent)
+            return
+        if record.intent != intent or record.removed:
+            record.intent, record.removed, record.fallback = intent, False, None
+        # Asked for again, even unchanged: what was given up is tried anew, and what was said is said again.
+        record.excluded.clear()
+        record.retry_at, record.failures, record.said = 0.0, 0, None
+
+    def unwanted(self, name: str) -> None:
+        """An owner wants that deployment gone."""
+        if name in self._deployments:
+            self._deployments[name].removed = True
+
+    def restore(self, placements: Iterable[Placement], holders: Iterable[str], now: float) -> None:
+        """What was live when an earlier controller stopped, and the boards that may still hold something."""
+        for placement in placements:
+            record = self._deployments.setdefault(placement.intent.deployment, DeploymentRecord(placement.intent))
+            if placement.state is GenerationState.SERVING:
+                record.serving = placement
+            elif placement.state is GenerationState.DRAINING:
+                record.draining.append(placement)
+                record.drain_since = now
+            else:
+                record.next, record.next_since, record.progress_at = placement, now, now
+        for board in holders:
+            self._desired.setdefault(board, Desired(self._epoch, 0, ()))
+
+    def restate(self) -> list[Effect]:
+        """Everything retained, again: after a connect the broker may have forgotten it."""
+        effects: list[Effect] = [PublishDesired(b, d) for b, d in sorted(self._desired.items()) if d.revision]
+        return effects + [PublishGatewayDesired(g, d) for g, d in sorted(self._feeds.items())]
+
+    # The step --------------------------------------------------------------------------------------------------------
+
+    def reconcile(self, now: float) -> list[Effect]:
+        """The next step of everything, and the effects it takes. Repeated without news it yields none."""
+        self._effects = []
+        for name in sorted(self._deployments):
+            record = self._deployments[name]
+            if record.removed:
+                self._remove(record, now)
+            else:
+                self._advance(record, now)
+                self._say(record)
+        gone = [name for name, record in self._deployments.items() if record.removed and not record.placements()]
+        for name in gone:
+            del self._deployments[name]
+            self._effects.append(DeploymentChanged(name, DeploymentState.REMOVED, ""))
+        self._tell_boards()
+        self._tell_gateways()
+        effects, self._effects = self._effects, []
+        return effects
+
+    def _advance(self, record: DeploymentRecord, now: float) -> None:
+        if record.next is not None:
+            self._advance_next(record, record.next, now)
+        self._retire_drained(record, now)
+        if record.next is None:
+            self._consider(record, now)
+
+    def _remove(self, record: DeploymentRecord, now: float) -> None:
+        if record.next is not None:
+            self._save(record.next, GenerationState.ABANDONED, "the deployment was removed")
+            record.next = None
+        if record.serving is not None:
+            record.draining.append(self._save(record.serving, GenerationState.DRAINING, "the deployment was removed"))
+            record.serving, record.drain_since = None, now
+        self._retire_drained(record, now)
+        self._declare(record, DeploymentState.REMOVING, "")
+
+    # The next generation ---------------------------------------------------------------------------------------------
+
+    def _advance_next(self, record: DeploymentRecord, placement: Placement, now: float) -> None:
+        if placement.intent not in (record.intent, record.fallback):
+            self._abandon(record, "something else is wanted now", now, again_s=0.0)
+            return
+        if placement.state is GenerationState.QUEUED:
+            self._wait_for_boards(record, placement, now)
+            return
+        for board in placement.boards:
+            how, report = condition(self._registry, board, placement)
+            if how is Condition.GONE:
+                self._abandon(record, f"board {board} went away", now, again_s=0.0)
+                return
+            if how is Condition.FAILED and report is not None:
+                self._blame(record, board, report, now)
+                return
+        if placement.state is GenerationState.STAGED:
+            self._await_ready(record, placement, now)
+        else:
+            self._await_probe(record, placement, now)
+
+    def _wait_for_boards(self, record: DeploymentRecord, placement: Placement, now: float) -> None:
+        old = record.serving
+        if old is not None:
+            if not is_drained(self._registry, old, self._feeds) and now - record.next_since < DRAIN_S:
+                return
+            self._save(old, GenerationState.RETIRED, f"made room for generation {placement.generation}")
+            record.serving, record.fallback = None, old.intent
+        record.next = self._save(placement, GenerationState.STAGED)
+        record.next_since = record.progress_at = now
+
+    def _await_ready(self, record: DeploymentRecord, placement: Placement, now: float) -> None:
+        seen = {board: condition(self._registry, board, placement) for board in placement.boards}
+        if all(how is Condition.READY for how, _ in seen.values()):
+            record.next = self._save(placement, GenerationState.PROBING)
+            record.next_since = now
+            return
+        progress = tuple(report for _, report in seen.values())
+        if progress != record.progress:
+            record.progress, record.progress_at = progress, now
+        elif now - record.progress_at > STAGING_S:
+            late = next(board for board, (how, _) in seen.items() if how is not Condition.READY)
+            reason = f"board {late} made no progress for {STAGING_S:.0f} s"
+            self._exclude(record, late, now + EXCLUDE_S, reason)
+            self._abandon(record, reason, now, board=late)
+
+    def _await_probe(self, record: DeploymentRecord, placement: Placement, now: float) -> None:
+        verdicts = [probe_verdict(gateway, placement) for gateway in self._registry.online_gateways()]
+        if not verdicts:
+            record.next_since = now  # nobody can test yet: the clock starts with the first gateway
+            return
+        wrong = next((message for passed, message in verdicts if passed is False), None)
+        if wrong is not None:
+            self._abandon(record, f"the end-to-end test failed: {wrong}", now)
+        elif all(passed for passed, _ in verdicts):
+            self._switch(record, placement, now)
+        elif now - record.next_since > PROBE_S:
+            self._abandon(record, f"the end-to-end test took more than {PROBE_S:.0f} s", now)
+
+    def _switch(self, record: DeploymentRecord, placement: Placement, now: float) -> None:
+        old = record.serving
+        if old is not None and has_dead_stage(self._registry, old):
+            self._save(old, GenerationState.RETIRED, f"lost a board, replaced by {placement.generation}")
+        elif old is not None:
+            record.draining.append(self._save(old, GenerationState.DRAINING, f"replaced by {placement.generation}"))
+            record.drain_since = now
+        record.serving = self._save(placement, GenerationState.SERVING)
+        record.next, record.better_since = None, None
+        record.failures, record.retry_at = 0, 0.0
+        if placement.intent == record.intent:
+            record.fallback = None
+        sentence = f"{record.intent.deployment} is served by generation {placement.generation}"
+        self._record("serving", sentence, record, generation=placement.generation)
+
+    def _blame(self, record: DeploymentRecord, board: str, report: AssignmentReport, now: float) -> None:
+        reason = f"board {board}: {report.code}: {report.message}"
+        self._exclude(record, board, now + (RETRY_MOST_S if report.retryable else EXCLUDE_S), reason)
+        self._abandon(record, reason, now, board=board)
+
+    def _exclude(self, record: DeploymentRecord, board: str, until: float, reason: str) -> None:
+        # A restarted board speaks in a new session, and gets a new chance with it.
+        record.excluded[board] = Exclusion(self._registry.board(board).session, until, reason)
+
+    def _abandon(
+        self,
+        record: DeploymentRecord,
+        reason: str,
+        now: float,
+        *,
+        board: str | None = None,
+        again_s: float | None = None,
+    ) -> None:
+        placement = record.next
+        if placement is None:
+            return
+        self._save(placement, GenerationState.ABANDONED, reason)
+        sentence = f"generation {placement.generation} of {record.intent.deployment} was given up: {reason}"
+        severity = Severity.WARNING if again_s == 0.0 else Severity.ERROR
+        self._record("abandoned", sentence, record, severity, board, placement.generation)
+        record.next = None
+        if again_s is None:
+            again_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2**record.failures)
+            record.failures = min(record.failures + 1, 10)
+        record.retry_at = now + again_s
+
+    def _retire_drained(self, record: DeploymentRecord, now: float) -> None:
+        for placement in list(record.draining):
+            if has_dead_stage(self._registry, placement):
+                reason = "lost a board while it drained"
+            elif is_drained(self._registry, placement, self._feeds):
+                reason = "drained"
+            elif now - record.drain_since > DRAIN_S:
+                reason = f"not drained within {DRAIN_S:.0f} s; what was left is retried on its successor"
+            else:
+                continue
+            record.draining.remove(placement)
+            self._save(placement, GenerationState.RETIRED, reason)
+
+    # What to do next -------------------------------------------------------------------------------------------------
+
+    def _consider(self, record: DeploymentRecord, now: float) -> None:
+        """Plan a new generation if the present one does not do: none, broken, not what is wanted, or improvable."""
+        reason = self._why_plan(record, now)
+        if reason is None or now < record.retry_at:
+            return
+        intent = record.fallback or record.intent
+        model = self._models.get((intent.model, intent.version))
+        if model is None:
+            self._fail(record, f"model {intent.model} version {intent.version} is not in the catalogue", now)
+            return
+        names = self._usable(record, intent, now)
+        if not names:
+            left_out = [record.excluded[board].reason for board in self._excluded(record, now)]
+            self._declare(record, DeploymentState.PENDING, _what_is_missing(intent, left_out))
+            return
+        live = [placement for other in self._deployments.values() for placement in other.placements()]
+        generation = Generation(self._epoch, self._counter + 1)
+        try:
+            placement = candidate(self._registry, intent, model, names, live, generation, reason)
+        except PlanError as error:
+            self._fail(record, str(error), now)
+            return
+        if record.serving is not None:
+            if reason == BETTER and not _is_better(placement, record.serving, intent):
+                record.better_since = now
+                return
+            if must_pause(self._registry, record.serving, placement):
+                placement = replace(placement, state=GenerationState.QUEUED)
+        self._counter += 1
+        record.next, record.next_since, record.progress_at, record.progress = placement, now, now, ()
+        self._effects.append(SaveGeneration(placement))
+        self._record("planned", _sentence(placement), record, generation=generation)
+
+    def _fail(self, record: DeploymentRecord, message: str, now: float) -> None:
+        record.retry_at = now + RETRY_MOST_S
+        state = DeploymentState.FAILED if record.serving is None else DeploymentState.SERVING
+        if record.said != (state, message):
+            sentence = f"{record.intent.deployment} cannot be placed: {message}"
+            self._record("no-plan", sentence, record, Severity.ERROR)
+        self._declare(record, state, message)
+
+    def _why_plan(self, record: DeploymentRecord, now: float) -> str | None:
+        serving = record.serving
+        if serving is None:
+            return "nothing serves"
+        if record.fallback is None and serving.intent != record.intent:
+            return "something else is wanted"
+        lost = [board for board in serving.boards if self._is_lost(board, serving, now)]
+        if lost:
+            return f"lost {', '.join(lost)}"
+        intent = record.fallback or record.intent
+        extra = [board for board in self._usable(record, intent, now) if board not in serving.boards]
+        if not extra or (intent.boards and len(serving.boards) >= intent.boards):
+            record.better_since = None
+            return None
+        if record.better_since is None:
+            record.better_since = now
+        return BETTER if now - record.better_since >= SETTLE_S else None
+
+    def _is_lost(self, board: str, placement: Placement, now: float) -> bool:
+        """Gone, failed, or there but not ready for longer than a restart takes."""
+        how, _ = condition(self._registry, board, placement)
+        if how is Condition.COMING:
+            return now - self._late.setdefault((board, placement.generation), now) > READY_GRACE_S
+        self._late.pop((board, placement.generation), None)
+        return how.is_dead
+
+    def _usable(self, record: DeploymentRecord, intent: Intent, now: float) -> list[str]:
+        present = record.serving.boards if record.serving else ()
+        return usable(self._registry, intent, present, self._excluded(record, now))
+
+    def _excluded(self, record: DeploymentRecord, now: float) -> list[str]:
+        return [
+            board
+            for board, exclusion in record.excluded.items()
+            if now < exclusion.until and self._registry.board(board).session == exclusion.session
+        ]
+
+    # Telling ---------------------------------------------------------------------------------------------------------
+
+    def _tell_boards(self) -> None:
+        held: dict[str, list[Assignment]] = {}
+        for record in self._deployments.values():
+            for placement in record.placements():
+                for board, assignment in placement.assignments().items():
+                    held.setdefault(board, []).append(assignment)
+        for board in sorted({*held, *self._desired}):
+            assignments = tuple(sorted(held.get(board, []), key=lambda a: a.key))
+            told = self._desired.get(board)
+            if told is None or told.assignments != assignments or told.revision == 0:
+                self._revision += 1
+                self._desired[board] = Desired(self._epoch, self._revision, assignments)
+                self._effects.append(PublishDesired(board, self._desired[board]))
+
+    def _tell_gateways(self) -> None:
+        known = self._registry.gateways
+        names = sorted(name for name in known if known[name].presence is not BoardPresence.OFFLINE)
+        records = [record for _, record in sorted(self._deployments.items()) if not record.removed]
+        feeds = tuple(self._feed(record, len(names)) for record in records)
+        for name in names:
+            told = self._feeds.get(name)
+            if told is None or told.feeds != feeds:
+                self._revision += 1
+                self._feeds[name] = GatewayDesired(self._epoch, self._revision, feeds)
+                self._effects.append(PublishGatewayDesired(name, self._feeds[name]))
+
+    def _feed(self, record: DeploymentRecord, gateways: int) -> Feed:
+        serving, following = record.serving, record.next
+        paused = following is not None and following.state is GenerationState.QUEUED
+        feeds = serving is not None and not paused and not has_dead_stage(self._registry, serving)
+        probing = following is not None and following.state is GenerationState.PROBING
+        shown = serving or following
+        return Feed(
+            intent=record.intent,
+            model=shown.model if shown is not None else self._wanted_model(record.intent),
+            serving=serving.route(gateways) if feeds and serving is not None else None,
+            probing=following.route(gateways) if probing and following is not None else None,
+        )
+
+    def _wanted_model(self, intent: Intent) -> ModelRef:
+        model = self._models.get((intent.model, intent.version))
+        return ModelRef(intent.model, intent.version, model.digest if model is not None else UNKNOWN_BUNDLE)
+
+    def _say(self, record: DeploymentRecord) -> None:
+        serving, following = record.serving, record.next
+        if following is not None:
+            generation = f"generation {following.generation}"
+            if following.state is GenerationState.QUEUED:
+                self._declare(record, DeploymentState.PAUSED, f"{generation} waits for the old one to drain")
+            else:
+                self._declare(record, DeploymentState.STAGING, f"{generation} is {following.state.value}")
+        elif serving is not None and (record.said is None or record.said[0] is not DeploymentState.SERVING):
+            self._declare(record, DeploymentState.SERVING, f"generation {serving.generation}")
+
+    def _declare(self, record: DeploymentRecord, state: DeploymentState, message: str) -> None:
+        if record.said != (state, message):
+            record.said = (state, message)
+            self._effects.append(DeploymentChanged(record.intent.deployment, state, message))
+
+    def _record(
+        self,
+        kind: str,
+        sentence: str,
+        record: DeploymentRecord,
+        severity: Severity = Severity.INFO,
+        board: str | None = None,
+        generation: Generation | None = None,
+    ) -> None:
+        event = NewEvent(kind, sentence, severity, board, record.intent.deployment, generation)
+        self._effects.append(Record(event))
+
+    def _save(self, placement: Placement, state: GenerationState, reason: str = "") -> Placement:
+        moved = replace(placement, state=state, reason=reason or placement.reason)
+        self._effects.append(SaveGeneration(moved))
+        if state in (GenerationState.RETIRED, GenerationState.ABANDONED):
+            self._late = {key: at for key, at in self._late.items() if key[1] != placement.generation}
+        return moved
+
+
+def _is_better(placement: Placement, serving: Placement, intent: Intent) -> bool:
+    if placement.period_s < serving.period_s * 0.99:
+        return True
+    return bool(intent.boards) and len(placement.boards) > len(serving.boards)
+
+
+def _what_is_missing(intent: Intent, left_out: Sequence[str]) -> str:
+    need = f"waits for a board that is online and can load shell {intent.method.shell} (method {intent.method.value})"
+    if left_out:
+        more = f"; and {len(left_out) - MOST_NAMED} more" if len(left_out) > MOST_NAMED else ""
+        return f"{need}; left out for now: {'; '.join(left_out[:MOST_NAMED])}{more}"
+    return f"{need}; start one with: convoy-device run --config FILE"
+
+
+def _sentence(placement: Placement) -> str:
+    parts = [f"{'+'.join(stage.layers)} on {' and '.join(stage.boards)}" for stage in placement.stages]
+    return f"generation {placement.generation} of {placement.intent.deployment}: " + ", ".join(parts)

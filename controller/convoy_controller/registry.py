@@ -1,0 +1,223 @@
+"""What the controller believes of each board and gateway, and since when: presence is decided here and nowhere else.
+
+A deterministic core: messages and `now` (monotonic seconds) in, changes out. Wills and retained state only make it
+faster; three pulses missed is offline whatever the broker says, and after any connect of our own, presence is unknown
+until something fresh arrives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from convoy_schema.messages.boards import BoardState, Capability, Presence, Pulse, Reported
+from convoy_schema.messages.gateways import GatewayReported, GatewayState
+
+from convoy_controller.database.records import BoardPresence
+
+#: Pulses that must be missed before a board counts as gone.
+MISSED_PULSES = 3
+#: Seconds of grace beyond the last of them: a pulse on its way is no death.
+PULSE_GRACE_S = 0.5
+#: Seconds between pulses of a board that has not said.
+IDLE_PULSE_S = 30.0
+#: A gateway reports each second.
+GATEWAY_SILENCE_S = 4.0
+#: Seconds after our own connect within which a peer must answer the call to restate itself.
+UNANSWERED_S = 5.0
+
+
+@dataclass(frozen=True)
+class PresenceChanged:
+    """A presence that differs from the one before; `session` is the one it is about."""
+
+    name: str
+    presence: BoardPresence
+    session: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class SessionTaken:
+    """A board speaks in a new session while the one before had not ended: a crash, or two daemons with one name."""
+
+    name: str
+    old: int
+    new: int
+
+
+Change = PresenceChanged | SessionTaken
+
+
+@dataclass
+class Peer:
+    """What is known of one board or gateway."""
+
+    name: str
+    presence: BoardPresence = BoardPresence.UNKNOWN
+    session: int = 0
+    fresh_at: float = 0.0
+    interval_s: float = IDLE_PULSE_S
+
+
+@dataclass
+class BoardRecord(Peer):
+    """A board's last words of each kind."""
+
+    capability: Capability | None = None
+    reported: Reported | None = None
+    pulse: Pulse | None = None
+    ended: set[int] = field(default_factory=set)
+
+
+@dataclass
+class GatewayRecord(Peer):
+    """A gateway's last words."""
+
+    reported: GatewayReported | None = None
+
+
+class Registry:
+    """Every board and gateway ever heard of by this process."""
+
+    def __init__(self) -> None:
+        self.boards: dict[str, BoardRecord] = {}
+        self.gateways: dict[str, GatewayRecord] = {}
+        self._up_at: float | None = None
+
+    def board(self, name: str) -> BoardRecord:
+        """The record of that board, made when it is new."""
+        return self.boards.setdefault(name, BoardRecord(name))
+
+    def gateway(self, name: str) -> GatewayRecord:
+        """The record of that gateway, made when it is new."""
+        return self.gateways.setdefault(name, GatewayRecord(name))
+
+    def online_gateways(self) -> list[GatewayRecord]:
+        """Gateways that are there now, by name."""
+        records = sorted(self.gateways.items())
+        return [record for _, record in records if record.presence is BoardPresence.ONLINE]
+
+    # Boards ----------------------------------------------------------------------------------------------------------
+
+    def board_state(self, name: str, state: BoardState, retained: bool, now: float) -> list[Change]:
+        """A board's own word, or its will's. A retained `online` proves nothing; a death of another session is old."""
+        record = self.board(name)
+        if state.presence is Presence.OFFLINE:
+            record.ended.add(state.session)
+            if state.session != record.session and record.session != 0:
+                return []
+            return self._judge(record, BoardPresence.OFFLINE, state.session, state.reason or "said goodbye")
+        if retained:
+            return []
+        return self._fresh(record, state.session, now)
+
+    def capability(self, name: str, capability: Capability, retained: bool, now: float) -> list[Change]:
+        """What a board is; retained it may be old, but parts do not change while nobody looks."""
+        record = self.board(name)
+        record.capability = capability
+        return [] if retained else self._fresh(record, capability.session, now)
+
+    def board_reported(self, name: str, reported: Reported, retained: bool, now: float) -> list[Change]:
+        """What is true on a board. A retained report counts only until a session speaks that is not its own."""
+        record = self.board(name)
+        if retained and record.session not in (0, reported.session):
+            return []
+        changes = [] if retained else self._fresh(record, reported.session, now)
+        if record.session in (0, reported.session):
+            record.reported = reported
+        return changes
+
+    def pulse(self, name: str, pulse: Pulse, now: float) -> list[Change]:
+        """A sign of life, and how long until the next."""
+        record = self.board(name)
+        changes = self._fresh(record, pulse.session, now)
+        if record.session == pulse.session:
+            record.pulse = pulse
+            record.interval_s = pulse.interval_ms / 1000
+        return changes
+
+    def _fresh(self, record: BoardRecord, session: int, now: float) -> list[Change]:
+        if session in record.ended:
+            return []  # words of the dead, overtaken by their own will
+        changes: list[Change] = []
+        if session != record.session:
+            if record.session != 0 and record.presence is BoardPresence.ONLINE:
+                changes.append(SessionTaken(record.name, record.session, session))
+            if record.session:
+                record.ended.add(record.session)
+            record.reported = None
+            record.pulse = None
+            record.interval_s = IDLE_PULSE_S
+        record.fresh_at = now
+        return changes + self._judge(record, BoardPresence.ONLINE, session, "heard from")
+
+    # Gateways --------------------------------------------------------------------------------------------------------
+
+    def gateway_state(self, name: str, state: GatewayState, retained: bool, now: float) -> list[Change]:
+        """A gateway's own word, or its will's."""
+        record = self.gateway(name)
+        if state.presence is Presence.OFFLINE:
+            if state.session != record.session and record.session != 0:
+                return []
+            return self._judge(record, BoardPresence.OFFLINE, state.session, "said goodbye")
+        if retained:
+            return []
+        record.fresh_at = now
+        return self._judge(record, BoardPresence.ONLINE, state.session, "heard from")
+
+    def gateway_reported(self, name: str, reported: GatewayReported, retained: bool, now: float) -> list[Change]:
+        """What a gateway feeds and still awaits."""
+        record = self.gateway(name)
+        if retained:
+            return []
+        if record.session != reported.session:
+            record.reported = None
+        record.reported = reported
+        record.fresh_at = now
+        return self._judge(record, BoardPresence.ONLINE, reported.session, "heard from")
+
+    # Time ------------------------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> list[Change]:
+        """What silence tells."""
+        if self._up_at is None:
+            return []
+        changes: list[Change] = []
+        for board in self.boards.values():
+            silence = now - board.fresh_at
+            if board.presence is BoardPresence.ONLINE and silence > MISSED_PULSES * board.interval_s + PULSE_GRACE_S:
+                reason = f"silent for {silence:.1f} s, {MISSED_PULSES} pulses missed"
+                changes += self._judge(board, BoardPresence.OFFLINE, board.session, reason)
+        for gateway in self.gateways.values():
+            silence = now - gateway.fresh_at
+            if gateway.presence is BoardPresence.ONLINE and silence > GATEWAY_SILENCE_S:
+                changes += self._judge(gateway, BoardPresence.OFFLINE, gateway.session, f"silent for {silence:.1f} s")
+        if now - self._up_at > UNANSWERED_S:
+            for peer in self._peers():
+                if peer.presence is BoardPresence.UNKNOWN:
+                    changes += self._judge(
+                        peer, BoardPresence.OFFLINE, peer.session, "did not answer the call to restate"
+                    )
+        return changes
+
+    def link_up(self, now: float) -> None:
+        """We are connected; silence counts from here."""
+        self._up_at = now
+
+    def link_lost(self) -> list[Change]:
+        """Our own connection is gone: what was known is no longer known."""
+        self._up_at = None
+        changes: list[Change] = []
+        for peer in self._peers():
+            if peer.presence is BoardPresence.ONLINE:
+                changes += self._judge(peer, BoardPresence.UNKNOWN, peer.session, "the controller lost the broker")
+        return changes
+
+    def _peers(self) -> list[Peer]:
+        return [*self.boards.values(), *self.gateways.values()]
+
+    @staticmethod
+    def _judge(peer: Peer, presence: BoardPresence, session: int, reason: str) -> list[Change]:
+        same = peer.presence is presence and peer.session == session
+        peer.presence, peer.session = presence, session
+        return [] if same else [PresenceChanged(peer.name, presence, session, reason)]

@@ -1,0 +1,432 @@
+"""The controller's process: carries messages to the registry and the reconciler, and their effects to the broker.
+
+A thin shell round deterministic cores. One loop owns all decisions; the database has one worker thread, and whatever
+must be persisted is so before anything that depends on it is published. Blobs travel on a connection of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from convoy_schema import codec
+from convoy_schema.bundle import VerifiedModel, load_public_key, verify
+from convoy_schema.errors import ConvoyError, DecodeError, TopicError
+from convoy_schema.link import Link
+from convoy_schema.messages.boards import (
+    BoardState,
+    Capability,
+    Command,
+    Order,
+    Presence,
+    Published,
+    Pulse,
+    Reported,
+)
+from convoy_schema.messages.gateways import ControllerState, GatewayReported, GatewayState
+from convoy_schema.resident import resident_bytes
+from convoy_schema.topics import BoardTopic, ControllerTopic, GatewayTopic, Topics
+
+from convoy_controller.blobs import BlobStore
+from convoy_controller.catalogue import Catalogue
+from convoy_controller.database import publications
+from convoy_controller.database.engine import open_database
+from convoy_controller.database.recorder import Recorder
+from convoy_controller.database.records import (
+    BoardPresence,
+    FleetState,
+    NewEvent,
+    SavedDeployment,
+    SavedModel,
+    Severity,
+    utc_now,
+)
+from convoy_controller.database.retention import sweep
+from convoy_controller.delivery import Delivery, is_worth_saying
+from convoy_controller.effects import Effect, PublishDesired, PublishGatewayDesired, Record
+from convoy_controller.errors import DatabaseError
+from convoy_controller.home import Home
+from convoy_controller.journal import Journal, Writing
+from convoy_controller.placement import restored
+from convoy_controller.reconciler import Reconciler
+from convoy_controller.registry import Change, PresenceChanged, Registry, SessionTaken
+
+log = logging.getLogger(__name__)
+
+#: Seconds between looks at the clock's consequences when nothing else happens.
+TICK_S = 0.25
+#: Seconds between looks for new intents in the database.
+INTENT_POLL_S = 0.5
+#: Seconds after connecting during which the controller only listens: who else is in charge, which epoch was heard.
+COLLECT_S = 1.0
+#: Milliseconds over which boards spread their answers to a call to restate everything.
+REBIRTH_WITHIN_MS = 500
+#: Seconds between the retention's runs.
+RETENTION_S = 3600.0
+
+T = TypeVar("T")
+
+
+@dataclass
+class Heard:
+    """The highest numbers that anyone spoke of; they tell whether this database is the newest."""
+
+    epoch: int = 0
+    revision: int = 0
+
+    def note(self, epoch: int, revision: int = 0) -> None:
+        """Remember the higher of what is known and what came."""
+        if (epoch, revision) > (self.epoch, self.revision):
+            self.epoch, self.revision = epoch, revision
+
+
+@dataclass
+class Traffic:
+    """Payload bytes published, by what they were for."""
+
+    control: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+
+    def refuse(self, reason: str) -> int:
+        """Count a message that could not be taken; returns how many there were for that reason."""
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+        return self.refused[reason]
+
+
+class Controller:
+    """One controller of one site. `run` returns when `stop` is called."""
+
+    def __init__(self, home: Home, url: str, *, site: str = "site", name: str = "controller") -> None:
+        self.home = home
+        self.topics = Topics(site)
+        self.session = secrets.randbits(62)
+        self._heard = Heard()
+        self._traffic = Traffic()
+        self._journal = Journal()
+        self._news = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._registry = Registry()
+        self._models: dict[tuple[str, str], VerifiedModel] = {}
+        self._saved: dict[tuple[str, str], SavedModel] = {}
+        self._reconciler: Reconciler | None = None
+        self._intent_revision = 0
+        self._is_deaf = False
+        self._epoch = 0
+        self._running = False
+        self._asked: set[str] = set()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
+        self._url = url
+        self._name = name
+        self._control = Link(
+            url,
+            f"{name}:control",
+            on_message=self._received,
+            on_connect=self._connected,
+            on_disconnect=self._disconnected,
+            will=(self.topics.controller_state(), codec.encode(self._state(Presence.OFFLINE))),
+        )
+
+    def stop(self) -> None:
+        """Ask `run` to return; safe to call from a signal handler of the loop."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Serve until `stop`. Raises `DatabaseError` or `KeyFileError` when it cannot begin."""
+        database = await self._in_thread(open_database, self.home.database_url)
+        self._recorder = Recorder(database)
+        self._database = database
+        self._catalogue = Catalogue(database, BlobStore(self.home.blobs))
+        self._trusted = load_public_key(self.home.trusted_key)
+        self._running = True
+        self._delivery = Delivery(self._url, self._name, self.topics, self._catalogue)
+        state = await self._in_thread(self._recorder.load_state)
+        for model in state.models:
+            self._know(model)
+        for board in state.boards:
+            self._registry.board(board.name).capability = board.capability
+        parts = (self._control.run(), self._delivery.run(), self._decide(state), self._retain(), self._pulse())
+        tasks = [asyncio.create_task(part) for part in parts]
+        try:
+            await asyncio.wait(
+                [asyncio.create_task(self._stopping.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED
+            )
+            _raise_first(tasks)
+        finally:
+            await self._leave(tasks)
+            database.close()
+
+    async def _leave(self, tasks: list[asyncio.Task[None]]) -> None:
+        self._publish(self.topics.controller_state(), self._state(Presence.OFFLINE))
+        await asyncio.gather(self._control.stop(), self._delivery.stop())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._journal.keep(self._recorder, self._in_thread)
+        self._thread.shutdown()
+
+    # The loop that decides -------------------------------------------------------------------------------------------
+
+    async def _decide(self, state: FleetState) -> None:
+        """Wake on news or on the tick, reconcile, persist, publish."""
+        while not self._control.connected:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(COLLECT_S)
+        reconciler = await self._begin(state)
+        loop = asyncio.get_running_loop()
+        polled = -INTENT_POLL_S
+        # The flag too: before Python 3.12 wait_for forgets a cancellation that meets news.
+        while not self._stopping.is_set():
+            self._news.clear()
+            now = loop.time()
+            if now - polled >= INTENT_POLL_S:
+                polled = now
+                await self._poll_intents(reconciler)
+            self._note(self._registry.tick(now))
+            # What is decided waits for the database: deciding more meanwhile would only make the queue longer.
+            await self._carry_out([] if self._journal.held else reconciler.reconcile(now))
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._news.wait(), TICK_S)
+
+    async def _begin(self, state: FleetState) -> Reconciler:
+        """Take charge, in an epoch that proves continuity or breaks with what was heard."""
+        counters, heard = state.counters, self._heard
+        continues = counters.epoch > 0 and (counters.epoch, counters.revision) >= (heard.epoch, heard.revision)
+        self._epoch = counters.epoch if continues else max(counters.epoch, heard.epoch) + 1
+        await self._in_thread(lambda: self._recorder.raise_counters(epoch=self._epoch))
+        reconciler = Reconciler(
+            self._registry, epoch=self._epoch, counter=counters.generation, revision=counters.revision
+        )
+        for model in self._models.values():
+            reconciler.model_available(model)
+        placements = [restored(generation) for generation in state.generations]
+        holders = [board.name for board in state.boards if board.desired_revision]
+        reconciler.restore(placements, holders, asyncio.get_running_loop().time())
+        self._reconciler = reconciler
+        log.info("in charge of %s, epoch %d", self.topics.site, self._epoch)
+        self._publish(self.topics.controller_state(), self._state(Presence.ONLINE))
+        self._event("in-charge", f"controller in charge, epoch {self._epoch}")
+        return reconciler
+
+    async def _poll_intents(self, reconciler: Reconciler) -> None:
+        """Take up what owners asked for since the last look; what the database does not tell now, it tells later."""
+        try:
+            for wanted in await self._in_thread(lambda: self._recorder.intents_since(self._intent_revision)):
+                await self._take_intent(reconciler, wanted)
+                self._intent_revision = max(self._intent_revision, wanted.intent_revision)
+            self._is_deaf = False
+        except DatabaseError as error:
+            if not self._is_deaf:
+                log.error("what owners ask for cannot be read, and is tried again: %s", error)
+            self._is_deaf = True
+
+    async def _take_intent(self, reconciler: Reconciler, wanted: SavedDeployment) -> None:
+        intent = wanted.intent
+        if not wanted.wanted:
+            reconciler.unwanted(intent.deployment)
+            return
+        if (intent.model, intent.version) not in self._models:
+            await self._load_model(intent.model, intent.version)
+        model = self._models.get((intent.model, intent.version))
+        if model is not None:
+            reconciler.model_available(model)
+            self._delivery.announce(self._saved[intent.model, intent.version])
+        reconciler.wanted(intent)
+
+    async def _load_model(self, name: str, version: str) -> None:
+        try:
+            self._know(await self._in_thread(publications.find_model, self._database, name, version))
+        except DatabaseError:
+            raise
+        except ConvoyError as error:
+            log.warning("model %s %s: %s", name, version, error)
+
+    def _know(self, model: SavedModel) -> None:
+        try:
+            self._models[model.name, model.version] = verify(model.announcement, self._trusted)
+            self._saved[model.name, model.version] = model
+        except ConvoyError as error:
+            self._event("model-refused", f"model {model.name} {model.version}: {error}", Severity.ERROR)
+
+    async def _carry_out(self, effects: list[Effect]) -> None:
+        """Persist first, with what was recorded since; then publish what is kept, in the order given."""
+        self._journal.decide(effects)
+        for effect in await self._journal.keep(self._recorder, self._in_thread):
+            self._tell(effect)
+
+    def _tell(self, effect: Effect) -> None:
+        if isinstance(effect, PublishDesired):
+            self._publish(self.topics.board(effect.board, "desired"), effect.desired)
+        elif isinstance(effect, PublishGatewayDesired):
+            self._publish(self.topics.gateway(effect.gateway, "desired"), effect.desired)
+        elif isinstance(effect, Record):
+            log.info("%s", effect.event.sentence)
+
+    # What comes in ---------------------------------------------------------------------------------------------------
+
+    def _connected(self) -> None:
+        self._registry.link_up(asyncio.get_running_loop().time())
+        self._asked.clear()
+        # QoS 0: a wildcard at QoS 1 silently loses retained topics beyond 1,020; whoever is missed is asked again.
+        for leaf in ("state", "capability", "reported", "pulse"):
+            self._control.subscribe(self.topics.board("+", leaf))
+        for leaf in ("state", "reported"):
+            self._control.subscribe(self.topics.gateway("+", leaf))
+        self._control.subscribe(self.topics.controller_state())
+        for name in self._registry.boards:
+            self._ask_to_restate(name)
+        if self._reconciler is not None:
+            self._publish(self.topics.controller_state(), self._state(Presence.ONLINE))
+            held = self._journal.held
+            for effect in self._reconciler.restate():
+                if effect not in held:  # not written yet: told as soon as it is
+                    self._tell(effect)
+        self._news.set()
+
+    def _disconnected(self, reason: str) -> None:
+        log.warning("broker lost: %s", reason)
+        self._note(self._registry.link_lost())
+        self._news.set()
+
+    def _received(self, topic: str, payload: bytes, retained: bool) -> None:
+        """Take a message, or count and report it; nothing that comes in can stop the controller."""
+        try:
+            self._dispatch(topic, payload, retained)
+        except (DecodeError, TopicError) as error:
+            count = self._traffic.refuse(error.code)
+            if is_worth_saying(count):
+                self._event("refused", f"{topic[:120]}: {error} ({error.code}, {count} so far)", Severity.WARNING)
+        self._news.set()
+
+    def _dispatch(self, topic: str, payload: bytes, retained: bool) -> None:
+        parsed = self.topics.parse(topic)
+        now = asyncio.get_running_loop().time()
+        if isinstance(parsed, BoardTopic):
+            if not payload:
+                return  # a retained topic that was cleared
+            self._from_board(parsed.board, parsed.leaf, payload, retained, now)
+        elif isinstance(parsed, GatewayTopic):
+            if payload:
+                self._from_gateway(parsed.gateway, parsed.leaf, payload, retained, now)
+        elif isinstance(parsed, ControllerTopic) and payload:
+            self._from_controller(codec.decode(ControllerState, payload))
+
+    def _from_board(self, name: str, leaf: str, payload: bytes, retained: bool, now: float) -> None:
+        registry = self._registry
+        if leaf == "pulse":
+            pulse = codec.decode(Pulse, payload)
+            self._heard.note(pulse.epoch, pulse.revision)
+            self._note(registry.pulse(name, pulse, now))
+            self._record(lambda r: r.record_pulse(name, pulse))
+        elif leaf == "reported":
+            reported = codec.decode(Reported, payload)
+            self._heard.note(reported.epoch, reported.revision)
+            self._note(registry.board_reported(name, reported, retained, now))
+            if not retained:
+                self._record(lambda r: r.record_reported(name, reported))
+        elif leaf == "capability":
+            capability = codec.decode(Capability, payload)
+            self._note(registry.capability(name, capability, retained, now))
+            self._record(lambda r: r.record_capability(name, capability))
+        elif leaf == "state":
+            self._note(registry.board_state(name, codec.decode(BoardState, payload), retained, now))
+        if registry.board(name).presence is BoardPresence.UNKNOWN:
+            self._ask_to_restate(name)
+
+    def _from_gateway(self, name: str, leaf: str, payload: bytes, retained: bool, now: float) -> None:
+        if leaf == "state":
+            self._note(self._registry.gateway_state(name, codec.decode(GatewayState, payload), retained, now))
+        elif leaf == "reported":
+            reported = codec.decode(GatewayReported, payload)
+            self._heard.note(reported.epoch, reported.revision)
+            self._note(self._registry.gateway_reported(name, reported, retained, now))
+            if not retained:
+                self._record(lambda r: r.record_gateway_reported(name, reported))
+
+    def _from_controller(self, state: ControllerState) -> None:
+        if state.session == self.session:
+            return
+        self._heard.note(state.epoch)
+        if self._reconciler is not None and state.presence is Presence.ONLINE:
+            self._event(
+                "second-controller",
+                f"another controller (session {state.session}, epoch {state.epoch}) speaks for this site",
+                Severity.ERROR,
+            )
+
+    def _ask_to_restate(self, board: str) -> None:
+        """Once a connection: retained state may be old, so the board itself is asked."""
+        if board not in self._asked and self._control.connected:
+            self._asked.add(board)
+            self._publish(self.topics.board(board, "command"), Command(Order.REBIRTH, REBIRTH_WITHIN_MS))
+
+    def _note(self, changes: list[Change]) -> None:
+        """Record what the registry made of a message, or of silence."""
+        for change in changes:
+            if isinstance(change, SessionTaken):
+                sentence = f"{change.name} speaks in session {change.new} while {change.old} had not ended"
+                self._event("session-taken", sentence, Severity.WARNING, change.name)
+            elif isinstance(change, PresenceChanged):
+                self._presence_changed(change)
+        if changes:
+            self._news.set()
+
+    def _presence_changed(self, change: PresenceChanged) -> None:
+        is_gateway = change.name in self._registry.gateways and change.name not in self._registry.boards
+        if is_gateway:
+            self._record(lambda r: r.record_gateway_presence(change.name, change.presence, change.session))
+        else:
+            self._record(lambda r: r.record_presence(change.name, change.presence, change.session, change.reason))
+        severity = Severity.WARNING if change.presence is BoardPresence.OFFLINE else Severity.INFO
+        sentence = f"{change.name} is {change.presence.value}: {change.reason}"
+        log.info("%s", sentence)
+        self._event(change.presence.value, sentence, severity, None if is_gateway else change.name)
+
+    # What goes out ---------------------------------------------------------------------------------------------------
+
+    def _state(self, presence: Presence) -> ControllerState:
+        published = Published(self._traffic.control, self._delivery.published if self._running else 0, 0)
+        return ControllerState(presence, self.session, self._epoch, published, resident_bytes())
+
+    async def _pulse(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            if self._reconciler is not None:
+                self._publish(self.topics.controller_state(), self._state(Presence.ONLINE))
+
+    def _publish(self, topic: str, message: codec.Message) -> None:
+        payload = codec.encode(message)
+        retain = not isinstance(message, Command)
+        if self._control.publish(topic, payload, qos=1 if retain else 0, retain=retain):
+            self._traffic.control += len(payload)
+
+    # The database ----------------------------------------------------------------------------------------------------
+
+    def _record(self, write: Writing) -> None:
+        self._journal.note(write)
+
+    def _event(self, kind: str, sentence: str, severity: Severity = Severity.INFO, board: str | None = None) -> None:
+        event = NewEvent(kind, sentence, severity, board)
+        self._record(lambda r: r.record_event(event))
+
+    async def _retain(self) -> None:
+        while True:
+            await asyncio.sleep(RETENTION_S)
+            try:
+                await self._in_thread(sweep, self._database, utc_now())
+            except DatabaseError as error:
+                log.warning("old history stays for now: %s", error)
+
+    async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+
+
+def _raise_first(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            raise error

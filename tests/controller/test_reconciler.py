@@ -1,0 +1,360 @@
+"""Deployments from intent to serving, through every loss: the core against a fleet that is nothing but its answers."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+from convoy_controller.database.records import DeploymentState, GenerationState
+from convoy_controller.effects import DeploymentChanged, PublishDesired, PublishGatewayDesired, SaveGeneration
+from convoy_controller.reconciler import DRAIN_S, READY_GRACE_S, SETTLE_S, STAGING_S, Reconciler
+from convoy_controller.registry import Registry
+from convoy_schema.bundle import Bundle, InputSpec, Method, VerifiedModel
+from convoy_schema.messages.boards import (
+    AssignmentReport,
+    BoardState,
+    Capability,
+    Partition,
+    Phase,
+    Presence,
+    Published,
+    Reported,
+)
+from convoy_schema.messages.desired import Desired, Intent, Role
+from convoy_schema.messages.gateways import (
+    FeedReport,
+    GatewayDesired,
+    GatewayReported,
+    GatewayState,
+    InFlight,
+    ProbeReport,
+)
+from convoy_schema.topology import Kind, Layer, Tensor, Topology, Window
+
+PARTITIONS = (Partition("west"), Partition("centre"), Partition("east"))
+
+
+def network(layers: int = 4) -> Topology:
+    tensors = tuple(Tensor(f"t{i}", (4, 8, 8), 0.1, 0) for i in range(layers + 1))
+    window = Window((3, 3), padding=(1, 1, 1, 1))
+    built = tuple(Layer(f"conv{i}", Kind.CONV2D, (f"t{i}",), f"t{i + 1}", window) for i in range(layers))
+    return Topology("net", tensors, built, "t0", f"t{layers}")
+
+
+def model(version: str = "1") -> VerifiedModel:
+    bundle = Bundle("net", version, 1, "0" * 64, (), 1, (), (), InputSpec("t0"), "t4", ())
+    return VerifiedModel(version.rjust(64, "0"), bundle, network(), b"", b"")
+
+
+@dataclass
+class Fleet:
+    """Boards and a gateway that answer what they are told; what they are told to do wrong is set by the tests."""
+
+    registry: Registry = field(default_factory=Registry)
+    now: float = 0.0
+    desired: dict[str, Desired] = field(default_factory=dict)
+    feeds: dict[str, GatewayDesired] = field(default_factory=dict)
+    sessions: dict[str, int] = field(default_factory=dict)
+    states: list[DeploymentChanged] = field(default_factory=list)
+    saved: dict[str, GenerationState] = field(default_factory=dict)
+    fails: dict[str, bool] = field(default_factory=dict)  # board -> whether a retry can help
+    stuck: set[str] = field(default_factory=set)
+    dead: set[str] = field(default_factory=set)
+    awaited: tuple[InFlight, ...] = ()  # what the gateway still waits for
+    probe_passes: bool = True
+    gateways: tuple[str, ...] = ("gate",)
+
+    def __post_init__(self) -> None:
+        self.registry.link_up(0.0)
+        self.reconciler = Reconciler(self.registry, epoch=1, counter=0, revision=0)
+        self.reconciler.model_available(model("1"))
+        self.reconciler.model_available(model("2"))
+
+    def join(self, *names: str, shells: tuple[str, ...] = ("layers", "partitions")) -> None:
+        for name in names:
+            self.dead.discard(name)
+            session = self.sessions[name] = self.sessions.get(name, 0) + 1000 + len(self.sessions)
+            self.registry.board_state(name, BoardState(Presence.ONLINE, session), False, self.now)
+            capability = Capability(session, "part", "emulated", shells, PARTITIONS, 100_000_000, 2**29, 64, "0")
+            self.registry.capability(name, capability, False, self.now)
+
+    def kill(self, name: str) -> None:
+        self.dead.add(name)
+        self.registry.board_state(name, BoardState(Presence.OFFLINE, self.sessions[name]), False, self.now)
+
+    def answer(self) -> None:
+        """Everyone alive says where it is with what it was told."""
+        for name, desired in self.desired.items():
+            if name not in self.dead:
+                reports = tuple(self._report(name, assignment) for assignment in desired.assignments)
+                reported = Reported(self.sessions[name], desired.epoch, desired.revision, "", reports, (), 0, 1)
+                self.registry.board_reported(name, reported, False, self.now)
+        for name in self.gateways:
+            self.registry.gateway_state(name, GatewayState(Presence.ONLINE, 1), False, self.now)
+            self._gateway_answers(name)
+
+    def _report(self, name, assignment) -> AssignmentReport:  # type: ignore[no-untyped-def]
+        phase = Phase.FETCHING if name in self.stuck else Phase.READY
+        if name in self.fails:
+            phase = Phase.FAILED
+        retryable = self.fails.get(name, False)
+        deployment, generation = assignment.key
+        return AssignmentReport(deployment, generation, phase, code="x", message="why", retryable=retryable)
+
+    def _gateway_answers(self, name: str) -> None:
+        told = self.feeds.get(name)
+        if told is None:
+            return
+        feeds = []
+        for feed in told.feeds:
+            probes = (ProbeReport(feed.probing.generation, self.probe_passes, "m"),) if feed.probing else ()
+            serving = feed.serving.generation if feed.serving else None
+            feeds.append(FeedReport(feed.intent.deployment, serving, self.awaited, probes))
+        reported = GatewayReported(1, told.epoch, told.revision, "http://x", tuple(feeds), Published())
+        self.registry.gateway_reported(name, reported, False, self.now)
+
+    def step(self, seconds: float = 0.05) -> None:
+        self.now += seconds
+        for board in self.registry.boards.values():
+            if board.name not in self.dead:
+                board.fresh_at = self.now
+        for effect in self.reconciler.reconcile(self.now):
+            if isinstance(effect, PublishDesired):
+                self.desired[effect.board] = effect.desired
+            elif isinstance(effect, PublishGatewayDesired):
+                self.feeds[effect.gateway] = effect.desired
+            elif isinstance(effect, DeploymentChanged):
+                self.states.append(effect)
+            elif isinstance(effect, SaveGeneration):
+                self.saved[str(effect.placement.generation)] = effect.placement.state
+
+    def settle(self, steps: int = 30) -> None:
+        for _ in range(steps):
+            self.step()
+            self.answer()
+
+    def serving(self) -> list[str]:
+        """Boards of the generation that the gateway feeds, in the order of its stages."""
+        (feed,) = self.feeds["gate"].feeds
+        assert feed.serving is not None, "nothing is fed"
+        holders = [
+            (assignment.stage, board)
+            for board, desired in self.desired.items()
+            for assignment in desired.assignments
+            if assignment.generation == feed.serving.generation
+        ]
+        return [board for _, board in sorted(holders)]
+
+
+def deployed(method: Method = Method.LIBRARY, boards: int = 0, names: tuple[str, ...] = ("a", "b", "c")) -> Fleet:
+    fleet = Fleet()
+    fleet.join(*names)
+    fleet.reconciler.wanted(Intent("d", "net", "1", method, boards))
+    fleet.answer()
+    fleet.settle()
+    return fleet
+
+
+@pytest.mark.parametrize("method", [Method.ALLOCATE, Method.LIBRARY])
+def test_an_intent_ends_in_serving_over_all_boards(method: Method) -> None:
+    fleet = deployed(method, 3)
+    assert len(fleet.serving()) == 3
+    assert fleet.states[-1].state is DeploymentState.SERVING
+    slots = [assignment.slots for desired in fleet.desired.values() for assignment in desired.assignments]
+    assert all(slots) if method is Method.LIBRARY else not any(slots)
+
+
+def test_without_news_nothing_is_said() -> None:
+    fleet = deployed()
+    assert fleet.reconciler.reconcile(fleet.now) == []
+
+
+def test_a_generation_is_saved_before_it_is_published() -> None:
+    fleet = Fleet()
+    fleet.join("a")
+    fleet.reconciler.wanted(Intent("d", "net", "1", Method.LIBRARY))
+    effects = fleet.reconciler.reconcile(0.1)
+    kinds = [type(effect) for effect in effects]
+    assert kinds.index(SaveGeneration) < kinds.index(PublishDesired)
+
+
+def test_no_board_is_told_anything_it_was_never_part_of() -> None:
+    fleet = Fleet()
+    fleet.join("a")
+    fleet.step()
+    assert fleet.desired == {}
+
+
+def test_a_lost_board_is_planned_around_at_once_and_nothing_is_fed_into_the_hole() -> None:
+    fleet = deployed(boards=3)
+    fleet.kill("b")
+    fleet.step()
+    assert fleet.feeds["gate"].feeds[0].serving is None
+    fleet.answer()
+    fleet.settle(6)
+    assert sorted(fleet.serving()) == ["a", "c"]
+    assert list(fleet.saved.values()).count(GenerationState.RETIRED) == 1
+
+
+def test_a_board_that_comes_back_is_taken_in_after_a_while_without_a_pause() -> None:
+    fleet = deployed(boards=3)
+    fleet.kill("b")
+    fleet.settle()
+    fleet.join("b")
+    for _ in range(int(SETTLE_S / 0.05) + 20):
+        fleet.step()
+        assert fleet.feeds["gate"].feeds[0].serving is not None
+        fleet.answer()
+    assert sorted(fleet.serving()) == ["a", "b", "c"]
+
+
+def test_a_board_that_restarts_is_waited_for_before_it_is_planned_around() -> None:
+    fleet = deployed(boards=3)
+    before = fleet.feeds["gate"].feeds[0].serving
+    fleet.join("b")  # a new session, nothing reported yet
+    fleet.stuck.add("b")
+    fleet.settle(int(READY_GRACE_S / 0.05) - 5)
+    fleet.stuck.clear()
+    fleet.settle()
+    assert fleet.feeds["gate"].feeds[0].serving == before
+
+
+def test_the_old_generation_drains_before_its_boards_let_go() -> None:
+    fleet = deployed(boards=2)
+    old = fleet.feeds["gate"].feeds[0].serving
+    assert old is not None
+    fleet.awaited = (InFlight(old.generation, 3),)
+    fleet.reconciler.wanted(Intent("d", "net", "2", Method.LIBRARY, 2))
+
+    def roles() -> set[Role]:
+        assignments = [a for desired in fleet.desired.values() for a in desired.assignments]
+        return {a.role for a in assignments if a.generation == old.generation}
+
+    fleet.settle(10)
+    assert roles() == {Role.DRAINING}
+    fleet.awaited = ()
+    fleet.settle(5)
+    assert roles() == set()
+
+
+def test_a_gateway_that_never_drains_holds_boards_only_so_long() -> None:
+    fleet = deployed(boards=2)
+    old = fleet.feeds["gate"].feeds[0].serving
+    assert old is not None
+    fleet.awaited = (InFlight(old.generation, 3),)
+    fleet.reconciler.wanted(Intent("d", "net", "1", Method.ALLOCATE, 2))
+    fleet.settle(20)
+    assert fleet.states[-1].state is DeploymentState.PAUSED
+    fleet.settle(int(DRAIN_S / 0.05) + 20)
+    assert fleet.states[-1].state is DeploymentState.SERVING
+
+
+def test_another_shell_pauses_and_a_failure_goes_back_to_what_served() -> None:
+    fleet = deployed(boards=2, names=("a", "b"))
+    fleet.reconciler.wanted(Intent("d", "net", "1", Method.ALLOCATE, 2))
+    fleet.step()
+    assert fleet.feeds["gate"].feeds[0].serving is None  # traffic waits
+    fleet.fails = {"a": False, "b": False}
+    fleet.answer()
+    fleet.settle(5)
+    fleet.fails = {}
+    fleet.reconciler.deployments["d"].excluded.clear()
+    fleet.settle(100)
+    feed = fleet.feeds["gate"].feeds[0]
+    assert feed.serving is not None
+    methods = {a.intent.method for desired in fleet.desired.values() for a in desired.assignments}
+    assert methods == {Method.LIBRARY}
+
+
+def test_a_failed_probe_gives_the_generation_up_and_the_old_one_serves_on() -> None:
+    fleet = deployed(boards=2)
+    before = fleet.feeds["gate"].feeds[0].serving
+    fleet.probe_passes = False
+    fleet.reconciler.wanted(Intent("d", "net", "2", Method.LIBRARY, 2))
+    fleet.settle(20)
+    assert fleet.feeds["gate"].feeds[0].serving == before
+    assert GenerationState.ABANDONED in fleet.saved.values()
+
+
+def test_a_board_that_fails_for_good_is_left_out_and_said_why() -> None:
+    fleet = Fleet()
+    fleet.join("a", "b", "c")
+    fleet.fails = {"b": False}
+    fleet.reconciler.wanted(Intent("d", "net", "1", Method.LIBRARY))
+    fleet.settle(60)
+    assert "b" not in fleet.serving()
+
+
+def test_a_board_that_makes_no_progress_is_given_up_in_time() -> None:
+    fleet = Fleet()
+    fleet.join("a", "b")
+    fleet.stuck = {"b"}
+    fleet.reconciler.wanted(Intent("d", "net", "1", Method.LIBRARY, 2))
+    fleet.settle(int(STAGING_S / 0.05) + 60)
+    assert fleet.serving() == ["a"]
+
+
+def test_a_deployment_without_a_fitting_board_says_what_it_waits_for() -> None:
+    fleet = Fleet()
+    fleet.join("a", shells=("fixed",))
+    fleet.reconciler.wanted(Intent("d", "net", "1", Method.LIBRARY))
+    fleet.settle(3)
+    assert fleet.states[-1].state is DeploymentState.PENDING
+    assert "partitions" in fleet.states[-1].message
+
+
+def test_an_unknown_model_is_said_and_found_later() -> None:
+    fleet = Fleet()
+    fleet.join("a")
+    fleet.reconciler.wanted(Intent("d", "net", "9", Method.LIBRARY))
+    fleet.settle(3)
+    assert fleet.states[-1].state is DeploymentState.FAILED
+    assert "9" in fleet.states[-1].message
+
+
+def test_a_removed_deployment_drains_and_its_boards_are_told_so() -> None:
+    fleet = deployed(boards=2)
+    fleet.reconciler.unwanted("d")
+    fleet.settle(10)
+    assert all(desired.assignments == () for desired in fleet.desired.values())
+    assert fleet.feeds["gate"].feeds == ()
+    assert fleet.states[-1].state is DeploymentState.REMOVED
+
+
+def test_the_windows_of_two_gateways_share_the_queue() -> None:
+    fleet = Fleet(gateways=("gate", "other"))
+    fleet.join("a", "b")
+    fleet.reconciler.wanted(Intent("d", "net", "1", Method.LIBRARY))
+    fleet.answer()
+    fleet.settle()
+    windows = [desired.feeds[0].serving.window for desired in fleet.feeds.values() if desired.feeds[0].serving]
+    assert len(windows) == 2
+    assert sum(windows) <= 64
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_comes_and_goes_the_fleet_settles_on_who_is_there(seed: int) -> None:
+    chance = random.Random(seed)
+    fleet = deployed(chance.choice([Method.ALLOCATE, Method.LIBRARY]), chance.randint(0, 4), ("a", "b", "c", "d"))
+    revisions: dict[str, int] = {}
+    for _ in range(60):
+        name = chance.choice("abcd")
+        if name in fleet.dead:
+            fleet.join(name)
+        elif chance.random() < 0.3:
+            fleet.kill(name)
+        if chance.random() < 0.1:
+            fleet.reconciler.wanted(Intent("d", "net", chance.choice("12"), Method.LIBRARY, chance.randint(0, 4)))
+        fleet.step(chance.uniform(0, 2))
+        if chance.random() < 0.8:
+            fleet.answer()
+        for board, desired in fleet.desired.items():
+            assert desired.revision >= revisions.get(board, 0)
+            revisions[board] = desired.revision
+    fleet.join(*sorted(fleet.dead))
+    fleet.settle(800)
+    assert fleet.states[-1].state is DeploymentState.SERVING
+    assert set(fleet.serving()) <= set("abcd")
+    live = {a.generation for desired in fleet.desired.values() for a in desired.assignments}
+    assert len(live) == 1, "one generation and nothing of the others"

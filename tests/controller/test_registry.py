@@ -1,0 +1,88 @@
+"""Presence: what counts as fresh, as old, as gone."""
+
+from convoy_controller.database.records import BoardPresence
+from convoy_controller.registry import PULSE_GRACE_S, UNANSWERED_S, PresenceChanged, Registry, SessionTaken
+from convoy_schema.messages.boards import BoardState, Presence, Published, Pulse
+from convoy_schema.messages.gateways import GatewayState
+
+
+def pulse(session: int, interval_ms: int = 1000) -> Pulse:
+    return Pulse(session, 1, 1, interval_ms, 0, 0, (), Published())
+
+
+def state(session: int, presence: Presence = Presence.ONLINE) -> BoardState:
+    return BoardState(presence, session)
+
+
+def test_retained_online_proves_nothing() -> None:
+    registry = Registry()
+    registry.link_up(0.0)
+    assert registry.board_state("b", state(7), True, 0.0) == []
+    assert registry.board("b").presence is BoardPresence.UNKNOWN
+
+
+def test_a_fresh_word_is_online_and_said_once() -> None:
+    registry = Registry()
+    registry.link_up(0.0)
+    assert [type(c) for c in registry.board_state("b", state(7), False, 0.0)] == [PresenceChanged]
+    assert registry.pulse("b", pulse(7), 0.5) == []
+    assert registry.board("b").presence is BoardPresence.ONLINE
+
+
+def test_the_death_of_an_older_session_is_ignored() -> None:
+    registry = Registry()
+    registry.link_up(0.0)
+    registry.board_state("b", state(8), False, 0.0)
+    assert registry.board_state("b", state(7, Presence.OFFLINE), False, 0.1) == []
+    assert registry.board("b").presence is BoardPresence.ONLINE
+
+
+def test_words_of_a_dead_session_do_not_wake_it() -> None:
+    registry = Registry()
+    registry.link_up(0.0)
+    registry.pulse("b", pulse(7), 0.0)
+    registry.board_state("b", state(7, Presence.OFFLINE), False, 0.1)
+    assert registry.pulse("b", pulse(7), 0.2) == []
+    assert registry.board("b").presence is BoardPresence.OFFLINE
+    registry.pulse("b", pulse(8), 0.3)
+    assert registry.board("b").presence is BoardPresence.ONLINE
+
+
+def test_three_missed_pulses_are_offline_and_not_earlier() -> None:
+    registry = Registry()
+    registry.link_up(0.0)
+    registry.pulse("b", pulse(7), 10.0)
+    assert registry.tick(13.0 + PULSE_GRACE_S) == []
+    (change,) = registry.tick(13.1 + PULSE_GRACE_S)
+    assert isinstance(change, PresenceChanged)
+    assert change.presence is BoardPresence.OFFLINE
+    assert "3 pulses" in change.reason
+
+
+def test_an_idle_board_is_given_its_own_interval() -> None:
+    registry = Registry()
+    registry.link_up(0.0)
+    registry.pulse("b", pulse(7, 30_000), 0.0)
+    assert registry.tick(60.0) == []
+    assert len(registry.tick(91.0)) == 1
+
+
+def test_a_new_session_while_the_old_one_lives_is_told() -> None:
+    registry = Registry()
+    registry.link_up(0.0)
+    registry.pulse("b", pulse(7), 0.0)
+    changes = registry.pulse("b", pulse(8), 0.1)
+    assert SessionTaken("b", 7, 8) in changes
+    assert registry.pulse("b", pulse(7), 0.2) == []  # the old one does not take it back
+
+
+def test_after_our_own_loss_everyone_is_unknown_and_who_stays_silent_is_gone() -> None:
+    registry = Registry()
+    registry.link_up(0.0)
+    registry.pulse("b", pulse(7), 0.0)
+    registry.gateway_state("g", GatewayState(Presence.ONLINE, 1), False, 0.0)
+    assert {c.presence for c in registry.link_lost() if isinstance(c, PresenceChanged)} == {BoardPresence.UNKNOWN}
+    assert registry.tick(100.0) == []  # without a connection silence says nothing
+    registry.link_up(100.0)
+    registry.pulse("b", pulse(7), 104.0)
+    assert [c.name for c in registry.tick(100.1 + UNANSWERED_S) if isinstance(c, PresenceChanged)] == ["g"]
