@@ -1,0 +1,41 @@
+"""Every bench by name, with what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from convoy_controller.bench.figures import Result
+
+
+@dataclass(frozen=True)
+class Bench:
+    """`run` takes a broker as `convoy demo --broker` does."""
+
+    about: str
+    run: Callable[[str], Result]
+
+
+def _pipeline(broker: str) -> Result:
+    from convoy_controller.bench import pipeline
+
+    return pipeline.run(broker)
+
+
+def _throughput(broker: str) -> Result:
+    from convoy_controller.bench import throughput
+
+    return throughput.run(broker)
+
+
+def _footprint(broker: str) -> Result:
+    from convoy_controller.bench import footprint
+
+    return footprint.run(broker)
+
+
+BENCHES = {
+    "pipeline": Bench("frames/s and latency over three boards, beside a raw paho relay", _pipeline),
+    "throughput": Bench("LeNet-5 over three boards, beside one process of the same NumPy code", _throughput),
+    "footprint": Bench("memory and start-up of every process, over 50,000 requests", _footprint),
+}

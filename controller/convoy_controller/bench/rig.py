@@ -1,0 +1,150 @@
+"""A local fleet for a bench, fed by a gateway inside the bench's own process, so that HTTP is not what is measured."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import convoy_bitstreams
+import convoy_models
+import numpy as np
+from convoy_schema.bundle import InputSpec, Method, load_public_key
+from convoy_schema.messages.desired import Intent
+from convoy_schema.resident import keep_freed_memory
+from convoy_schema.topology import Kind, Layer, Tensor, Topology
+from numpy.typing import NDArray
+
+from convoy_controller.blobs import BlobStore
+from convoy_controller.catalogue import Catalogue, ModelContents
+from convoy_controller.database import queries
+from convoy_controller.database.engine import Database, open_database
+from convoy_controller.database.intents import request_deployment
+from convoy_controller.database.records import DeploymentState
+from convoy_controller.datasets import digits
+from convoy_controller.errors import DemoError
+from convoy_controller.gateway.service import GatewayService
+from convoy_controller.home import Home
+from convoy_controller.importer import import_model
+from convoy_controller.keys import signing_key
+from convoy_controller.local_fleet import LocalFleet, remove
+
+#: Seconds for everything to come up and serve.
+SERVE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Described:
+    """A network that needs no import: as `catalogue` takes it."""
+
+    topology: Topology
+    parameters: dict[str, bytes] = field(default_factory=dict)
+    golden: dict[str, bytes] = field(default_factory=dict)
+    golden_rows: int = 1
+
+
+def identity_chain(name: str, size: int, layers: int = 3) -> Described:
+    """`layers` layers that pass `size` bytes on as they are."""
+    tensors = tuple(Tensor(f"t{n}", (size,), 1.0, 0) for n in range(layers + 1))
+    chain = tuple(Layer(f"pass{n + 1}", Kind.IDENTITY, (f"t{n}",), f"t{n + 1}") for n in range(layers))
+    topology = Topology(name, tensors, chain, "t0", f"t{layers}")
+    row = np.arange(size).astype(np.int8).tobytes()
+    return Described(topology, golden={tensor.name: row for tensor in tensors})
+
+
+@dataclass
+class Rig:
+    """What a bench works with: the fleet's processes, its database, and the gateway in this process."""
+
+    fleet: LocalFleet
+    database: Database
+    gateway: GatewayService
+
+    async def deploy(self, models: Sequence[tuple[str, Method, int]]) -> None:
+        """Deploy each (model, method, batch) over all boards and wait until it serves; raises `DemoError`."""
+        for name, method, batch in models:
+            intent = Intent(name, name, "1", method, len(self.fleet.boards), batch=batch)
+            await asyncio.to_thread(request_deployment, self.database, intent)
+        deadline = time.monotonic() + SERVE_S
+        for name, _, _ in models:
+            while not await asyncio.to_thread(self._serves, name):
+                if time.monotonic() > deadline:
+                    whys = [queries.why(self.database, board).sentence for board in self.fleet.boards]
+                    raise DemoError("\n".join([f"{name} does not serve", *whys]))
+                await asyncio.sleep(0.05)
+
+    def _serves(self, name: str) -> bool:
+        for death in self.fleet.processes.poll(time.monotonic()):
+            raise DemoError(str(death))
+        return queries.deployment(self.database, name).state is DeploymentState.SERVING
+
+
+@asynccontextmanager
+async def rig(boards: int, models: Sequence[tuple[str, ModelContents, InputSpec]], broker: str) -> AsyncIterator[Rig]:
+    """Broker, controller, `boards` emulated boards, and a gateway in this loop, with `models` in the catalogue."""
+    keep_freed_memory()  # as a gateway's process does
+    directory = Path(tempfile.mkdtemp(prefix="convoy-bench-"))
+    home = Home.locate(directory, f"sqlite:///{directory / 'convoy.db'}")
+    database = open_database(home.database_url)
+    try:
+        with LocalFleet(home, directory) as fleet:
+            catalogue = Catalogue(database, BlobStore(home.blobs))
+            for name, network, spec in models:
+                images, key = convoy_bitstreams.catalogue(), signing_key(home.keys)
+                catalogue.publish_model(network, name, "1", spec, (), images, key)
+            fleet.start_broker(broker)
+            fleet.start_controller()
+            for number in range(1, boards + 1):
+                fleet.start_board(f"board-{number}")
+            trusted = load_public_key(home.trusted_key)
+            gateway = GatewayService("bench", fleet.site, fleet.url, trusted, secrets.randbits(62))
+            running = asyncio.create_task(gateway.run())
+            try:
+                yield Rig(fleet, database, gateway)
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+    finally:
+        database.close()
+        remove(directory)
+
+
+async def frames_per_second(
+    gateway: GatewayService, model: str, batch: NDArray[np.int8], in_flight: int, seconds: float
+) -> float:
+    """Requests of `batch` answered a second, `in_flight` of them at once."""
+    answered = 0
+    until = time.perf_counter() + seconds
+
+    async def caller() -> None:
+        nonlocal answered
+        while time.perf_counter() < until:
+            await gateway.infer(batch, model)
+            answered += 1
+
+    started = time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(in_flight)))
+    return answered / (time.perf_counter() - started)
+
+
+async def seconds_each(gateway: GatewayService, model: str, batch: NDArray[np.int8], count: int) -> list[float]:
+    """Seconds of each of `count` requests, one at a time."""
+    took = []
+    for _ in range(count):
+        started = time.perf_counter()
+        await gateway.infer(batch, model)
+        took.append(time.perf_counter() - started)
+    return took
+
+
+def lenet5() -> tuple[ModelContents, InputSpec]:
+    """LeNet-5 as a user's model arrives: quantised from the float file, calibrated on scikit-learn's digits."""
+    spec = convoy_models.LENET5
+    calibration = digits(train=True).images.astype(np.float32) * np.float32(spec.scale)
+    imported = import_model(spec.path, calibration, name="lenet5")
+    return imported, InputSpec(imported.topology.input, spec.layout, spec.scale, spec.offset)

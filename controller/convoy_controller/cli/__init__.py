@@ -1,0 +1,20 @@
+"""`convoy`, the command line: one module for each group of commands, each with `register(app)`.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 something could not be reached (`exit_codes`). An error is
+one sentence on stderr; `--json` puts nothing but JSON on stdout. Modules import what is slow inside their commands, so
+that `convoy --help` is quick.
+"""
+
+from __future__ import annotations
+
+from convoy_controller.cli import bench, boards, demo, deployments, events, infer, models, running, why
+from convoy_controller.cli.program import make_app
+
+app = make_app()
+for _module in (running, boards, why, deployments, models, events, infer, demo, bench):
+    _module.register(app)
+
+
+def main() -> None:
+    """The `convoy` script."""
+    app()

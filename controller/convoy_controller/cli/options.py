@@ -1,0 +1,44 @@
+"""Options that many commands share, and the database they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convoy_controller.home import DATABASE_VARIABLE, HOME_VARIABLE, Home
+
+if TYPE_CHECKING:
+    from convoy_controller.database.engine import Database
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        envvar=HOME_VARIABLE,
+        show_default="~/.local/share/convoy",
+        help="Folder of this fleet's database, blobs and keys.",
+    ),
+]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database", envvar=DATABASE_VARIABLE, show_default="sqlite:///HOME/convoy.db", help="URL of the database."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys instead of a table.")]
+
+
+@contextmanager
+def opened(home: Path | None, database: str | None) -> Iterator[Database]:
+    """The fleet's database, created or upgraded where needed, and closed after the block."""
+    from convoy_controller.database.engine import open_database
+
+    found = open_database(Home.locate(home, database).database_url)
+    try:
+        yield found
+    finally:
+        found.close()

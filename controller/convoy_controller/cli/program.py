@@ -1,0 +1,57 @@
+"""The program around the commands: its help, its version, and how an error ends it."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Annotated, Any
+
+import typer
+from convoy_schema.errors import ConvoyError
+from typer.core import TyperGroup
+
+from convoy_controller.cli.exit_codes import exit_code
+
+_HELP = "Turns a fleet of small FPGA boards into one CNN inference engine."
+_EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 cannot reach."
+
+
+class ConvoyGroup(TyperGroup):
+    """Ends any command that raises a `ConvoyError` with its sentence and its exit code, never with a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except ConvoyError as error:
+            typer.secho("error: ", fg="red", nl=False, err=True)
+            typer.echo(f"{error} [{error.code}]", err=True)
+            raise typer.Exit(exit_code(error)) from error
+
+
+def make_app() -> typer.Typer:
+    """The program without any command."""
+    app = typer.Typer(
+        name="convoy",
+        cls=ConvoyGroup,
+        help=_HELP,
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        pretty_exceptions_show_locals=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_program)
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"convoy {metadata.version('convoy-fleet')}")
+        raise typer.Exit
+
+
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Turns a fleet of small FPGA boards into one CNN inference engine."""

@@ -1,0 +1,145 @@
+"""`convoy up`, `convoy controller`, `convoy gateway`: the processes of a fleet, together or one by one."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convoy_controller.cli.options import DatabaseOption, HomeOption
+from convoy_controller.home import Home
+
+if TYPE_CHECKING:
+    from convoy_controller.local_fleet import LocalFleet
+
+BrokerOption = Annotated[
+    str,
+    typer.Option("--broker", help="auto, mosquitto, amqtt, or the URL mqtt://host:port of one that runs."),
+]
+UrlOption = Annotated[str, typer.Option("--broker", help="URL of the broker, mqtt://host:port.")]
+SiteOption = Annotated[str, typer.Option("--site", help="Name of the site: boards behind one uplink.")]
+LogOption = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command()(up)
+    app.command()(controller)
+    app.command()(gateway)
+
+
+def controller(
+    broker: UrlOption = "mqtt://127.0.0.1:1883",
+    site: SiteOption = "local",
+    log_level: LogOption = "info",
+    home: HomeOption = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Run the controller: it plans, places, watches and distributes. Ctrl-C or SIGTERM ends it in order.
+
+    Exit codes: 0 stopped, 1 failed, 4 no database.
+    """
+    import asyncio
+
+    from convoy_controller.keys import signing_key
+    from convoy_controller.service import Controller
+
+    _log(log_level)
+    place = Home.locate(home, database)
+    signing_key(place.keys)
+
+    async def serve() -> None:
+        service = Controller(place, broker, site=site)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, service.stop)
+        await service.run()
+
+    asyncio.run(serve())
+
+
+def gateway(
+    name: Annotated[str, typer.Option("--name", help="Name of this gateway; no two may share one.")] = "gateway",
+    broker: UrlOption = "mqtt://127.0.0.1:1883",
+    site: SiteOption = "local",
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8080,
+    trusted_key: Annotated[
+        Path | None, typer.Option("--trusted-key", show_default="HOME/keys/trusted.pem", help="Public key to trust.")
+    ] = None,
+    log_level: LogOption = "info",
+    home: HomeOption = None,
+) -> None:
+    """Run a gateway: requests enter over HTTP (Open Inference Protocol V2), results leave.
+
+    Exit codes: 0 stopped, 1 failed or its name was taken.
+    """
+    from convoy_controller.gateway import GatewayConfig, run_gateway
+
+    _log(log_level)
+    key = trusted_key or Home.locate(home).trusted_key
+    run_gateway(GatewayConfig(name=name, site=site, broker=broker, trusted_key=key, host=host, port=port))
+
+
+def up(
+    broker: BrokerOption = "auto",
+    broker_port: Annotated[
+        int, typer.Option("--broker-port", min=0, max=65535, help="TCP port of a broker that we start.")
+    ] = 1883,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The gateway's TCP port.")] = 8080,
+    site: SiteOption = "local",
+    home: HomeOption = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Run a broker (unless a URL names one), the controller and a gateway, each a process of its own, until Ctrl-C.
+
+    A part that dies is started again. Exit codes: 0 stopped, 1 failed, 4 no broker.
+    """
+    from convoy_controller.local_fleet import LocalFleet
+    from convoy_controller.processes import Restart
+
+    place = Home.locate(home, database)
+    interrupt_on_terminate()
+    with LocalFleet(place, place.root / "run", site=site, restart=Restart()) as fleet:
+        running = fleet.start_broker(broker, broker_port)
+        fleet.start_controller()
+        address = fleet.start_gateway(port=port)
+        typer.echo(f"broker      {running.url}  ({running.label})")
+        typer.echo(f"gateway     {address}")
+        typer.echo(f"logs        {fleet.directory / 'logs'}")
+        typer.echo(f"trusted key {place.trusted_key}")
+        typer.echo("boards join with: convoy-device run --config FILE; Ctrl-C stops what was started here")
+        watch(fleet)
+
+
+def watch(fleet: LocalFleet) -> None:
+    """Report deaths and start again what is to be, until Ctrl-C."""
+    try:
+        while True:
+            for death in fleet.processes.poll(time.monotonic()):
+                typer.secho(str(death), fg="yellow", err=True)
+            time.sleep(0.2)
+    except KeyboardInterrupt:
+        typer.echo("stopping")
+
+
+def interrupt_on_terminate() -> None:
+    """SIGTERM ends in order, as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _log(level: str) -> None:
+    names = logging.getLevelNamesMapping() if hasattr(logging, "getLevelNamesMapping") else logging._nameToLevel
+    number = names.get(level.upper())
+    if number is None:
+        raise typer.BadParameter(f"{level!r} is not one of debug, info, warning, error", param_hint="--log-level")
+    logging.basicConfig(level=number, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")

@@ -1,0 +1,192 @@
+"""What waits for the database: telemetry, and decisions that nobody may hear of before they are kept.
+
+Everything goes in one transaction. When that fails, telemetry and decisions are written apart, and then one by one, so
+that a record that cannot be written takes no other with it. A database that is away keeps everything waiting. Called
+by `service` alone; it publishes nothing and decides nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from convoy_schema.errors import ConvoyError
+
+from convoy_controller.database.recorder import Recorder
+from convoy_controller.database.records import SavedGeneration
+from convoy_controller.effects import DeploymentChanged, Effect, PublishDesired, Record, SaveGeneration
+from convoy_controller.placement import saved
+
+log = logging.getLogger(__name__)
+
+#: Telemetry that may wait for the database; beyond it the newest is dropped. Decisions never are.
+MAX_RECORDS = 20_000
+#: Decisions that tell a reader something and bind nobody: without them the fleet is as right as before.
+_ONLY_TOLD = (DeploymentChanged, Record)
+
+Writing = Callable[[Recorder], object]
+
+
+@dataclass
+class Outcome:
+    """What became of one attempt: decisions kept from the front, telemetry to be tried again, and what went wrong."""
+
+    kept: int = 0
+    again: list[Writing] = field(default_factory=list)
+    #: Why the rest of the decisions waits; '' when none does.
+    waits: str = ""
+    #: What was given up, a sentence each.
+    refused: list[str] = field(default_factory=list)
+
+
+class Journal:
+    """One controller's pending writes, in the order in which they happened."""
+
+    def __init__(self) -> None:
+        self._records: list[Writing] = []
+        self._held: list[Effect] = []
+        self._trouble = ""
+        #: Telemetry for which there was no room, and records that the database refused for good.
+        self.dropped = 0
+        self.refused = 0
+
+    def note(self, record: Writing) -> None:
+        """Telemetry: kept as far as there is room."""
+        if len(self._records) < MAX_RECORDS:
+            self._records.append(record)
+        else:
+            self.dropped += 1
+
+    def decide(self, decisions: Sequence[Effect]) -> None:
+        """Decisions, in the order in which they must be kept and then published."""
+        self._held += decisions
+
+    @property
+    def held(self) -> tuple[Effect, ...]:
+        """Decisions that are not kept yet, so that nobody may hear of them."""
+        return tuple(self._held)
+
+    async def keep(
+        self, recorder: Recorder, in_thread: Callable[[Callable[[], Outcome]], Awaitable[Outcome]]
+    ) -> tuple[Effect, ...]:
+        """Write what waits, by way of `in_thread`, which runs a blocking call; whatever the database does, it says so.
+
+        Returns the decisions that are kept now, to be published in this order.
+        """
+        if not self._records and not self._held:
+            return ()
+        records, self._records = self._records, []
+        decisions = tuple(self._held)
+        outcome = await in_thread(lambda: _write(recorder, records, decisions))
+        waiting = [*outcome.again, *self._records]
+        self._records = waiting[:MAX_RECORDS]
+        self.dropped += len(waiting) - len(self._records)
+        del self._held[: outcome.kept]
+        self.refused += len(outcome.refused)
+        for sentence in outcome.refused:
+            log.error("the database refused a record, which is lost (%d so far): %s", self.refused, sentence)
+        self._complain(outcome.waits)
+        return decisions[: outcome.kept]
+
+    def _complain(self, trouble: str) -> None:
+        """Log what keeps the database from us, once for as long as it lasts; '' when nothing does."""
+        if trouble and trouble != self._trouble:
+            log.error("%s; decisions wait, and nothing is published before it is written", trouble)
+        elif self._trouble and not trouble:
+            log.warning("the database takes what is written again")
+        self._trouble = trouble
+
+
+def _write(recorder: Recorder, records: Sequence[Writing], decisions: Sequence[Effect]) -> Outcome:
+    """In the database's thread."""
+    error = _attempt(recorder, [*records, *map(_writing, decisions)])
+    if error is None:
+        return Outcome(len(decisions))
+    if _is_away(error):
+        return Outcome(0, list(records), str(error))
+    outcome = Outcome()
+    _write_telemetry(recorder, records, outcome)
+    if not outcome.waits:
+        _write_decisions(recorder, decisions, outcome)
+    return outcome
+
+
+def _write_telemetry(recorder: Recorder, records: Sequence[Writing], outcome: Outcome) -> None:
+    """By halves: of thousands that waited, one bad one is found in a few transactions."""
+    if outcome.waits or not records:
+        outcome.again += records
+        return
+    error = _attempt(recorder, records)
+    if error is None:
+        return
+    if _is_away(error):
+        outcome.waits = str(error)
+        outcome.again += records
+    elif len(records) == 1:
+        outcome.refused.append(_sentence(error))
+    else:
+        middle = len(records) // 2
+        _write_telemetry(recorder, records[:middle], outcome)
+        _write_telemetry(recorder, records[middle:], outcome)
+
+
+def _write_decisions(recorder: Recorder, decisions: Sequence[Effect], outcome: Outcome) -> None:
+    """Up to the first one that binds the fleet and cannot be kept."""
+    if _attempt(recorder, [_writing(effect) for effect in decisions]) is None:
+        outcome.kept = len(decisions)
+        return
+    for effect in decisions:
+        error = _attempt(recorder, [_writing(effect)])
+        if error is not None and (_is_away(error) or not isinstance(effect, _ONLY_TOLD)):
+            outcome.waits = f"{type(effect).__name__} cannot be written: {_sentence(error)}"
+            return
+        if error is not None:
+            outcome.refused.append(_sentence(error))
+        outcome.kept += 1
+
+
+def _attempt(recorder: Recorder, writes: Sequence[Writing]) -> Exception | None:
+    """All of them in one transaction; what went wrong, and then nothing of them is kept."""
+    try:
+        with recorder.transaction():
+            for write in writes:
+                write(recorder)
+    except ConvoyError as error:
+        return error
+    except Exception as error:  # a mistake of ours in one record must not end the controller
+        log.debug("a record cannot be written", exc_info=error)
+        return error
+    return None
+
+
+def _is_away(error: Exception) -> bool:
+    return isinstance(error, ConvoyError) and error.retryable
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) if isinstance(error, ConvoyError) else f"{type(error).__name__}: {error}"
+
+
+def _writing(effect: Effect) -> Writing:
+    """What a decision asks of the database."""
+    if isinstance(effect, SaveGeneration):
+        generation = saved(effect.placement)
+        return lambda r: _save_generation(r, generation)
+    if isinstance(effect, DeploymentChanged):
+        return lambda r: r.save_deployment_state(effect.name, effect.state, effect.message)
+    if isinstance(effect, Record):
+        return lambda r: r.record_event(effect.event)
+    if isinstance(effect, PublishDesired):
+        return lambda r: _save_desired(r, effect)
+    return lambda r: r.raise_counters(revision=effect.desired.revision)
+
+
+def _save_generation(recorder: Recorder, generation: SavedGeneration) -> None:
+    recorder.raise_counters(generation=generation.generation.counter)
+    recorder.save_generation(generation)
+
+
+def _save_desired(recorder: Recorder, effect: PublishDesired) -> None:
+    recorder.raise_counters(revision=effect.desired.revision)
+    recorder.record_desired(effect.board, effect.desired.epoch, effect.desired.revision)

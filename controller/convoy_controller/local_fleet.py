@@ -1,0 +1,124 @@
+"""A whole fleet on this machine, every part a process of its own: for `convoy up`, `convoy demo` and the benches.
+
+It writes each part's configuration, starts and stops it; it takes no part in what they do. Boards are started by the
+program `convoy-device`, as on a board.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from convoy_controller.broker import Broker, free_port, start_broker
+from convoy_controller.home import Home
+from convoy_controller.keys import signing_key
+from convoy_controller.processes import Child, Processes, Restart
+
+#: Name of the site when a fleet lives on one machine.
+SITE = "local"
+GATEWAY = "gateway"
+CONTROLLER = "controller"
+#: One BLAS thread a process: as many processes as there are boards share the cores already.
+SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+class LocalFleet:
+    """The processes of one fleet below `directory`. Use it as a context: whatever was started is stopped."""
+
+    def __init__(self, home: Home, directory: Path, *, site: str = SITE, restart: Restart | None = None) -> None:
+        self.home = home
+        self.directory = directory
+        self.site = site
+        self.processes = Processes()
+        self._restart = restart
+        self.broker: Broker | None = None
+        self.gateways: dict[str, str] = {}
+        self.boards: list[str] = []
+
+    def __enter__(self) -> LocalFleet:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """The broker's URL."""
+        assert self.broker is not None, "start_broker comes first"
+        return self.broker.url
+
+    def start_broker(self, kind: str, port: int = 0) -> Broker:
+        """`auto`, `mosquitto`, `amqtt` or a URL; raises `BrokerError`."""
+        self.broker = start_broker(
+            kind, self.directory / "broker", port, processes=self.processes, restart=self._restart
+        )
+        return self.broker
+
+    def start_controller(self) -> Child:
+        """The controller, on this fleet's database."""
+        signing_key(self.home.keys)  # made before anyone needs the public half
+        arguments = ["--home", self.home.root, "--database", self.home.database_url, "--broker", self.url]
+        return self._start(CONTROLLER, self._convoy("controller", *arguments, "--site", self.site))
+
+    def start_gateway(self, name: str = GATEWAY, host: str = "127.0.0.1", port: int = 0) -> str:
+        """A gateway; returns the address at which it serves HTTP."""
+        port = port or free_port()
+        arguments = ["--name", name, "--site", self.site, "--broker", self.url, "--host", host, "--port", str(port)]
+        self._start(name, self._convoy("gateway", *arguments, "--home", self.home.root))
+        self.gateways[name] = f"http://{host}:{port}"
+        return self.gateways[name]
+
+    def start_board(self, name: str, **settings: str | float) -> Child:
+        """A board with a configuration of its own; `settings` are keys of that file."""
+        folder = self.directory / "boards"
+        folder.mkdir(parents=True, exist_ok=True)
+        values: Mapping[str, object] = {
+            "name": name,
+            "site": self.site,
+            "broker": self.url,
+            "state_dir": str(folder / name),
+            "trusted_key": str(self.home.trusted_key),
+            **settings,
+        }
+        config = folder / f"{name}.toml"
+        # JSON's strings and numbers are TOML's.
+        config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()), encoding="utf-8")
+        if name not in self.boards:
+            self.boards.append(name)
+        command = [sys.executable, "-m", "convoy_device", "run", "--config", str(config)]
+        return self._start(name, command, tier="boards", restart=None)
+
+    def stop(self) -> None:
+        """Stop everything, the youngest first."""
+        self.processes.stop()
+
+    def _convoy(self, *arguments: object) -> list[str]:
+        return [sys.executable, "-m", "convoy_controller", *map(str, arguments)]
+
+    def _start(self, name: str, command: list[str], *, tier: str = "", restart: Restart | None = None) -> Child:
+        log_file = self.directory / "logs" / f"{name}.log"
+        return self.processes.start(
+            name, command, log_file, env=SINGLE_THREADED, tier=tier, restart=restart or self._restart
+        )
+
+
+def wait_until(happened: Callable[[], bool], timeout_s: float, every_s: float = 0.1) -> bool:
+    """Whether `happened()` came true within `timeout_s` seconds."""
+    deadline = time.monotonic() + timeout_s
+    while not happened():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(every_s)
+    return True
+
+
+def remove(directory: Path) -> None:
+    """Delete a temporary fleet's folder, as far as it is there."""
+    shutil.rmtree(directory, ignore_errors=True)
