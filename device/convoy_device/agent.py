@@ -193,11 +193,14 @@ class Agent:
         return []
 
     def _block(self, digest: str, block: int, content: bytes) -> list[Effect]:
+        effect = self._fetcher.block(digest, block, content)
+        if effect is not None:
+            return [effect]
+        # Only now, because a digest of a good block costs as much as all the rest of taking it.
         if self._fetcher.is_damaged(digest, block, content):
             self._reporter.refused["block"] += 1
-            return []
-        effect = self._fetcher.block(digest, block, content)
-        return [] if effect is None else [effect]
+            self._fetcher.doubt(digest)
+        return []
 
     def _done(self, effect: Effect) -> list[Effect]:
         if isinstance(effect, StoreBlock):
@@ -233,8 +236,8 @@ class Agent:
             self._reporter.rebirth(command.within_ms, now)
 
     def _state(self, state: BoardState, retained: bool, now: float) -> list[Effect]:
-        """Presence of this name: another session's is a death long past, or a second daemon."""
-        if state.session == self._session or retained:
+        """Presence of this name: a death, of another session or of our last connection; or a second daemon."""
+        if retained or (state.session == self._session and state.presence is Presence.ONLINE):
             return []
         if state.presence is Presence.OFFLINE:
             self._reporter.restate_soon(now)
@@ -330,6 +333,7 @@ class Agent:
             store_bytes=self._store_bytes,
             store_quota=self._store_quota,
             blocked=(self._refusal or self._bringup.blocked())[:500],
+            held=tuple(record.assignment for record in self.records),
         )
 
     def _report(self, record: Record) -> AssignmentReport:

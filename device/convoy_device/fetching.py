@@ -17,6 +17,8 @@ MOST_UNWRITTEN = 32
 #: Seconds until a manifest that is not retained at the broker is asked for, and asked for again.
 MANIFEST_S = 0.5
 MANIFEST_AGAIN_S = 2.0
+#: Damaged blocks in a row after which a manifest is asked for again: the one retained may not be the controller's.
+MOST_DOUBTS = 4
 
 
 @dataclass
@@ -26,7 +28,11 @@ class _Fetch:
     assembly: Assembly | None = None
     written: set[int] = field(default_factory=set)
     ask_manifest_at: float = 0.0
+    #: When its first blocks were asked for before it was known how many there are.
+    hoped_at: float | None = None
     finishing: bool = False
+    #: Damaged blocks since the last good one.
+    doubts: int = 0
 
 
 class Fetcher:
@@ -92,6 +98,9 @@ class Fetcher:
             # Packed anew, by another controller: blocks on disk are of the old packing, and are overwritten.
             fetch.written.clear()
         fetch.assembly = Assembly(manifest)
+        if fetch.hoped_at is not None:
+            fetch.assembly.asked = dict.fromkeys(range(min(WINDOW, manifest.blocks)), fetch.hoped_at)
+            fetch.hoped_at = None
         return True
 
     def block(self, digest: str, block: int, content: bytes) -> StoreBlock | None:
@@ -101,6 +110,7 @@ class Fetcher:
             return None
         if not fetch.assembly.accept(block, content):
             return None
+        fetch.doubts = 0
         self._unwritten += 1
         return StoreBlock(fetch.assembly.manifest, block, content)
 
@@ -109,6 +119,12 @@ class Fetcher:
         fetch = self._fetches.get(digest)
         assembly = fetch.assembly if fetch is not None else None
         return assembly is not None and block not in assembly.have and not assembly.manifest.accepts(block, content)
+
+    def doubt(self, digest: str) -> None:
+        """A wanted block was damaged: after a few it may be the manifest that is wrong, so that is asked for again."""
+        fetch = self._fetches.get(digest)
+        if fetch is not None:
+            fetch.doubts += 1
 
     def stored(self, effect: StoreBlock) -> None:
         """A block is on disk."""
@@ -152,7 +168,11 @@ class Fetcher:
             fetch.finishing = False
 
     def asks(self, now: float) -> list[tuple[str, tuple[int, ...]]]:
-        """(digest, blocks) to ask for at `now`; no blocks asks for the manifest."""
+        """(digest, blocks) to ask for at `now`; no blocks asks for the manifest.
+
+        The first blocks of the first artifact are asked for before its manifest is there, which saves a round trip: the
+        broker sends a retained manifest before any block, and nobody sends blocks that an artifact does not have.
+        """
         found: list[tuple[str, tuple[int, ...]]] = []
         outstanding = 0
         for fetch in self._fetches.values():
@@ -161,12 +181,22 @@ class Fetcher:
                 for block in [block for block, at in asked.items() if now >= at + ASK_AGAIN_S]:
                     del asked[block]
                 outstanding += len(asked)
+            elif fetch.hoped_at is not None and now < fetch.hoped_at + ASK_AGAIN_S:
+                outstanding += WINDOW
         for digest, fetch in self._fetches.items():
             if fetch.assembly is None:
+                if not outstanding and fetch.hoped_at is None:
+                    fetch.hoped_at = now
+                    outstanding += WINDOW
+                    found.append((digest, tuple(range(WINDOW))))
                 if now >= fetch.ask_manifest_at:
                     fetch.ask_manifest_at = now + MANIFEST_AGAIN_S
                     found.append((digest, ()))
-            elif outstanding < WINDOW and not fetch.assembly.is_complete:
+                continue
+            if fetch.doubts >= MOST_DOUBTS:
+                fetch.doubts = 0
+                found.append((digest, ()))
+            if outstanding < WINDOW and not fetch.assembly.is_complete:
                 wanted = fetch.assembly.ask(now, WINDOW - outstanding)
                 outstanding += len(wanted)
                 if wanted:
@@ -177,6 +207,7 @@ class Fetcher:
         """The connection is new: whatever was asked for may be lost."""
         for fetch in self._fetches.values():
             fetch.ask_manifest_at = min(fetch.ask_manifest_at, now + MANIFEST_S)
+            fetch.hoped_at = None
             if fetch.assembly is not None:
                 fetch.assembly.asked.clear()
 

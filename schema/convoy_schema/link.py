@@ -27,8 +27,10 @@ from convoy_schema.packets import PacketSocket
 
 log = logging.getLogger(__name__)
 
-#: Bytes: nothing larger is handed to paho, which would retry it for ever on a broker that refuses it.
+#: Bytes, header and topic included: what brokers take. One that gets more cuts the connection, each time it is tried.
 MAX_PACKET = 1_000_000
+#: Type, length, the topic's length and a packet number: what a message takes beside its topic and payload, at most.
+HEADER_BYTES = 9
 #: QoS 1 messages awaiting their PUBACK, as Mosquitto's max_inflight_messages.
 MAX_INFLIGHT = 20
 #: QoS 1 messages that wait for one of those places.
@@ -38,9 +40,12 @@ MAX_UNWRITTEN = 16 * 1024 * 1024
 #: Seconds: first and longest bound of the random wait before the next attempt to connect.
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MOST_S = 30.0
-#: Seconds that a connection must last before the wait starts again from the first bound.
-STABLE_S = 10.0
+#: Seconds: connections that were accepted and ended sooner make the waits between them grow; failed attempts before
+#: an accepted one count no longer, or a broker that was away twice would be found again later each time.
+STABLE_S = 1.0
 CONNECT_TIMEOUT_S = 5.0
+
+_PINGREQ = b"\xc0\x00"
 
 OnConnect = Callable[[], None]
 OnDisconnect = Callable[[str], None]
@@ -49,9 +54,10 @@ OnMessage = Callable[[str, bytes, bool], None]
 
 def parse_url(url: str) -> tuple[str, int]:
     """Host and port of `mqtt://host[:port]`; raises `LinkError` that shows the form."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port or 1883
+        (parts.hostname or "").encode("idna")  # what looking it up would do
     except ValueError as error:
         raise LinkError(f"broker {url!r}: {error}; the form is mqtt://host:port", url=url) from error
     if parts.scheme != "mqtt" or not parts.hostname:
@@ -88,9 +94,12 @@ class Link:
         self._chance = chance or random.Random()
         self._client: mqtt.Client | None = None
         self._lost: asyncio.Event = asyncio.Event()
-        self._accepted: asyncio.Event = asyncio.Event()
+        #: Set with the broker's yes or no, and when the connection is lost before.
+        self._answered: asyncio.Event = asyncio.Event()
         self._loss = ""
         self._stopping = False
+        #: Set when the wait before the next attempt is over.
+        self._rested: asyncio.Event = asyncio.Event()
         self._socket: PacketSocket | None = None
         self._watched = False
         self._awaited: list[mqtt.MQTTMessageInfo] = []
@@ -105,7 +114,7 @@ class Link:
 
     async def run(self) -> None:
         """Connect, and connect again after every loss, until `stop` is called or the task is cancelled."""
-        attempt = 0
+        attempt = brief = 0
         said = ""
         while not self._stopping:
             started = asyncio.get_running_loop().time()
@@ -118,39 +127,48 @@ class Link:
                 self._drop()
             if self._stopping:
                 return
-            if asyncio.get_running_loop().time() - started > STABLE_S:
-                attempt = 0
             if had_connection:
                 said = ""
+                lasted = asyncio.get_running_loop().time() - started
+                attempt = brief = 0 if lasted > STABLE_S else min(brief + 1, 10)
             wait = self._chance.uniform(0, min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2**attempt))
             attempt = min(attempt + 1, 10)
             # A broker that stays away is one line, not one a second.
             level = logging.DEBUG if said == self._loss else logging.WARNING
             log.log(level, "%s: no broker at %s (%s); trying again", self._client_id, self.url, self._loss)
             said = self._loss
-            await asyncio.sleep(wait)
+            await self._rest(wait)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, but not on after `stop`. (Before Python 3.12 wait_for may forget that its task was cancelled.)"""
+        self._rested.clear()
+        timer = asyncio.get_running_loop().call_later(seconds, self._rested.set)
+        try:
+            await self._rested.wait()
+        finally:
+            timer.cancel()
 
     async def stop(self) -> None:
         """Send what is still to be sent (for at most a second), disconnect, and let `run` return."""
         self._stopping = True
-        client = self._client
-        if client is not None and self.connected:
+        self._rested.set()
+        client, sock = self._client, self._socket
+        if client is not None and sock is not None and self._is_open:
             deadline = asyncio.get_running_loop().time() + 1.0
-            while (self._outbox or self._awaited or self.is_congested) and self.connected:
+            while (self._outbox or self._awaited or sock.unsent_bytes) and self._is_open:
                 if asyncio.get_running_loop().time() > deadline:
                     break
                 await asyncio.sleep(0.01)
-            if self.connected:
+            self._flush()
+            if self._is_open:
                 client.disconnect()
-                self._flush()
-        self._loss = "stopped"
-        self._lost.set()
+        self._break("stopped")
 
     async def _connection(self) -> None:
         """One connection, from its handshake to its loss."""
         loop = asyncio.get_running_loop()
         self._lost.clear()
-        self._accepted.clear()
+        self._answered.clear()
         self._loss = ""
         client = self._new_client()
         # Only the TCP handshake blocks, and only in a thread of its own; from here on the loop owns the socket.
@@ -160,20 +178,24 @@ class Link:
             raise LinkError(f"connection to {self.url} was closed at once", url=self.url)
         self._client, self._socket = client, sock
         loop.add_reader(sock.fileno(), self._readable)
-        ticking = loop.create_task(self._tick(client), name=f"{self._client_id}.tick")
+        ticking = loop.create_task(self._tick(sock), name=f"{self._client_id}.tick")
+        too_late = f"no answer to CONNECT within {CONNECT_TIMEOUT_S:g} s"
+        timer = loop.call_later(CONNECT_TIMEOUT_S, self._break, too_late)
         try:
-            done = {loop.create_task(self._accepted.wait()), loop.create_task(self._lost.wait())}
-            _, pending = await asyncio.wait(done, timeout=CONNECT_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
-            for task in pending:
-                task.cancel()
-            if not self._accepted.is_set():
-                raise LinkError(self._loss or f"no answer to CONNECT within {CONNECT_TIMEOUT_S:.0f} s", url=self.url)
+            await self._answered.wait()
+            timer.cancel()
             await self._lost.wait()
         finally:
+            timer.cancel()
             ticking.cancel()
 
     def _new_client(self) -> _Client:
-        client = _Client(CallbackAPIVersion.VERSION2, f"{self._client_id}:{secrets.token_hex(4)}", clean_session=True)
+        client = _Client(
+            CallbackAPIVersion.VERSION2,
+            f"{self._client_id}:{secrets.token_hex(4)}",
+            clean_session=True,
+            reconnect_on_failure=False,  # from within a callback, and so with the whole loop waiting for it
+        )
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_inflight_messages_set(MAX_INFLIGHT)
         client.on_socket_close = self._socket_closes
@@ -185,18 +207,33 @@ class Link:
             client.will_set(self._will[0], self._will[1], qos=1, retain=True)
         return client
 
-    async def _tick(self, client: mqtt.Client) -> None:
+    async def _tick(self, sock: PacketSocket) -> None:
+        """Ping, and give up a connection on which nothing at all has come for two keepalives.
+
+        paho's own keepalive does not see the messages that pass it by, and would take a busy broker for a dead one.
+        """
+        now = asyncio.get_running_loop().time
+        received, heard_at, pinged_at = sock.received_bytes, now(), now()
         while True:
-            await asyncio.sleep(1.0)
-            client.loop_misc()
+            await asyncio.sleep(min(1.0, self._keepalive_s / 2))
+            if sock.received_bytes != received:
+                received, heard_at = sock.received_bytes, now()
+            if now() - heard_at >= 2 * self._keepalive_s:
+                self._break(f"nothing came from the broker for {2 * self._keepalive_s} s")
+                return
+            if now() - pinged_at >= self._keepalive_s:
+                pinged_at = now()
+                sock.cork()
+                sock.send(_PINGREQ)
             self._flush()
 
     def _drop(self) -> None:
         """Forget the connection, telling the owner if it had been told of it."""
-        sock, self._client, self._socket = self._socket, None, None
-        if sock is not None:
-            self._unregister(sock)
-            sock.close()
+        if self._socket is not None:
+            # Before paho's client is let go, which closes the socket too: the next one may get its number.
+            self._unregister(self._socket)
+            self._socket.close()
+        self._client = self._socket = None
         was, self.connected = self.connected, False
         self._awaited.clear()
         self._outbox.clear()
@@ -208,19 +245,20 @@ class Link:
     def _connack(self, client: mqtt.Client, userdata: Any, flags: Any, code: ReasonCode, properties: Any) -> None:
         if client is not self._client:
             return
+        if self._answered.is_set():
+            self._break("the broker answered twice to one CONNECT")
+            return
         if code.is_failure:
-            self._loss = f"the broker refused the connection: {code}"
-            self._lost.set()
+            self._break(f"the broker refused the connection: {code}")
             return
         self.connected = True
         self.round_trips += 1
-        self._accepted.set()
+        self._answered.set()
         _guarded(self._on_connect)
 
     def _disconnected(self, client: mqtt.Client, userdata: Any, flags: Any, code: ReasonCode, properties: Any) -> None:
         if client is self._client:
-            self._loss = str(code)
-            self._lost.set()
+            self._break(str(code) if self.connected else f"the connection ended before it was accepted: {code}")
 
     def _socket_closes(self, client: mqtt.Client, userdata: Any, sock: Any) -> None:
         if client is self._client:
@@ -241,47 +279,59 @@ class Link:
 
         Of a retained topic only the newest value waits. Raises `TooLargeError` above `MAX_PACKET`.
         """
-        if len(payload) + len(topic) > MAX_PACKET:
+        name = topic.encode()
+        if len(payload) + len(name) + HEADER_BYTES > MAX_PACKET:
             raise TooLargeError(
-                f"{len(payload)} bytes for {topic}: at most {MAX_PACKET} may be published",
+                f"{len(payload)} bytes for {topic[:200]}: at most {MAX_PACKET} may be published, topic included",
                 topic=topic,
                 size=len(payload),
             )
         sock = self._socket
-        if sock is None or not self.connected:
+        if sock is None or not self._is_open:
             self.dropped += 1
             return False
         if qos == 0:
-            return self._publish_now(sock, topic, payload, retain)
-        if len(self._outbox) >= MAX_OUTBOX:
+            return self._publish_now(sock, name, payload, retain)
+        key: object = topic if retain else object()
+        if len(self._outbox) >= MAX_OUTBOX and key not in self._outbox:
             self.dropped += 1
             return False
-        key: object = topic if retain else object()
         self._outbox.pop(key, None)
         self._outbox[key] = (topic, payload, retain)
+        self._collect(sock)
         self._pump()
         return True
 
-    def _publish_now(self, sock: PacketSocket, topic: str, payload: bytes, retain: bool) -> bool:
+    def _publish_now(self, sock: PacketSocket, topic: bytes, payload: bytes, retain: bool) -> bool:
         if sock.unsent_bytes > MAX_UNWRITTEN:
             self.dropped += 1
             return False
+        self._collect(sock)
+        sock.publish(topic, payload, retain)
+        return True
+
+    def _collect(self, sock: PacketSocket) -> None:
+        """What else is sent in this turn of the loop goes out with what comes now, in one system call."""
         if not sock.is_corked:
-            # What else is published in this turn of the loop goes out with it, in one system call.
             sock.cork()
             asyncio.get_running_loop().call_soon(self._flush)
-        sock.publish(topic.encode(), payload, retain)
-        return True
 
     def subscribe(self, topic: str, qos: int = 0) -> None:
         """Ask for a filter; lost with the connection, so asked for again after each `on_connect`."""
-        if self._client is not None and self.connected:
+        if self._client is not None and self._socket is not None and self._is_open:
+            self._collect(self._socket)
             self._client.subscribe(topic, qos)
 
     def unsubscribe(self, topic: str) -> None:
         """Give up a filter."""
-        if self._client is not None and self.connected:
+        if self._client is not None and self._socket is not None and self._is_open:
+            self._collect(self._socket)
             self._client.unsubscribe(topic)
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether there is a connection, and it is not lost without `run` having had its turn to say so."""
+        return self.connected and not self._lost.is_set()
 
     @property
     def is_congested(self) -> bool:
@@ -298,7 +348,7 @@ class Link:
 
     def _pump(self) -> None:
         client = self._client
-        while client is not None and self.connected and self._outbox and len(self._awaited) < MAX_INFLIGHT:
+        while client is not None and self._is_open and self._outbox and len(self._awaited) < MAX_INFLIGHT:
             _, (topic, payload, retain) = self._outbox.popitem(last=False)
             info = client.publish(topic, payload, 1, retain)
             self._awaited.append(info)
@@ -321,7 +371,7 @@ class Link:
 
     def _read(self, client: mqtt.Client, sock: PacketSocket) -> None:
         """Hand on every whole packet that was read, ours or paho's, as long as the connection is the same."""
-        while client is self._client:
+        while client is self._client and not self._lost.is_set():
             found = sock.next()
             if found is False:
                 return
@@ -332,7 +382,7 @@ class Link:
 
     def _flush(self) -> None:
         client, sock = self._client, self._socket
-        if client is None or sock is None:
+        if client is None or sock is None or self._lost.is_set():
             return
         if self._awaited or self._outbox:
             self._settle()
@@ -366,8 +416,11 @@ class Link:
         self._watched = sock.is_blocked
 
     def _break(self, loss: str) -> None:
-        self._loss = loss
-        self._lost.set()
+        """Let `run` end the connection; the first reason is the one that is told."""
+        if not self._lost.is_set():
+            self._loss = loss
+            self._lost.set()
+            self._answered.set()
 
     def _unregister(self, sock: Any) -> None:
         loop = asyncio.get_running_loop()

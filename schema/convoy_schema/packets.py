@@ -54,6 +54,8 @@ class PacketSocket:
         #: Whether the kernel takes no more for now: wait until the socket is writable, then `push`.
         self.is_blocked = False
         self._is_closed_by_peer = False
+        #: Bytes that have come so far.
+        self.received_bytes = 0
 
     # What paho calls -------------------------------------------------------------------------------------------------
 
@@ -100,6 +102,7 @@ class PacketSocket:
             found = self._sock.recv_into(memoryview(self._buffer)[self._end :])
             self._is_closed_by_peer = not found
             self._end += found
+            self.received_bytes += found
 
     def _make_room(self) -> None:
         """Move what is held to the front; give a packet that fills the buffer all the room that one may have."""

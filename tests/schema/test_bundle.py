@@ -257,7 +257,9 @@ def test_a_key_of_another_kind_is_refused(tmp_path: Path, form: str, load: Calla
 
 
 @pytest.mark.parametrize("load", [load_public_key, load_private_key])
-@pytest.mark.parametrize("content", [None, b"", b"-----BEGIN PUBLIC KEY-----\n", b"\xff" * 100], ids=("missing", "empty", "cut", "junk"))
+@pytest.mark.parametrize(
+    "content", [None, b"", b"-----BEGIN PUBLIC KEY-----\n", b"\xff" * 100], ids=("missing", "empty", "cut", "junk")
+)
 def test_a_file_that_is_no_key_is_refused(
     tmp_path: Path, load: Callable[[Path], ed25519.Ed25519PublicKey], content: bytes | None
 ) -> None:

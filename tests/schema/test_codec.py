@@ -119,11 +119,8 @@ def test_an_integer_may_stand_for_a_float_and_becomes_one() -> None:
     assert type(found.ratio) is float
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, True, False, "1", None, b"1", 1e301, 2**64 - 1 + 0.0])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, True, False, "1", None, b"1", 1e301])
 def test_what_is_no_finite_number_is_no_float(value: object) -> None:
-    if value == 2.0**64:
-        assert codec.decode(Sample, payload(ratio=value)).ratio == value
-        return
     assert refusal(Sample, payload(ratio=value)).data == {"field": "Sample.ratio"}
 
 

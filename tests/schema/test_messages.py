@@ -74,7 +74,7 @@ def test_the_registry_knows_every_message() -> None:
 
 @both
 def test_bounds_are_of_a_kind_that_belongs_to_their_field(cls: type[Any]) -> None:
-    fitting = {int: Range, float: Range, str: (Size, Pattern), bytes: Size, tuple: Size, dict: Size}
+    fitting: dict[Any, Any] = {int: Range, float: Range, str: (Size, Pattern), bytes: Size, tuple: Size, dict: Size}
     for place in places(cls):
         kind = typing.get_origin(place.kind) or place.kind
         for item in place.bounds:
@@ -85,7 +85,7 @@ def test_bounds_are_of_a_kind_that_belongs_to_their_field(cls: type[Any]) -> Non
 
 
 @both
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data())
 def test_what_is_written_is_read(cls: type[Any], data: st.DataObject) -> None:
     message = data.draw(strategy(cls))
@@ -312,7 +312,7 @@ json = st.recursive(
 
 
 @both
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(st.data())
 def test_any_value_in_any_place_is_taken_or_refused(cls: type[Any], data: st.DataObject) -> None:
     body = full(cls)

@@ -26,7 +26,7 @@ digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 numbers = st.sampled_from([0, 1, 10, 999_999_999]) | st.integers(0, 999_999_999)
 counts = st.integers(0, 2**63 - 1)
 generations = st.builds(Generation, counts, counts)
-leaves = {
+leaves: dict[type[Topic], st.SearchStrategy[Topic]] = {
     BoardTopic: st.builds(BoardTopic, names, st.sampled_from(BOARD_LEAVES)),
     GatewayTopic: st.builds(GatewayTopic, names, st.sampled_from(GATEWAY_LEAVES)),
     ControllerTopic: st.builds(ControllerTopic),
@@ -62,7 +62,7 @@ def build(topics: Topics, topic: Topic) -> str:
 @given(st.data())
 def test_every_form_reads_back_as_it_was_built(cls: type[Topic], data: st.DataObject) -> None:
     topics = Topics(data.draw(names))
-    topic = data.draw(leaves[cls])
+    topic: Topic = data.draw(leaves[cls])
     text = build(topics, topic)
     assert topics.parse(text) == topic
     assert text.startswith(f"convoy/1/{topics.site}/")
@@ -94,7 +94,8 @@ def check(text: str) -> None:
     try:
         topic = SITE.parse(text)
     except TopicError as error:
-        assert len(str(error)) < 1000
+        shown = str(error)
+        assert len(shown) < 1000
         return
     assert build(SITE, topic) == text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -30,7 +31,7 @@ def graph(layers: list[tuple[str, ...]], last: str, first: str = "x") -> Topolog
 
 def chain(length: int) -> Topology:
     names = ["x", *(f"t{index}" for index in range(length))]
-    return graph([(after, before) for before, after in zip(names, names[1:], strict=False)], names[-1])
+    return graph([(after, before) for before, after in itertools.pairwise(names)], names[-1])
 
 
 #: x -> a -> b -> c, with x added to b, and a and c added at the end.

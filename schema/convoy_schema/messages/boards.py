@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from convoy_schema.bounds import Range, Size
+from convoy_schema.messages.desired import Assignment
 from convoy_schema.names import Count, Digest, Generation, Name
 from convoy_schema.topology import Kind
 
@@ -139,9 +140,12 @@ class PartitionReport:
 
 @dataclass(frozen=True)
 class Reported:
-    """board -> controller, retained: what is true on the board now, and what keeps it from more."""
+    """board -> controller, retained: what is true on the board now, and what keeps it from more.
 
-    MAX_BYTES: ClassVar[int] = 64 * 1024
+    `held` repeats the assignments whole, so that a controller that lost its database can rebuild it from the fleet.
+    """
+
+    MAX_BYTES: ClassVar[int] = 320 * 1024
 
     session: Count
     epoch: Count
@@ -152,6 +156,7 @@ class Reported:
     store_bytes: Count
     store_quota: Count
     blocked: Text = ""
+    held: Annotated[tuple[Assignment, ...], Size(64)] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,55 @@
+"""What the fetcher asks for when what comes is not what it should be. Whole downloads: `test_agent`, `tests/system`."""
+
+from __future__ import annotations
+
+import random
+
+from convoy_device.fetching import MOST_DOUBTS, Fetcher
+from convoy_schema.artifacts import ASK_AGAIN_S, BLOCK_BYTES, Manifest, cut, pack
+
+CONTENT = random.Random(3).randbytes(2 * BLOCK_BYTES)
+MANIFEST, PACKED = pack(CONTENT)
+DIGEST = MANIFEST.digest
+FALSE, FALSE_PACKED = pack(random.Random(4).randbytes(2 * BLOCK_BYTES))
+LIE = Manifest(DIGEST, FALSE.size, FALSE.packed_size, FALSE.hashes)
+
+
+def fetching(manifest: Manifest) -> Fetcher:
+    fetcher = Fetcher()
+    fetcher.aim([DIGEST], 0.0)
+    assert fetcher.manifest(manifest)
+    return fetcher
+
+
+def receive(fetcher: Fetcher, block: int, content: bytes) -> bool:
+    """As the agent does with a block; whether it was of use."""
+    if fetcher.is_damaged(DIGEST, block, content):
+        fetcher.doubt(DIGEST)
+        return False
+    return fetcher.block(DIGEST, block, content) is not None
+
+
+def test_a_manifest_whose_blocks_never_come_right_is_asked_for_again_and_replaced() -> None:
+    fetcher = fetching(LIE)
+    now, manifests = 0.0, 0
+    for _ in range(MOST_DOUBTS + 1):
+        for digest, blocks in fetcher.asks(now):
+            assert digest == DIGEST
+            manifests += not blocks
+            for block in blocks:
+                assert not receive(fetcher, block, cut(PACKED, block))
+        now += ASK_AGAIN_S
+    assert manifests >= 1
+    assert fetcher.manifest(MANIFEST), "what comes in answer takes the place of the false one"
+    assert all(receive(fetcher, block, cut(PACKED, block)) for block in range(MANIFEST.blocks))
+
+
+def test_damaged_blocks_of_a_right_manifest_lose_nothing() -> None:
+    fetcher = fetching(MANIFEST)
+    assert receive(fetcher, 0, cut(PACKED, 0))
+    for _ in range(3 * MOST_DOUBTS):
+        assert not receive(fetcher, 1, cut(FALSE_PACKED, 1))
+    assert (DIGEST, ()) in fetcher.asks(1.0)
+    assert not fetcher.manifest(MANIFEST), "it is the one we have"
+    assert receive(fetcher, 1, cut(PACKED, 1))
+    assert (DIGEST, ()) not in fetcher.asks(2.0), "a good block ends the doubt"
