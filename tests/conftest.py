@@ -1,7 +1,8 @@
-"""What tests of every side share: a real broker, on a free port, for as long as a test wants it."""
+"""What tests of every side share: a real broker and a real PostgreSQL, on free ports, as long as they are wanted."""
 
 from __future__ import annotations
 
+import random
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from postgresql_server import PostgresqlServer, binaries
 
 _MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 _CONFIG = """\
@@ -24,13 +26,23 @@ log_type warning
 """
 
 
+def _lasting_port() -> int:
+    """A free port that stays free while the broker is down: the kernel gives none from here to outgoing connections."""
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
+
+
 class MosquittoProcess:
     """A Mosquitto of its own; `stop` and `start` keep its port, so that what a restart does can be tested."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port: int = listener.getsockname()[1]
+        self.port = _lasting_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -47,6 +59,7 @@ class MosquittoProcess:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
                 return
             except OSError:
+                assert self._process.poll() is None, (self._directory / "mosquitto.log").read_text()
                 assert time.monotonic() < deadline, (self._directory / "mosquitto.log").read_text()
                 time.sleep(0.02)
 
@@ -82,3 +95,33 @@ def start_broker(tmp_path: Path) -> Iterator[Callable[[], MosquittoProcess]]:
 def broker(start_broker: Callable[[], MosquittoProcess]) -> MosquittoProcess:
     """A running Mosquitto; its address is `broker.url`."""
     return start_broker()
+
+
+@pytest.fixture(scope="session")
+def shared_postgresql() -> Iterator[PostgresqlServer]:
+    """One server for all tests of this process that leave it running."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    found = binaries()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed: neither /usr/lib/postgresql/*/bin/initdb nor initdb on the PATH")
+    server = PostgresqlServer(found)
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgresql(shared_postgresql: PostgresqlServer) -> Iterator[PostgresqlServer]:
+    """The shared server, for a test that may stop it: afterwards it runs again."""
+    yield shared_postgresql
+    shared_postgresql.stop()
+    shared_postgresql.start()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database that nobody has opened yet, of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'convoy.db'}"
+    server: PostgresqlServer = request.getfixturevalue("shared_postgresql")
+    return server.new_database()

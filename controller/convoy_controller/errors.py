@@ -41,6 +41,12 @@ class DatabaseUnreachableError(DatabaseError):
     retryable = True
 
 
+class DatabaseReplacedError(DatabaseError):
+    """The database's file was deleted or exchanged while it was open; the process ends, and begins anew."""
+
+    code = "database-replaced"
+
+
 class DatabaseVersionError(DatabaseError):
     """The database was made by a newer version of this software, or its tables are not ours."""
 
@@ -157,12 +163,6 @@ class BrokerError(ControllerError):
 
 
 # Planning
-
-
-class MethodUnavailableError(ControllerError):
-    """A deployment method that the contract names and this version does not place."""
-
-    code = "method-unavailable"
 
 
 class PlanError(ControllerError):

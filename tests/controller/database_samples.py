@@ -81,8 +81,8 @@ class Fleet:
         self.recorder.record_reported(board, reported(assignments=(report,)))
 
 
-def open_fleet(folder: Path) -> Fleet:
-    return Fleet(open_database(f"sqlite:///{folder / 'convoy.db'}"))
+def open_fleet(folder: Path, url: str = "") -> Fleet:
+    return Fleet(open_database(url or f"sqlite:///{folder / 'convoy.db'}"))
 
 
 def capability(session: int = 1) -> Capability:

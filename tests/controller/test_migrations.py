@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from convoy_controller.database import engine
-from convoy_controller.database.engine import open_database
+from convoy_controller.database.engine import connect, open_database
 from convoy_controller.database.migrations import configuration
 from convoy_controller.database.models import Base
 from convoy_controller.errors import DatabaseVersionError
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import Connection, inspect, text
 
 
 def differences(connection: Connection) -> list[object]:
@@ -23,8 +21,8 @@ def differences(connection: Connection) -> list[object]:
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'convoy.db'}"
+def url(database_url: str) -> str:
+    return database_url
 
 
 def test_models_and_migrations_agree(url: str):
@@ -61,7 +59,7 @@ def test_opening_again_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch
 
 def test_it_can_be_taken_back_and_made_again(url: str):
     open_database(url).close()
-    made = create_engine(url)
+    made = connect(url)
     config = configuration()
     with made.begin() as connection:
         config.attributes["connection"] = connection
@@ -91,7 +89,7 @@ def test_a_failed_upgrade_leaves_nothing_behind(url: str, monkeypatch: pytest.Mo
         patched.setattr(engine, "_introduce", broken)
         with pytest.raises(RuntimeError, match="power cut"):
             open_database(url)
-    made = create_engine(url)
+    made = connect(url)
     with made.connect() as connection:
         assert inspect(connection).get_table_names() == []
     made.dispose()

@@ -26,7 +26,10 @@ HomeOption = Annotated[
 DatabaseOption = Annotated[
     str | None,
     typer.Option(
-        "--database", envvar=DATABASE_VARIABLE, show_default="sqlite:///HOME/convoy.db", help="URL of the database."
+        "--database",
+        envvar=DATABASE_VARIABLE,
+        show_default="sqlite:///HOME/convoy.db",
+        help="URL: sqlite:///FILE or postgresql://USER@HOST/NAME.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys instead of a table.")]

@@ -1,7 +1,8 @@
 """Opening a database: connections, transactions, and the upgrade to the newest tables.
 
 SQLite runs in WAL mode with foreign keys on; writers take its lock when they begin, so that two processes wait for
-each other instead of failing half way. Called by the command line and by the controller's shell.
+each other instead of failing half way. `postgresql` does the same there. Called by the command line and by the
+controller's shell.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from convoy_controller.database import postgresql
 from convoy_controller.database.models import FleetFactsRow
 from convoy_controller.database.records import utc_now
 from convoy_controller.errors import (
     DatabaseBusyError,
     DatabaseError,
+    DatabaseReplacedError,
     DatabaseUnreachableError,
     DatabaseVersionError,
 )
@@ -35,8 +38,6 @@ HEAD = "0001"
 BUSY_S = 10
 #: Seconds an opener waits for another one's upgrade.
 UPGRADE_WAIT_S = 60
-#: Key of the advisory lock that openers of a PostgreSQL database hold while they upgrade it.
-UPGRADE_LOCK = 0x636F6E76
 
 _IMMEDIATE = "convoy_immediate"
 
@@ -45,14 +46,18 @@ class Database:
     """An open database at its newest tables. Safe to use from several threads, one transaction each."""
 
     def __init__(self, engine: Engine) -> None:
-        self._readers = engine
-        self._writers = engine.execution_options(**{_IMMEDIATE: True})
-        self.name = engine.url.render_as_string(hide_password=True)
+        self._engine = engine
+        self._is_sqlite = engine.dialect.name == "sqlite"
+        self._readers = engine if self._is_sqlite else postgresql.reading(engine)
+        self._writers = _writing(engine, BUSY_S)
+        self.name = _shown(engine.url)
+        self._file = _identity(Path(engine.url.database or "")) if self._is_sqlite else None
+        self._mark: postgresql.Mark | None = None
 
     @property
     def engine(self) -> Engine:
         """For this folder and its tests."""
-        return self._readers
+        return self._engine
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -65,12 +70,56 @@ class Database:
         """One transaction: committed when the block ends, undone when it raises; raises `DatabaseError`."""
         with _translated(self.name), Session(self._writers, expire_on_commit=False) as session, session.begin():
             # Takes the lock now: a block that reads first must not find its view outdated when it writes.
-            session.connection()
+            connection = session.connection()
+            if not self._is_sqlite:
+                self._mark = self._compare(self._mark, connection)
             yield session
+
+    def check_in_place(self) -> None:
+        """Raise `DatabaseReplacedError` when this is no longer the database that was opened.
+
+        Another file at SQLite's path; other tables, or counters that fell, in PostgreSQL, where every writer looks too.
+        """
+        if not self._is_sqlite:
+            known = self._mark  # before the moment that is read, which can then only be later
+            with self.read() as db:
+                mark = self._compare(known, db.connection())
+            self._mark = self._mark or mark
+        elif _identity(Path(self._engine.url.database or "")) != self._file:
+            raise DatabaseReplacedError(
+                f"{self.name} was deleted or replaced under this process: it must begin anew with what is there now",
+                database=self.name,
+            )
+
+    def _compare(self, known: postgresql.Mark | None, connection: Connection) -> postgresql.Mark:
+        mark = postgresql.mark_of(connection)
+        if known is not None and known.was_replaced_by(mark):
+            raise postgresql.replaced(self.name)
+        return mark
 
     def close(self) -> None:
         """Close every connection."""
-        self._readers.dispose()
+        self._engine.dispose()
+
+
+def _shown(url: URL) -> str:
+    """As its owner wrote it, but for the password."""
+    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
+
+
+def _writing(engine: Engine, wait_s: float) -> Engine:
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(**{_IMMEDIATE: True})
+    return postgresql.writing(engine, wait_s)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another at the same path; None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def open_database(url: str) -> Database:
@@ -78,26 +127,38 @@ def open_database(url: str) -> Database:
 
     Raises `DatabaseUnreachableError` when it cannot be opened, `DatabaseVersionError` when newer code made it.
     """
-    parsed = _parse(url)
-    name = parsed.render_as_string(hide_password=True)
-    engine = _engine(parsed, name)
+    engine = connect(url)
+    name = _shown(engine.url)
     try:
         with _translated(name, opening=True):
-            if parsed.get_backend_name() == "sqlite":
-                path = Path(parsed.database or "")
+            if engine.dialect.name == "sqlite":
+                path = Path(engine.url.database or "")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with _file_lock(path.with_name(path.name + ".lock")):
                     _use_wal(engine)
                     _upgrade(engine, name)
             else:
                 _upgrade(engine, name)
+        database = Database(engine)
+        database.check_in_place()
     except OSError as error:
         engine.dispose()
         raise DatabaseUnreachableError(f"database {name} cannot be opened: {error}", database=name) from error
     except BaseException:
         engine.dispose()
         raise
-    return Database(engine)
+    return database
+
+
+def connect(url: str) -> Engine:
+    """An engine for that URL, with nothing opened and nothing looked at; raises `DatabaseUnreachableError`."""
+    parsed = _parse(url)
+    if parsed.get_backend_name() != "sqlite":
+        return postgresql.engine_for(parsed, _shown(parsed))
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_S})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
 
 
 def _parse(url: str) -> URL:
@@ -108,23 +169,17 @@ def _parse(url: str) -> URL:
             f"{url!r} is no database URL: give one such as sqlite:////var/lib/convoy/convoy.db "
             "or postgresql://user@host/convoy"
         ) from error
-    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise DatabaseUnreachableError(f"{url!r} names no file: the database must outlive its process")
-    return parsed
-
-
-def _engine(url: URL, name: str) -> Engine:
-    is_sqlite = url.get_backend_name() == "sqlite"
-    try:
-        engine = create_engine(url, connect_args={"timeout": BUSY_S} if is_sqlite else {}, pool_pre_ping=not is_sqlite)
-    except (ModuleNotFoundError, NoSuchModuleError) as error:
+    if parsed.drivername == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            raise DatabaseUnreachableError(f"{url!r} names no file: the database must outlive its process")
+    elif parsed.drivername in postgresql.SCHEMES:
+        parsed = parsed.set(drivername=postgresql.DRIVER)
+    else:
         raise DatabaseUnreachableError(
-            f"database {name} needs a driver that is not installed: {error}", database=name
-        ) from error
-    if is_sqlite:
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    return engine
+            f"{parsed.render_as_string(hide_password=True)!r} begins with {parsed.drivername!r}: "
+            "give a URL that begins with sqlite:/// or postgresql://"
+        )
+    return parsed
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
@@ -176,9 +231,7 @@ def _upgrade(engine: Engine, name: str) -> None:
     with engine.connect() as connection:
         if _version(connection) == HEAD:
             return
-    with engine.execution_options(**{_IMMEDIATE: True}).begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
+    with _writing(engine, UPGRADE_WAIT_S).begin() as connection:
         if _version(connection) != HEAD:
             _run_migrations(connection, name)
             _introduce(connection)
@@ -219,12 +272,19 @@ def _run_migrations(connection: Connection, name: str) -> None:
         ) from error
 
 
+def _driver_errors() -> tuple[type[Exception], ...]:
+    """Drivers' errors come bare while a connection is prepared."""
+    return (DBAPIError, sqlite3.Error, *postgresql.driver_errors())
+
+
 @contextmanager
 def _translated(name: str, opening: bool = False) -> Iterator[None]:
     """SQLAlchemy's errors as ours; a mistake in our own SQL is one of them, and its text is kept."""
     try:
         yield
-    except (DBAPIError, sqlite3.Error) as error:  # the latter while a connection is prepared
+    except _driver_errors() as error:
+        if not name.startswith("sqlite"):
+            raise postgresql.translated(name, error, opening) from error
         cause = str(error.orig) if isinstance(error, DBAPIError) else str(error)
         invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
         if "locked" in cause or "busy" in cause:

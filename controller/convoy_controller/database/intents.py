@@ -13,18 +13,16 @@ from convoy_controller.database.models import DeploymentRow
 from convoy_controller.database.placement_records import next_count, save_intent
 from convoy_controller.database.publications import bundle_of, find_model
 from convoy_controller.database.records import DeploymentState, utc_now
+from convoy_controller.database.restart import saved_deployment
 from convoy_controller.errors import CatalogueError, NotFoundError
-from convoy_controller.methods import check_placeable
 
 
 def request_deployment(database: Database, intent: Intent) -> int:
     """Ask for a deployment, or for a change of one; returns the intent revision.
 
-    Raises `NotFoundError` for an unknown model or version, `MethodUnavailableError` for a method that is not placed,
-    `CatalogueError` when the model has no image for it.
+    Raises `NotFoundError` for an unknown model or version, `CatalogueError` when it has no image for the method.
     """
     check_name(intent.deployment, "deployment")
-    check_placeable(intent.method)
     shells = {image.shell for image in bundle_of(find_model(database, intent.model, intent.version)).shells}
     if intent.method.shell not in shells:
         raise CatalogueError(
@@ -38,6 +36,14 @@ def request_deployment(database: Database, intent: Intent) -> int:
         goes_on = row is not None and row.wanted and row.state is not DeploymentState.FAILED
         state = row.state if row is not None and goes_on else DeploymentState.PENDING
         return save_intent(db, utc_now(), intent, state)
+
+
+def adopt_deployment(database: Database, intent: Intent) -> None:
+    """Take an intent from the fleet that runs it, where the database lost it or has an older one."""
+    with database.write() as db:
+        row = db.get(DeploymentRow, intent.deployment)
+        if row is None or not row.wanted or saved_deployment(row).intent != intent:
+            save_intent(db, utc_now(), intent, DeploymentState.SERVING)
 
 
 def withdraw_deployment(database: Database, name: str) -> int:

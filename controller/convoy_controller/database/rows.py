@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from convoy_schema import codec
-from convoy_schema.bundle import Bundle, ModelAnnouncement
+from convoy_schema.bundle import Bundle, Method, ModelAnnouncement
 from convoy_schema.messages.boards import Capability, Phase, Reported
 from convoy_schema.messages.desired import Assignment, Intent
 from convoy_schema.names import Generation
@@ -42,7 +42,6 @@ from convoy_controller.database.views import (
     SessionLine,
     StageLine,
 )
-from convoy_controller.methods import PLACEABLE
 
 #: Kind of the event that says why a generation was given up; it names a board when it was that board's doing.
 GIVEN_UP = "abandoned"
@@ -269,7 +268,7 @@ def model_line(row: ModelRow, totals: tuple[int, int, int]) -> ModelLine:
         row.version,
         row.serial,
         row.digest,
-        tuple(method.value for method in PLACEABLE if method.shell in shells),
+        tuple(method.value for method in Method if method.shell in shells),
         len(topology.layers),
         topology.tensor(topology.input).shape,
         bundle.class_names,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from alembic import command
-from sqlalchemy import create_engine
 
+from convoy_controller.database.engine import connect
 from convoy_controller.database.migrations import configuration
 
 
@@ -16,7 +16,7 @@ def main() -> None:
         sys.exit("usage: python -m convoy_controller.database.migrations REVISION MESSAGE URL")
     revision, message, url = sys.argv[1:]
     config = configuration()
-    with create_engine(url).connect() as connection:
+    with connect(url).connect() as connection:
         config.attributes["connection"] = connection
         command.revision(config, message, autogenerate=True, rev_id=revision)
 

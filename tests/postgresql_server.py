@@ -1,0 +1,139 @@
+"""A real PostgreSQL of the tests' own: another port, another folder, an unprivileged user; nothing of the system's.
+
+`tests/conftest.py` starts one a process of the test run, when the first test asks for a database; each test gets a
+database of its own. `stop` and `start` keep the port, so that what a restart does can be tested.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+USER = "convoy"
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "fsync": "off",  # no test cuts the power
+    "shared_buffers": "16MB",
+    "max_connections": "40",
+    "autovacuum": "off",
+    "lc_messages": "C",
+}
+
+
+def binaries() -> Path | None:
+    """The folder of the newest PostgreSQL on this machine, or None."""
+    found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    on_path = shutil.which("initdb")
+    if on_path is not None:
+        found.append(Path(on_path).resolve().parent)
+    return max(found, key=lambda folder: folder.parent.name.zfill(4), default=None)
+
+
+def _unprivileged() -> dict[str, Any]:
+    """Arguments of Popen: PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    raise RuntimeError("there is neither a user postgres nor nobody to run PostgreSQL as")
+
+
+class PostgresqlServer:
+    """One server below a folder of its own in the system's temporary folder, which `remove` deletes."""
+
+    def __init__(self, folder_of_binaries: Path) -> None:
+        self._binaries = folder_of_binaries
+        self._as = _unprivileged()
+        # Not below pytest's folder, which only its owner may enter.
+        self._folder = Path(tempfile.mkdtemp(prefix="convoy-pg-"))
+        if self._as:
+            os.chown(self._folder, self._as["user"], self._as["group"])
+        self._password = secrets.token_hex(8)
+        self._numbers = itertools.count(1)
+        self._process: subprocess.Popen[bytes] | None = None
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port: int = listener.getsockname()[1]
+        self._initialise()
+
+    def _initialise(self) -> None:
+        secret = self._folder / "password"
+        secret.write_text(self._password)
+        if self._as:
+            os.chown(secret, self._as["user"], self._as["group"])
+        options = ["--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        command = [self._binaries / "initdb", "-D", self._folder / "data", "-U", USER, *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self._folder, **self._as)
+        assert done.returncode == 0, done.stderr
+
+    # The process -----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start it, and wait until it lets users in."""
+        settings = [f"--{key}={value}" for key, value in _SETTINGS.items()]
+        command = [self._binaries / "postgres", "-D", self._folder / "data", "-p", str(self.port), "-k", self._folder]
+        with (self._folder / "log").open("ab") as output:
+            self._process = subprocess.Popen(
+                [*command, *settings], stdout=output, stderr=output, cwd=self._folder, **self._as
+            )
+        deadline = time.monotonic() + 30
+        ready = [self._binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        while subprocess.run(ready, check=False).returncode != 0:
+            assert time.monotonic() < deadline, (self._folder / "log").read_text()
+            assert self._process.poll() is None, (self._folder / "log").read_text()
+            time.sleep(0.03)
+
+    def stop(self, with_signal: signal.Signals = signal.SIGINT) -> None:
+        """End it by its pid: SIGINT ends sessions and shuts down, SIGQUIT is a crash after which it must recover."""
+        if self._process is not None:
+            self._process.send_signal(with_signal)
+            self._process.wait(30)
+            self._process = None
+
+    def remove(self) -> None:
+        """Stop it and delete all that it kept."""
+        self.stop(signal.SIGQUIT)  # the other way it would tidy up first
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    # Databases -------------------------------------------------------------------------------------------------------
+
+    def new_name(self) -> str:
+        """The name of a database that is not there."""
+        return f"convoy_{next(self._numbers)}"
+
+    def url(self, name: str, user: str = USER, password: str | None = None) -> str:
+        """As an owner would write it."""
+        return f"postgresql://{user}:{self._password if password is None else password}@127.0.0.1:{self.port}/{name}"
+
+    def new_database(self) -> str:
+        """Create an empty one; its URL."""
+        name = self.new_name()
+        self.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def execute(self, *statements: str, database: str = "postgres") -> None:
+        """Run each by itself, beside whatever the tested code does."""
+        import psycopg
+
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def program(self, name: str, *arguments: str, given: bytes = b"") -> bytes:
+        """Run one of PostgreSQL's own programs against this server, with `given` as its input; its output."""
+        environment = {**os.environ, "PGPASSWORD": self._password}
+        command = [self._binaries / name, "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, *arguments]
+        return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, input=given).stdout
