@@ -107,6 +107,9 @@ class Gateway:
         content = response.read(MAX_ANSWER + 1)
         if len(content) > MAX_ANSWER:
             raise http.client.HTTPException(f"an answer of more than {MAX_ANSWER} bytes")
+        if response.length:
+            # A gateway that died in the middle: read with a bound, http.client takes the torso for the whole.
+            raise http.client.IncompleteRead(content, response.length)
         reply = Reply(response.status, content, {name.lower(): value for name, value in response.getheaders()})
         if response.will_close:
             connection.close()

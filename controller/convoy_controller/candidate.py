@@ -52,15 +52,7 @@ def candidate(
     count = min(intent.boards or len(names), len(names))
     capabilities = [capability for name in names if (capability := registry.board(name).capability) is not None]
     model_board = planner.board_model(capabilities, intent.method)
-    plan = planner.plan(
-        model.topology,
-        count,
-        model_board,
-        cut=intent.cut,
-        objective=intent.objective,
-        batch=intent.batch,
-        exactly=intent.boards > 0,
-    )
+    plan = _plan(intent, model, count, model_board)
     following = iter(names)
     stages = []
     for stage in plan.stages:
@@ -78,6 +70,20 @@ def candidate(
         period_s=plan.period_s,
         state=GenerationState.STAGED,
         reason=reason,
+    )
+
+
+def _plan(intent: Intent, model: VerifiedModel, count: int, board: planner.BoardModel) -> planner.Plan:
+    if intent.method is Method.STREAM:  # a shell with the whole network: boards can only be replicas
+        return planner.whole(model.topology, count, board, batch=intent.batch)
+    return planner.plan(
+        model.topology,
+        count,
+        board,
+        cut=intent.cut,
+        objective=intent.objective,
+        batch=intent.batch,
+        exactly=intent.boards > 0,
     )
 
 

@@ -20,6 +20,7 @@ from convoy_schema.bundle import (
     ModelAnnouncement,
     ModuleImage,
     ShellImage,
+    VerifiedModel,
     announce,
 )
 from convoy_schema.errors import IntegrityError
@@ -136,6 +137,26 @@ class Catalogue:
             saved = SavedModel(name, version, serial, announcement.digest, announcement)
             publications.save_model(self._database, saved, records)
         return announcement
+
+    def restore_model(self, model: VerifiedModel, announcement: ModelAnnouncement) -> bool:
+        """Make a model known again that the database lost, from its announcement and the blob store.
+
+        Returns False when it is known. Raises `BlobError` when an artifact of it is not in the store.
+        """
+        bundle = model.bundle
+        if self._existing(bundle.model, bundle.version) is not None:
+            return False
+        kinds = dict.fromkeys(model.bundle.artifacts(model.topology), ArtifactKind.PARAMETERS)
+        kinds |= {golden.digest: ArtifactKind.GOLDEN for golden in bundle.golden}
+        kinds |= {shell.digest: ArtifactKind.SHELL for shell in bundle.shells}
+        kinds |= {module.digest: ArtifactKind.MODULE for module in bundle.modules}
+        records = []
+        for digest, kind in kinds.items():
+            manifest = self._blobs.manifest(digest)
+            records.append(ArtifactRecord(digest, manifest.size, manifest.packed_size, kind, codec.encode(manifest)))
+        saved = SavedModel(bundle.model, bundle.version, bundle.serial, model.digest, announcement)
+        publications.save_model(self._database, saved, records)
+        return True
 
     def _existing(self, name: str, version: str) -> SavedModel | None:
         try:

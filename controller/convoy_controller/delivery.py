@@ -42,6 +42,8 @@ class Delivery:
         self._wanted = asyncio.Event()
         self._announced: dict[str, SavedModel] = {}
         self._link = Link(url, f"{name}:bulk", on_message=self._received, on_connect=self._connected)
+        #: Whether this controller is in charge; one that stands by sends nothing.
+        self.is_active = True
         #: Payload bytes published: announcements, manifests and blocks.
         self.published = 0
         #: Wants that could not be read or met.
@@ -64,8 +66,9 @@ class Delivery:
 
     def _connected(self) -> None:
         self._link.subscribe(self._topics.board("+", "want"), 1)
-        for model in self._announced.values():
-            self._restate(model)
+        if self.is_active:
+            for model in self._announced.values():
+                self._restate(model)
 
     def _restate(self, model: SavedModel) -> None:
         try:
@@ -83,6 +86,8 @@ class Delivery:
             self.published += len(payload)
 
     def _received(self, topic: str, payload: bytes, retained: bool) -> None:
+        if not self.is_active:
+            return
         try:
             parsed = self._topics.parse(topic)
             if isinstance(parsed, BoardTopic) and parsed.leaf == "want":

@@ -62,6 +62,10 @@ class Journal:
         """Decisions, in the order in which they must be kept and then published."""
         self._held += decisions
 
+    def forget(self) -> None:
+        """Drop the decisions of a reign that is over: nobody may hear of them any more."""
+        self._held = []
+
     @property
     def held(self) -> tuple[Effect, ...]:
         """Decisions that are not kept yet, so that nobody may hear of them."""
@@ -77,17 +81,17 @@ class Journal:
         if not self._records and not self._held:
             return ()
         records, self._records = self._records, []
-        decisions = tuple(self._held)
+        held, decisions = self._held, tuple(self._held)
         outcome = await in_thread(lambda: _write(recorder, records, decisions))
         waiting = [*outcome.again, *self._records]
         self._records = waiting[:MAX_RECORDS]
         self.dropped += len(waiting) - len(self._records)
-        del self._held[: outcome.kept]
+        del held[: outcome.kept]
         self.refused += len(outcome.refused)
         for sentence in outcome.refused:
             log.error("the database refused a record, which is lost (%d so far): %s", self.refused, sentence)
         self._complain(outcome.waits)
-        return decisions[: outcome.kept]
+        return decisions[: outcome.kept] if held is self._held else ()
 
     def _complain(self, trouble: str) -> None:
         """Log what keeps the database from us, once for as long as it lasts; '' when nothing does."""

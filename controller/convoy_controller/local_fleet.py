@@ -10,12 +10,12 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from convoy_controller.broker import Broker, free_port, start_broker
-from convoy_controller.home import Home
+from convoy_controller.home import DATABASE_VARIABLE, Home
 from convoy_controller.keys import signing_key
 from convoy_controller.processes import Child, Processes, Restart
 
@@ -64,8 +64,10 @@ class LocalFleet:
     def start_controller(self) -> Child:
         """The controller, on this fleet's database."""
         signing_key(self.home.keys)  # made before anyone needs the public half
-        arguments = ["--home", self.home.root, "--database", self.home.database_url, "--broker", self.url]
-        return self._start(CONTROLLER, self._convoy("controller", *arguments, "--site", self.site))
+        arguments = ["--home", self.home.root, "--broker", self.url, "--site", self.site]
+        # A URL may hold a password, and everyone on the machine can read a command line.
+        environment = {DATABASE_VARIABLE: self.home.database_url}
+        return self._start(CONTROLLER, self._convoy("controller", *arguments), environment=environment)
 
     def start_gateway(self, name: str = GATEWAY, host: str = "127.0.0.1", port: int = 0) -> str:
         """A gateway; returns the address at which it serves HTTP."""
@@ -77,6 +79,15 @@ class LocalFleet:
 
     def start_board(self, name: str, **settings: str | float) -> Child:
         """A board with a configuration of its own; `settings` are keys of that file."""
+        return self.start_boards(name, 1, settings)
+
+    def start_boards(
+        self, name: str, count: int, settings: Mapping[str, str | float], *, prefix: Sequence[str] = ()
+    ) -> Child:
+        """`count` boards in one process, NAME-1, NAME-2, ... unless it is one; `settings` as in `start_board`.
+
+        `prefix` goes before the command, to start it in another network namespace.
+        """
         folder = self.directory / "boards"
         folder.mkdir(parents=True, exist_ok=True)
         values: Mapping[str, object] = {
@@ -88,11 +99,13 @@ class LocalFleet:
             **settings,
         }
         config = folder / f"{name}.toml"
-        # JSON's strings and numbers are TOML's.
-        config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()), encoding="utf-8")
-        if name not in self.boards:
-            self.boards.append(name)
-        command = [sys.executable, "-m", "convoy_device", "run", "--config", str(config)]
+        # JSON's strings and numbers are TOML's, but for JSON's surrogate pairs.
+        lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items()]
+        config.write_text("".join(lines), encoding="utf-8")
+        names = [name] if count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
+        self.boards += [each for each in names if each not in self.boards]
+        command = [*prefix, sys.executable, "-m", "convoy_device", "run", "--config", str(config)]
+        command += ["--count", str(count)] if count > 1 else []
         return self._start(name, command, tier="boards", restart=None)
 
     def stop(self) -> None:
@@ -102,11 +115,18 @@ class LocalFleet:
     def _convoy(self, *arguments: object) -> list[str]:
         return [sys.executable, "-m", "convoy_controller", *map(str, arguments)]
 
-    def _start(self, name: str, command: list[str], *, tier: str = "", restart: Restart | None = None) -> Child:
+    def _start(
+        self,
+        name: str,
+        command: list[str],
+        *,
+        tier: str = "",
+        restart: Restart | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Child:
         log_file = self.directory / "logs" / f"{name}.log"
-        return self.processes.start(
-            name, command, log_file, env=SINGLE_THREADED, tier=tier, restart=restart or self._restart
-        )
+        variables = {**SINGLE_THREADED, **(environment or {})}
+        return self.processes.start(name, command, log_file, env=variables, tier=tier, restart=restart or self._restart)
 
 
 def wait_until(happened: Callable[[], bool], timeout_s: float, every_s: float = 0.1) -> bool:

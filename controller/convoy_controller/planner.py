@@ -186,6 +186,22 @@ def plan(
     return _describe(chain, best, boards)
 
 
+def whole(topology: Topology, boards: int, model: BoardModel, *, batch: int = 32) -> Plan:
+    """The whole network on each of `boards` boards, which are replicas; raises `PlanError` when it does not fit one."""
+    if boards < 1:
+        raise PlanError("no board can take part: at least one is needed", need=1, have=boards)
+    chain = _Chain(topology, model, batch_rows(topology, batch))
+    if math.isinf(chain.stage_s(0, len(chain))):
+        need = chain.memory(0, len(chain))
+        raise PlanError(
+            f"{topology.name} needs {need} bytes on one board that has {model.memory_bytes}: "
+            "choose a method that cuts it (allocate, library), or lower the batch",
+            need=need,
+            have=model.memory_bytes,
+        )
+    return _describe(chain, ((0, len(chain), boards),), boards)
+
+
 _Stages = tuple[tuple[int, int, int], ...]
 _Best = tuple[float, float, _Stages]
 

@@ -314,7 +314,7 @@ def restart_delay(restart: Restart | None, deaths: Sequence[float], now: float) 
     """Seconds to wait before a child that died at `deaths` is started again; None when it is not to be."""
     if restart is None:
         return None
-    recent = sum(1 for at in deaths if at > now - restart.within_s)
+    recent = sum(1 for at in deaths if now - at < restart.within_s)
     return restart.delay_s if recent <= restart.at_most else None
 
 

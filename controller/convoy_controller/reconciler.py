@@ -61,6 +61,8 @@ class Exclusion:
     session: int
     until: float
     reason: str
+    #: Whether what failed may succeed when it is tried again.
+    may_pass: bool
 
 
 @dataclass
@@ -234,7 +236,7 @@ class Reconciler:
         elif now - record.progress_at > STAGING_S:
             late = next(board for board, (how, _) in seen.items() if how is not Condition.READY)
             reason = f"board {late} made no progress for {STAGING_S:.0f} s"
-            self._exclude(record, late, now + EXCLUDE_S, reason)
+            self._exclude(record, late, now + EXCLUDE_S, reason, False)
             self._abandon(record, reason, now, board=late)
 
     def _await_probe(self, record: DeploymentRecord, placement: Placement, now: float) -> None:
@@ -267,12 +269,13 @@ class Reconciler:
 
     def _blame(self, record: DeploymentRecord, board: str, report: AssignmentReport, now: float) -> None:
         reason = f"board {board}: {report.code}: {report.message}"
-        self._exclude(record, board, now + (RETRY_MOST_S if report.retryable else EXCLUDE_S), reason)
+        until = now + (RETRY_MOST_S if report.retryable else EXCLUDE_S)
+        self._exclude(record, board, until, reason, report.retryable)
         self._abandon(record, reason, now, board=board)
 
-    def _exclude(self, record: DeploymentRecord, board: str, until: float, reason: str) -> None:
+    def _exclude(self, record: DeploymentRecord, board: str, until: float, reason: str, may_pass: bool) -> None:
         # A restarted board speaks in a new session, and gets a new chance with it.
-        record.excluded[board] = Exclusion(self._registry.board(board).session, until, reason)
+        record.excluded[board] = Exclusion(self._registry.board(board).session, until, reason, may_pass)
 
     def _abandon(
         self,
@@ -380,7 +383,13 @@ class Reconciler:
 
     def _usable(self, record: DeploymentRecord, intent: Intent, now: float) -> list[str]:
         present = record.serving.boards if record.serving else ()
-        return usable(self._registry, intent, present, self._excluded(record, now))
+        excluded = self._excluded(record, now)
+        found = usable(self._registry, intent, present, excluded)
+        if not found and record.serving is None:
+            # Nobody else is there: a board whose failure may pass is better than none.
+            for_good = [board for board in excluded if not record.excluded[board].may_pass]
+            return usable(self._registry, intent, present, for_good)
+        return found
 
     def _excluded(self, record: DeploymentRecord, now: float) -> list[str]:
         return [

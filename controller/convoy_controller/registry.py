@@ -109,6 +109,9 @@ class Registry:
             return self._judge(record, BoardPresence.OFFLINE, state.session, state.reason or "said goodbye")
         if retained:
             return []
+        if state.session == record.session:
+            # Its connection had died, not the board: it is back on another one, and says so.
+            record.ended.discard(state.session)
         return self._fresh(record, state.session, now)
 
     def capability(self, name: str, capability: Capability, retained: bool, now: float) -> list[Change]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from convoy_schema import codec
-from convoy_schema.bundle import VerifiedModel, load_public_key, verify
+from convoy_schema.bundle import ModelAnnouncement, VerifiedModel, load_public_key, verify
 from convoy_schema.errors import ConvoyError, DecodeError, TopicError
 from convoy_schema.link import Link
 from convoy_schema.messages.boards import (
@@ -31,7 +31,7 @@ from convoy_schema.messages.boards import (
 )
 from convoy_schema.messages.gateways import ControllerState, GatewayReported, GatewayState
 from convoy_schema.resident import resident_bytes
-from convoy_schema.topics import BoardTopic, ControllerTopic, GatewayTopic, Topics
+from convoy_schema.topics import BoardTopic, ControllerTopic, GatewayTopic, ModelTopic, Topics
 
 from convoy_controller.blobs import BlobStore
 from convoy_controller.catalogue import Catalogue
@@ -50,40 +50,30 @@ from convoy_controller.database.records import (
 from convoy_controller.database.retention import sweep
 from convoy_controller.delivery import Delivery, is_worth_saying
 from convoy_controller.effects import Effect, PublishDesired, PublishGatewayDesired, Record
-from convoy_controller.errors import DatabaseError
+from convoy_controller.errors import DatabaseError, DatabaseReplacedError
 from convoy_controller.home import Home
 from convoy_controller.journal import Journal, Writing
-from convoy_controller.placement import restored
+from convoy_controller.leadership import Leadership, Standing, Stands
 from convoy_controller.reconciler import Reconciler
 from convoy_controller.registry import Change, PresenceChanged, Registry, SessionTaken
+from convoy_controller.reign import Heard, Reign, begin, is_continuous
 
 log = logging.getLogger(__name__)
 
 #: Seconds between looks at the clock's consequences when nothing else happens.
 TICK_S = 0.25
+#: Seconds for a tick after which this process was stopped, or its machine: others have acted meanwhile.
+SLEPT_S = 3.0
 #: Seconds between looks for new intents in the database.
 INTENT_POLL_S = 0.5
-#: Seconds after connecting during which the controller only listens: who else is in charge, which epoch was heard.
-COLLECT_S = 1.0
+#: Seconds that a controller without continuity waits, at most, for every board it knows of to speak.
+COLLECT_S = 3.0
 #: Milliseconds over which boards spread their answers to a call to restate everything.
 REBIRTH_WITHIN_MS = 500
 #: Seconds between the retention's runs.
 RETENTION_S = 3600.0
 
 T = TypeVar("T")
-
-
-@dataclass
-class Heard:
-    """The highest numbers that anyone spoke of; they tell whether this database is the newest."""
-
-    epoch: int = 0
-    revision: int = 0
-
-    def note(self, epoch: int, revision: int = 0) -> None:
-        """Remember the higher of what is known and what came."""
-        if (epoch, revision) > (self.epoch, self.revision):
-            self.epoch, self.revision = epoch, revision
 
 
 @dataclass
@@ -114,10 +104,11 @@ class Controller:
         self._registry = Registry()
         self._models: dict[tuple[str, str], VerifiedModel] = {}
         self._saved: dict[tuple[str, str], SavedModel] = {}
+        self._leadership = Leadership(self.session)
         self._reconciler: Reconciler | None = None
         self._intent_revision = 0
+        self._polled_at = 0.0
         self._is_deaf = False
-        self._epoch = 0
         self._running = False
         self._asked: set[str] = set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
@@ -150,7 +141,7 @@ class Controller:
             self._know(model)
         for board in state.boards:
             self._registry.board(board.name).capability = board.capability
-        parts = (self._control.run(), self._delivery.run(), self._decide(state), self._retain(), self._pulse())
+        parts = (self._control.run(), self._delivery.run(), self._decide(), self._retain(), self._pulse())
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             await asyncio.wait(
@@ -162,7 +153,9 @@ class Controller:
             database.close()
 
     async def _leave(self, tasks: list[asyncio.Task[None]]) -> None:
-        self._publish(self.topics.controller_state(), self._state(Presence.OFFLINE))
+        self._stopping.set()  # from here on nothing may say that we are there
+        if self._reconciler is not None:
+            self._publish(self.topics.controller_state(), self._state(Presence.OFFLINE))
         await asyncio.gather(self._control.stop(), self._delivery.stop())
         for task in tasks:
             task.cancel()
@@ -172,54 +165,116 @@ class Controller:
 
     # The loop that decides -------------------------------------------------------------------------------------------
 
-    async def _decide(self, state: FleetState) -> None:
-        """Wake on news or on the tick, reconcile, persist, publish."""
-        while not self._control.connected:
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(COLLECT_S)
-        reconciler = await self._begin(state)
-        loop = asyncio.get_running_loop()
-        polled = -INTENT_POLL_S
+    async def _decide(self) -> None:
+        """Wake on news or on the tick; while in charge: reconcile, persist, publish."""
+        clock = asyncio.get_running_loop().time
         # The flag too: before Python 3.12 wait_for forgets a cancellation that meets news.
         while not self._stopping.is_set():
             self._news.clear()
-            now = loop.time()
-            if now - polled >= INTENT_POLL_S:
-                polled = now
-                await self._poll_intents(reconciler)
-            self._note(self._registry.tick(now))
-            # What is decided waits for the database: deciding more meanwhile would only make the queue longer.
-            await self._carry_out([] if self._journal.held else reconciler.reconcile(now))
+            self._stand(self._leadership.tick(clock()))
+            self._note(self._registry.tick(clock()))
+            if self._leadership.standing is not Standing.IN_CHARGE:
+                await self._carry_out([])
+            elif self._reconciler is None:
+                await self._begin()
+            else:
+                await self._govern(self._reconciler, clock())
+            slept_since = clock()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._news.wait(), TICK_S)
+            if self._control.connected and clock() - slept_since > SLEPT_S:
+                # Everyone counts as silent, and another may be in charge: listen first, as after a lost connection.
+                self._disconnected(f"this process stood still for {clock() - slept_since:.1f} s")
+                self._connected()
 
-    async def _begin(self, state: FleetState) -> Reconciler:
-        """Take charge, in an epoch that proves continuity or breaks with what was heard."""
-        counters, heard = state.counters, self._heard
-        continues = counters.epoch > 0 and (counters.epoch, counters.revision) >= (heard.epoch, heard.revision)
-        self._epoch = counters.epoch if continues else max(counters.epoch, heard.epoch) + 1
-        await self._in_thread(lambda: self._recorder.raise_counters(epoch=self._epoch))
-        reconciler = Reconciler(
-            self._registry, epoch=self._epoch, counter=counters.generation, revision=counters.revision
-        )
-        for model in self._models.values():
-            reconciler.model_available(model)
-        placements = [restored(generation) for generation in state.generations]
-        holders = [board.name for board in state.boards if board.desired_revision]
-        reconciler.restore(placements, holders, asyncio.get_running_loop().time())
-        self._reconciler = reconciler
-        log.info("in charge of %s, epoch %d", self.topics.site, self._epoch)
+    async def _govern(self, reconciler: Reconciler, now: float) -> None:
+        if now - self._polled_at >= INTENT_POLL_S:
+            self._polled_at = now
+            await self._poll_intents(reconciler)
+        # What is decided waits for the database: deciding more meanwhile would only make the queue longer.
+        await self._carry_out([] if self._journal.held else reconciler.reconcile(now))
+
+    def _stand(self, changes: list[Stands]) -> None:
+        """Take up the role that `leadership` gives, and say why."""
+        for change in changes:
+            if change.standing is Standing.STANDBY:
+                self._reconciler, self._delivery.is_active = None, False
+                self._journal.forget()
+                log.warning("standing by: %s", change.reason)
+                event = NewEvent("standby", f"controller {self.session} stands by: {change.reason}", Severity.WARNING)
+                self._journal.note(lambda r, event=event: r.record_event(event))  # type: ignore[misc]
+            elif change.standing is Standing.IN_CHARGE and self._reconciler is not None:
+                self._restate(self._reconciler)  # a reign that a lost connection suspended goes on
+            self._news.set()
+
+    async def _begin(self) -> None:
+        """Take charge; tried again when the database is away."""
+        try:
+            state = await self._in_thread(self._recorder.load_state)
+            if not is_continuous(state.counters, self._heard):
+                await self._collect()
+            self._heard.held = {
+                name: board.reported.held for name, board in self._registry.boards.items() if board.reported is not None
+            }
+            self._heard.gateways = {
+                name: gateway.reported
+                for name, gateway in self._registry.gateways.items()
+                if gateway.reported is not None
+            }
+            reign = await self._in_thread(
+                begin,
+                self._recorder,
+                self._database,
+                self._catalogue,
+                self._trusted,
+                state,
+                self._heard,
+                self._leadership.is_clean,
+            )
+            state = await self._in_thread(self._recorder.load_state)
+        except DatabaseError as error:
+            log.error("cannot take charge yet: %s", error)
+            await asyncio.sleep(1.0)
+            return
+        if self._leadership.standing is Standing.IN_CHARGE:
+            self._rule(reign, state)
+
+    def _rule(self, reign: Reign, state: FleetState) -> None:
+        for model in state.models:
+            self._know(model)
+        reconciler = Reconciler(self._registry, epoch=reign.epoch, counter=reign.generation, revision=reign.revision)
+        for verified in self._models.values():
+            reconciler.model_available(verified)
+        reconciler.restore(reign.placements, reign.holders, asyncio.get_running_loop().time())
+        self._leadership.epoch = reign.epoch
+        self._reconciler, self._delivery.is_active = reconciler, True
+        self._intent_revision = 0
+        self._heard.announcements.clear()
+        log.info("%s", reign.sentence)
         self._publish(self.topics.controller_state(), self._state(Presence.ONLINE))
-        self._event("in-charge", f"controller in charge, epoch {self._epoch}")
-        return reconciler
+        self._event("in-charge", f"controller {self.session} {reign.sentence}")
+        self._news.set()
+
+    async def _collect(self) -> None:
+        """Wait until every board that is known of has spoken, or for as long as that may take."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + COLLECT_S
+        while clock() < until:
+            boards = self._registry.boards.values()
+            if boards and all(b.presence is not BoardPresence.UNKNOWN and b.reported is not None for b in boards):
+                return
+            await asyncio.sleep(0.05)
 
     async def _poll_intents(self, reconciler: Reconciler) -> None:
         """Take up what owners asked for since the last look; what the database does not tell now, it tells later."""
         try:
+            await self._in_thread(self._database.check_in_place)
             for wanted in await self._in_thread(lambda: self._recorder.intents_since(self._intent_revision)):
                 await self._take_intent(reconciler, wanted)
                 self._intent_revision = max(self._intent_revision, wanted.intent_revision)
             self._is_deaf = False
+        except DatabaseReplacedError:
+            raise  # the process ends, and its successor adopts what runs
         except DatabaseError as error:
             if not self._is_deaf:
                 log.error("what owners ask for cannot be read, and is tried again: %s", error)
@@ -278,18 +333,23 @@ class Controller:
         for leaf in ("state", "reported"):
             self._control.subscribe(self.topics.gateway("+", leaf))
         self._control.subscribe(self.topics.controller_state())
+        self._control.subscribe(self.topics.model("+", "+"))
         for name in self._registry.boards:
             self._ask_to_restate(name)
-        if self._reconciler is not None:
-            self._publish(self.topics.controller_state(), self._state(Presence.ONLINE))
-            held = self._journal.held
-            for effect in self._reconciler.restate():
-                if effect not in held:  # not written yet: told as soon as it is
-                    self._tell(effect)
+        self._leadership.connected(asyncio.get_running_loop().time())
         self._news.set()
+
+    def _restate(self, reconciler: Reconciler) -> None:
+        """Everything retained, again: the broker may have forgotten it."""
+        self._publish(self.topics.controller_state(), self._state(Presence.ONLINE))
+        held = self._journal.held
+        for effect in reconciler.restate():
+            if effect not in held:  # not written yet: told as soon as it is
+                self._tell(effect)
 
     def _disconnected(self, reason: str) -> None:
         log.warning("broker lost: %s", reason)
+        self._leadership.disconnected()
         self._note(self._registry.link_lost())
         self._news.set()
 
@@ -314,7 +374,9 @@ class Controller:
             if payload:
                 self._from_gateway(parsed.gateway, parsed.leaf, payload, retained, now)
         elif isinstance(parsed, ControllerTopic) and payload:
-            self._from_controller(codec.decode(ControllerState, payload))
+            self._from_controller(codec.decode(ControllerState, payload), retained, now)
+        elif isinstance(parsed, ModelTopic) and payload and self._reconciler is None:
+            self._heard.announce(topic, codec.decode(ModelAnnouncement, payload))
 
     def _from_board(self, name: str, leaf: str, payload: bytes, retained: bool, now: float) -> None:
         registry = self._registry
@@ -348,16 +410,10 @@ class Controller:
             if not retained:
                 self._record(lambda r: r.record_gateway_reported(name, reported))
 
-    def _from_controller(self, state: ControllerState) -> None:
-        if state.session == self.session:
-            return
-        self._heard.note(state.epoch)
-        if self._reconciler is not None and state.presence is Presence.ONLINE:
-            self._event(
-                "second-controller",
-                f"another controller (session {state.session}, epoch {state.epoch}) speaks for this site",
-                Severity.ERROR,
-            )
+    def _from_controller(self, state: ControllerState, retained: bool, now: float) -> None:
+        if state.session != self.session:
+            self._heard.note(state.epoch)
+            self._stand(self._leadership.heard(state, retained, now))
 
     def _ask_to_restate(self, board: str) -> None:
         """Once a connection: retained state may be old, so the board itself is asked."""
@@ -391,12 +447,14 @@ class Controller:
 
     def _state(self, presence: Presence) -> ControllerState:
         published = Published(self._traffic.control, self._delivery.published if self._running else 0, 0)
-        return ControllerState(presence, self.session, self._epoch, published, resident_bytes())
+        return ControllerState(presence, self.session, self._leadership.epoch, published, resident_bytes())
 
     async def _pulse(self) -> None:
         while True:
             await asyncio.sleep(1.0)
-            if self._reconciler is not None:
+            if self._stopping.is_set():
+                return
+            if self._reconciler is not None and self._leadership.standing is Standing.IN_CHARGE:
                 self._publish(self.topics.controller_state(), self._state(Presence.ONLINE))
 
     def _publish(self, topic: str, message: codec.Message) -> None:
@@ -408,7 +466,8 @@ class Controller:
     # The database ----------------------------------------------------------------------------------------------------
 
     def _record(self, write: Writing) -> None:
-        self._journal.note(write)
+        if self._leadership.standing is not Standing.STANDBY:  # the one in charge writes
+            self._journal.note(write)
 
     def _event(self, kind: str, sentence: str, severity: Severity = Severity.INFO, board: str | None = None) -> None:
         event = NewEvent(kind, sentence, severity, board)

@@ -20,6 +20,7 @@ from convoy.results import ModelInfo, Result
 from convoy.retry import FIRST_S, Attempts
 from convoy_controller.gateway.session import Limits
 from convoy_schema.errors import ConvoyError
+from convoy_schema.fixedpoint import dequantise
 from convoy_schema.names import Generation
 from gateway_fleet import SiteThread
 from gateway_models import DIGITS
@@ -45,7 +46,9 @@ def test_an_array_becomes_classes_and_probabilities(site: SiteThread) -> None:
     with convoy.connect(site.address) as client:
         result = client.infer(PIXELS)
         fleet, converter = site.site.fleet, site.site.service.models.converter(site.site.fleet.model)
-        logits = converter.logits(site.call(lambda: fleet.compute(converter.rows(PIXELS))))
+        topology = fleet.model.topology
+        raw = site.call(lambda: fleet.compute(converter.rows(PIXELS)))
+        logits = dequantise(raw, topology.tensor(topology.output))
         np.testing.assert_array_equal(result.array, logits)
         assert result.array.dtype == np.float32
         assert result.classes == DIGITS
@@ -149,6 +152,10 @@ def test_overload_is_waited_out(broker: MosquittoProcess) -> None:
                 holding.result()
 
 
+#: Stands for a 200 whose sender dies before it has sent the whole body.
+TORN = 1
+
+
 class Odd(BaseHTTPRequestHandler):
     """A server that answers as it is told to."""
 
@@ -162,6 +169,13 @@ class Odd(BaseHTTPRequestHandler):
         status, body = self.replies.pop(0) if self.replies else (200, b"[]")
         if status == 0:
             self.connection.close()  # in the middle of everything
+            self.close_connection = True
+            return
+        if status == TORN:
+            self.send_response(200)
+            self.send_header("Content-Length", "20")
+            self.end_headers()
+            self.wfile.write(body)
             self.close_connection = True
             return
         self.send_response(status)
@@ -195,6 +209,13 @@ def odd() -> Iterator[Callable[[list[tuple[int, bytes]]], str]]:
 
 def test_broken_connections_and_busy_gateways_are_tried_again(odd: Callable[[list[tuple[int, bytes]]], str]) -> None:
     url = odd([(0, b""), (503, b'{"error": "not yet"}'), (429, b""), (502, b"<html>"), (0, b"")])
+    with convoy.connect(url, timeout_s=10) as client:
+        assert client.models() == []
+
+
+@pytest.mark.parametrize("begun", [b"", b"[]"])
+def test_half_an_answer_is_no_answer(odd: Callable[[list[tuple[int, bytes]]], str], begun: bytes) -> None:
+    url = odd([(TORN, begun), (TORN, begun)])
     with convoy.connect(url, timeout_s=10) as client:
         assert client.models() == []
 

@@ -92,3 +92,16 @@ def test_swaps_are_counted_only_when_kinds_outnumber_partitions() -> None:
     assert swaps_per_batch(kinds, 3) == 0
     assert swaps_per_batch(kinds, 1) == 5
     assert 1 <= swaps_per_batch(kinds, 2) <= 3
+
+
+def test_the_whole_network_on_every_board_or_a_refusal_that_says_what_else_there_is() -> None:
+    topology = chain([8, 8, 8])
+    found = planner.whole(topology, 3, BOARD)
+    (stage,) = found.stages
+    assert (stage.first, stage.last, stage.replicas) == (0, 2, 3)
+    assert found.period_s == pytest.approx(stage.seconds / 3)
+    with pytest.raises(PlanError, match="allocate, library") as refusal:
+        planner.whole(topology, 3, BoardModel(100e6, 100, None, queue_frames=1), batch=1)
+    assert refusal.value.data["need"] > refusal.value.data["have"]
+    with pytest.raises(PlanError, match="at least one"):
+        planner.whole(topology, 0, BOARD)

@@ -286,6 +286,19 @@ def test_a_board_that_fails_for_good_is_left_out_and_said_why() -> None:
     assert "b" not in fleet.serving()
 
 
+def test_the_only_board_is_tried_again_when_its_failure_may_pass_and_left_out_when_it_may_not() -> None:
+    for retryable, expected in ((True, DeploymentState.SERVING), (False, DeploymentState.PENDING)):
+        fleet = Fleet()
+        fleet.join("a")
+        fleet.fails = {"a": retryable}
+        fleet.reconciler.wanted(Intent("d", "net", "1", Method.LIBRARY))
+        fleet.settle(5)
+        fleet.fails = {}
+        fleet.settle(60)  # three seconds
+        assert fleet.states[-1].state is expected
+    assert "left out for now: board a: x: why" in fleet.states[-1].message
+
+
 def test_a_board_that_makes_no_progress_is_given_up_in_time() -> None:
     fleet = Fleet()
     fleet.join("a", "b")

@@ -48,6 +48,19 @@ def test_words_of_a_dead_session_do_not_wake_it() -> None:
     assert registry.board("b").presence is BoardPresence.ONLINE
 
 
+def test_a_board_that_outlived_its_connection_is_back_when_it_says_so() -> None:
+    registry = Registry()
+    registry.link_up(0.0)
+    registry.pulse("b", pulse(7), 0.0)
+    registry.board_state("b", state(7, Presence.OFFLINE), False, 0.1)
+    assert registry.board_state("b", state(7), True, 0.2) == []  # what the broker kept proves nothing
+    registry.board_state("b", state(7), False, 0.3)
+    assert registry.board("b").presence is BoardPresence.ONLINE
+    # Of a session that another one has replaced it is no sign of life.
+    registry.pulse("b", pulse(8), 0.4)
+    assert registry.board_state("b", state(7), False, 0.5) == []
+
+
 def test_three_missed_pulses_are_offline_and_not_earlier() -> None:
     registry = Registry()
     registry.link_up(0.0)

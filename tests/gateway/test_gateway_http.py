@@ -317,6 +317,11 @@ def test_a_repeated_key_gets_the_same_answer_and_joins_what_is_in_flight(broker:
             other = await client.post(INFER, json=json_request(PIXELS, "UINT8"), headers=key)
             assert other.status_code == 400
             assert "was used for another request" in other.json()["error"]
+            less_time = binary_request(PIXELS, "UINT8", parameters={"timeout_ms": 4321})
+            for again in (binary_request(PIXELS, "UINT8", parameters={"timeout_ms": 9876}), less_time):
+                same = await client.post(INFER, content=again[0], headers={**again[1], "Idempotency-Key": "k4"})
+                assert same.status_code == 200, "a repetition has less time left, and is the same request"
+            assert site.fleet.frames == 3
             site.fleet.silent.add(Generation(1, 1))
             body, headers = binary_request(PIXELS, "UINT8", parameters={"timeout": 50})
             key = {"Idempotency-Key": "k3"}

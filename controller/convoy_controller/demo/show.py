@@ -32,7 +32,6 @@ from convoy_controller.errors import DemoError
 from convoy_controller.importer import ImportedModel, import_model
 from convoy_controller.keys import signing_key
 from convoy_controller.local_fleet import LocalFleet, wait_until
-from convoy_controller.methods import check_placeable
 
 MODEL = "lenet5"
 VERSION = "1"
@@ -74,7 +73,6 @@ class Demo:
 
     def run(self) -> dict[str, Any]:
         """Everything up to the account, which it returns; raises `DemoError` when the fleet does not come to serve."""
-        check_placeable(self.options.method)
         samples = repeated(self._samples(), self.options.images)
         distinct = min(len(samples), len(self._samples())) if self.options.images else len(samples)
         self._database = open_database(self.fleet.home.database_url)

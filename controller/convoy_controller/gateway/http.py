@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import logging
 import math
@@ -35,7 +34,7 @@ from convoy_controller.errors import (
     UnknownModelError,
 )
 from convoy_controller.gateway.idempotency import Answers
-from convoy_controller.gateway.protocol import HEADER_LENGTH, model_metadata, read_request, write_response
+from convoy_controller.gateway.protocol import HEADER_LENGTH, fingerprint, model_metadata, read_request, write_response
 from convoy_controller.gateway.service import GatewayService
 
 log = logging.getLogger(__name__)
@@ -197,8 +196,8 @@ class _Face:
                 return await work()
             if not 1 <= len(key) <= MAX_KEY:
                 raise InvalidInputError(f"an idempotency key has 1 to {MAX_KEY} characters, {len(key)} came")
-            fingerprint = hashlib.sha256(request.url.path.encode() + b"\0" + body).digest()
-            return await self._answers.once(key, fingerprint, self._clock, work)
+            print_of = fingerprint(request.url.path, body, request.headers.get(HEADER_LENGTH))
+            return await self._answers.once(key, print_of, self._clock, work)
 
     async def _infer(self, name: str, version: str | None, body: bytes, header_length: str | None) -> Answer:
         try:

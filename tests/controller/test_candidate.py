@@ -1,0 +1,142 @@
+"""From a plan to boards: who can take part, in which order, with which modules, and when traffic must pause."""
+
+from __future__ import annotations
+
+import pytest
+from convoy_controller.candidate import PROCESSOR, candidate, must_pause, usable
+from convoy_controller.database.records import GenerationState
+from convoy_controller.errors import PlanError
+from convoy_controller.placement import Placement
+from convoy_controller.registry import Registry
+from convoy_schema.bundle import Bundle, InputSpec, Method, VerifiedModel
+from convoy_schema.messages.boards import BoardState, Capability, Partition, Presence
+from convoy_schema.messages.desired import Cut, Intent
+from convoy_schema.names import Generation
+from convoy_schema.topology import Kind, Layer, Tensor, Topology, Window
+
+PARTITIONS = (Partition("west"), Partition("centre"), Partition("east"))
+BOTH = ("layers", "partitions")
+
+
+def network() -> Topology:
+    tensors = tuple(Tensor(f"t{n}", (4, 8, 8), 0.1, 0) for n in range(5))
+    same = Window((3, 3), padding=(1, 1, 1, 1))
+    layers = tuple(
+        Layer(f"l{n}", Kind.CONV2D if n % 2 == 0 else Kind.MAX_POOL, (f"t{n}",), f"t{n + 1}", same) for n in range(4)
+    )
+    return Topology("net", tensors, layers, "t0", "t4")
+
+
+BUNDLE = Bundle("net", "1", 1, "0" * 64, (), 1, (), (), InputSpec("t0"), "t4", ())
+MODEL = VerifiedModel("1" * 64, BUNDLE, network(), b"", b"")
+
+
+def intent(method: Method = Method.LIBRARY, boards: int = 0, cut: Cut = Cut.PIPELINE) -> Intent:
+    return Intent("shop", "net", "1", method, boards, cut=cut)
+
+
+def join(
+    registry: Registry,
+    name: str,
+    shells: tuple[str, ...] = BOTH,
+    fabric: str = "emulated",
+    partitions: tuple[Partition, ...] = PARTITIONS,
+    memory: int = 2**28,
+    *,
+    online: bool = True,
+) -> None:
+    session = 1 + len(registry.boards)
+    capability = Capability(session, "part", fabric, shells, partitions, 100_000_000, memory, 64, "0")
+    registry.capability(name, capability, not online, 0.0)
+    if online:
+        registry.board_state(name, BoardState(Presence.ONLINE, session), False, 0.0)
+
+
+def fleet(*names: str) -> Registry:
+    registry = Registry()
+    for name in names:
+        join(registry, name)
+    return registry
+
+
+def place(registry: Registry, wanted: Intent, *, live: tuple[Placement, ...] = (), counter: int = 1) -> Placement:
+    names = usable(registry, wanted, (), ())
+    return candidate(registry, wanted, MODEL, names, live, Generation(1, counter), "nothing serves")
+
+
+def test_boards_that_serve_come_first_and_the_rest_by_name() -> None:
+    registry = fleet("d", "b", "a", "c")
+    assert usable(registry, intent(), (), ()) == ["a", "b", "c", "d"]
+    assert usable(registry, intent(), ("c", "a"), ("b",)) == ["c", "a", "d"]
+
+
+def test_only_boards_that_are_there_described_and_able_take_part() -> None:
+    registry = fleet("able")
+    join(registry, "away", online=False)
+    join(registry, "other-shell", ("fixed",))
+    join(registry, "no-fabric", (), PROCESSOR, ())
+    registry.board_state("silent", BoardState(Presence.ONLINE, 99), False, 0.0)
+    assert usable(registry, intent(), (), ()) == ["able", "no-fabric"]
+    registry.board_state("able", BoardState(Presence.OFFLINE, 1), False, 1.0)
+    assert usable(registry, intent(), (), ()) == ["no-fabric"]
+
+
+@pytest.mark.parametrize("boards", [1, 2, 3, 4])
+def test_as_many_boards_as_are_asked_for(boards: int) -> None:
+    made = place(fleet("a", "b", "c", "d", "e"), intent(boards=boards))
+    assert made.boards == tuple("abcde"[:boards])
+    assert [layer for stage in made.stages for layer in stage.layers] == ["l0", "l1", "l2", "l3"]
+    assert (made.state, made.reason, made.bundle) == (GenerationState.STAGED, "nothing serves", MODEL.digest)
+
+
+def test_a_pipeline_has_no_more_boards_than_layers_and_replicas_may_use_the_rest() -> None:
+    registry = fleet("a", "b", "c", "d", "e", "f")
+    assert len(place(registry, intent(boards=6)).boards) == 4
+    assert len(place(registry, intent(boards=6, cut=Cut.REPLICATED)).boards) == 6
+
+
+def test_only_a_board_with_partitions_gets_modules_and_only_for_the_library() -> None:
+    registry = fleet("a")
+    join(registry, "b", (), PROCESSOR, ())
+    library = place(registry, intent(boards=2)).assignments()
+    assert {slot.kind for slot in library["a"].slots} == {Kind.CONV2D, Kind.MAX_POOL}
+    assert library["b"].slots == ()
+    allocate = place(registry, intent(Method.ALLOCATE, 2)).assignments()
+    assert all(assignment.slots == () for assignment in allocate.values())
+
+
+def test_modules_of_what_is_live_are_shared_and_never_replaced() -> None:
+    registry = fleet("a")
+    first = place(registry, intent())
+    second = place(registry, intent(), live=(first,), counter=2)
+    assert second.assignments()["a"].slots == first.assignments()["a"].slots
+
+
+def test_what_no_board_can_hold_is_a_plan_error_with_need_and_have() -> None:
+    registry = Registry()
+    join(registry, "tiny", memory=100)
+    with pytest.raises(PlanError, match="has 100") as error:
+        place(registry, intent())
+    assert error.value.data["have"] == 100
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fabric", "pause"),
+    [
+        (Method.LIBRARY, Method.ALLOCATE, "emulated", True),
+        (Method.LIBRARY, Method.LIBRARY, "emulated", False),
+        (Method.LIBRARY, Method.ALLOCATE, PROCESSOR, False),
+    ],
+)
+def test_two_shells_cannot_share_a_fabric(before: Method, after: Method, fabric: str, pause: bool) -> None:
+    registry = Registry()
+    join(registry, "a", BOTH if fabric == "emulated" else (), fabric)
+    old, new = place(registry, intent(before)), place(registry, intent(after), counter=2)
+    assert must_pause(registry, old, new) is pause
+
+
+def test_other_boards_need_no_pause() -> None:
+    registry = fleet("a", "b")
+    old = candidate(registry, intent(), MODEL, ["a"], (), Generation(1, 1), "")
+    new = candidate(registry, intent(Method.ALLOCATE), MODEL, ["b"], (), Generation(1, 2), "")
+    assert not must_pause(registry, old, new)

@@ -1,0 +1,137 @@
+"""`convoy up`, `convoy controller`, `convoy gateway` as processes: they start, say where they are, stop in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+from urllib.request import urlopen
+
+import pytest
+from convoy_controller.broker import free_port
+from convoy_controller.cli import app
+from convoy_controller.keys import signing_key
+from typer.testing import CliRunner
+
+RUNNER = CliRunner()
+
+
+class BrokerProcess(Protocol):
+    url: str
+
+
+class Command:
+    """`convoy ...` under way, with its output in a file."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.output = folder / "output"
+        command = [sys.executable, "-m", "convoy_controller", *arguments]
+        with self.output.open("wb") as file:
+            self.process = subprocess.Popen(
+                command, env={**os.environ, "CONVOY_HOME": str(folder / "home")}, stdout=file, stderr=subprocess.STDOUT
+            )
+
+    def says(self, text: str, seconds: float = 40.0) -> str:
+        deadline = time.monotonic() + seconds
+        while text not in self.output.read_text():
+            assert self.process.poll() is None, self.output.read_text()
+            assert time.monotonic() < deadline, self.output.read_text()
+            time.sleep(0.02)
+        return self.output.read_text()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[list[Command]]:
+    commands: list[Command] = []
+    yield commands
+    for command in commands:
+        command.process.kill()
+        command.process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_controller_runs_until_it_is_told_to_stop(
+    tmp_path: Path, broker: BrokerProcess, started: list[Command], number: signal.Signals
+) -> None:
+    command = Command(tmp_path, "controller", "--broker", broker.url)
+    started.append(command)
+    command.says("in charge")
+    assert command.stop(number) == 0
+    assert (tmp_path / "home" / "keys" / "trusted.pem").exists()
+    assert (tmp_path / "home" / "convoy.db").exists()
+
+
+def test_a_gateway_says_where_it_listens(tmp_path: Path, broker: BrokerProcess, started: list[Command]) -> None:
+    signing_key(tmp_path / "home" / "keys")
+    command = Command(tmp_path, "gateway", "--broker", broker.url, "--port", "0")
+    started.append(command)
+    address = command.says("listens on ").partition("listens on ")[2].split()[0]
+    with urlopen(f"{address}/v2/health/live", timeout=10) as answer:
+        assert answer.status == 200
+    assert command.stop() == 0
+
+
+def test_a_gateway_without_a_key_ends_with_a_sentence(tmp_path: Path, broker: BrokerProcess) -> None:
+    done = RUNNER.invoke(app, ["gateway", "--broker", broker.url, "--home", str(tmp_path), "--port", "0"])
+    assert done.exit_code == 1
+    assert "trusted.pem" in done.output
+
+
+def test_up_starts_everything_starts_again_what_dies_and_leaves_nothing(tmp_path: Path, started: list[Command]) -> None:
+    port = free_port()
+    arguments = ("up", "--broker", "auto", "--broker-port", str(free_port()), "--port", str(port))
+    command = Command(tmp_path, *arguments)
+    started.append(command)
+    assert f"http://127.0.0.1:{port}" in command.says("Ctrl-C stops what was started here")
+    children = {name: pid for pid, name in descendants(command.process.pid).items()}
+    gateway = next(pid for name, pid in children.items() if " gateway " in name)
+    os.kill(gateway, signal.SIGKILL)
+    command.says("was ended by SIGKILL, starts again in 1 s")
+    deadline = time.monotonic() + 30
+    while gateway in (now := descendants(command.process.pid)) or not any(" gateway " in name for name in now.values()):
+        assert time.monotonic() < deadline, now
+        time.sleep(0.05)
+    left = set(descendants(command.process.pid))
+    assert len(left) >= 3
+    assert command.stop() == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in left)
+    assert "stopping" in command.output.read_text()
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Command lines of living children."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and f"PPid:\t{pid}\n" in (entry / "status").read_text():
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("controller", "--log-level", "loud"), 2, "loud"),
+        (("controller", "--broker", "nowhere"), 4, "mqtt://host:port"),
+        (("controller", "--site", "Not A Site"), 2, "Not A Site"),
+        (("gateway", "--name", "Not A Name"), 2, "Not A Name"),
+        (("up", "--broker", "magic"), 4, "must be auto, mosquitto, amqtt or a URL"),
+        (("controller", "--database", "sqlite:////proc/nowhere/convoy.db"), 4, "cannot be opened"),
+    ],
+)
+def test_what_cannot_be_is_said_at_once(tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
+    signing_key(tmp_path / "keys")
+    done = RUNNER.invoke(app, [*arguments, "--home", str(tmp_path)])
+    assert (done.exit_code, done.exception is None or isinstance(done.exception, SystemExit)) == (code, True)
+    assert words in done.output
