@@ -10,11 +10,15 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 #: Seconds that a first request waits for others of the same block.
-GATHER_S = 0.02
+GATHER_S = 0.05
+#: Seconds that it waits at most, while ever more boards ask for it: a fleet that is told at once does not ask at once.
+MOST_GATHER_S = 0.4
 #: Seconds within which a block that was sent is not sent again: whoever asks meanwhile is about to overhear it.
 ROUND_TRIP_S = 0.25
-#: Bytes a second at most; a rate that leaves room for heartbeats and activations on a shared uplink.
-DEFAULT_RATE = 16 * 1024 * 1024
+#: Bytes a second at most: a third of a board's 100 Mb/s, so that heartbeats and activations have room beside it.
+DEFAULT_RATE = 4 * 1024 * 1024
+#: Seconds of the rate that may be made up for at once: a block or two, so that nothing else waits long behind them.
+BURST_S = 0.02
 #: Distinct blocks that may wait; wants beyond it are dropped, boards ask again.
 MAX_PENDING = 100_000
 
@@ -32,7 +36,8 @@ class Distributor:
 
     def __init__(self, rate: float = DEFAULT_RATE) -> None:
         self._rate = rate
-        self._due: OrderedDict[tuple[str, int], float] = OrderedDict()
+        #: When each block is due, and when it was first asked for.
+        self._due: OrderedDict[tuple[str, int], tuple[float, float]] = OrderedDict()
         self._sent: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._free_at = 0.0
 
@@ -40,19 +45,24 @@ class Distributor:
         """Some board asks for these blocks now."""
         for block in blocks:
             key = (digest, block)
-            if key in self._due or len(self._due) >= MAX_PENDING:
+            pending = self._due.get(key)
+            if pending is not None:
+                due, first = pending
+                self._due[key] = max(due, min(first + MOST_GATHER_S, now + GATHER_S)), first
+                continue
+            if len(self._due) >= MAX_PENDING:
                 continue
             sent = self._sent.get(key)
             if sent is not None and now - sent < ROUND_TRIP_S:
                 continue
-            self._due[key] = now + GATHER_S
+            self._due[key] = now + GATHER_S, now
 
     def next(self, now: float) -> SendBlock | None:
         """The block to send at `now`, if one is due and the rate allows; None otherwise."""
         self._forget(now)
         if now < self._free_at or not self._due:
             return None
-        key, due = next(iter(self._due.items()))
+        key, (due, _) = next(iter(self._due.items()))
         if now < due:
             return None
         del self._due[key]
@@ -61,14 +71,14 @@ class Distributor:
         return SendBlock(*key)
 
     def charge(self, now: float, size: int) -> None:
-        """Count `size` bytes just sent; held over a tenth of a second, so that a short burst is not cut up."""
-        self._free_at = max(self._free_at, now - 0.1) + size / self._rate
+        """Count `size` bytes just sent; a sender that was late may make up for `BURST_S`."""
+        self._free_at = max(self._free_at, now - BURST_S) + size / self._rate
 
     def wake_at(self) -> float | None:
         """When `next` may have something; None while nothing is wanted."""
         if not self._due:
             return None
-        return max(self._free_at, next(iter(self._due.values())))
+        return max(self._free_at, next(iter(self._due.values()))[0])
 
     def _forget(self, now: float) -> None:
         while self._sent:

@@ -32,7 +32,11 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 @dataclass(frozen=True)
 class Config:
-    """What one daemon is. `pace`: how many times the cycle model's time emulated work takes; None: full speed."""
+    """What one daemon is. `pace`: how many times the cycle model's time emulated work takes; None: full speed.
+
+    `partitions`: how many of the emulated part's partitions the board offers, from the first on; None: all of them.
+    `link_bytes_per_s`: at what rate frames leave, each for `link_frame_s` seconds more; None: as fast as they go.
+    """
 
     name: str
     site: str
@@ -43,6 +47,9 @@ class Config:
     store_quota_mb: int = 256
     queue_frames: int = 64
     pace: float | None = None
+    link_bytes_per_s: float | None = None
+    link_frame_s: float = 0.0
+    partitions: int | None = None
     log_level: str = "info"
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -117,13 +124,19 @@ def _checked(path: Path, table: Mapping[str, Any]) -> Config:
     for key, allowed in (("fabric", FABRICS), ("log_level", LOG_LEVELS)):
         if table.get(key, allowed[0]) not in allowed:
             raise fail(key, f"one of {', '.join(allowed)}")
-    for key, low, high in (("store_quota_mb", 1, 1_000_000), ("queue_frames", 1, 4096)):
+    for key, low, high in (("store_quota_mb", 1, 1_000_000), ("queue_frames", 1, 4096), ("partitions", 1, 64)):
         value = table.get(key, low)
         if type(value) is not int or not low <= value <= high:
             raise fail(key, f"a whole number from {low} to {high}")
     pace = table.get("pace", 1)
     if type(pace) not in (int, float) or not 0 < pace <= 10_000:
         raise fail("pace", "a number above 0, at most 10000")
+    rate = table.get("link_bytes_per_s", 1)
+    if type(rate) not in (int, float) or not 1 <= rate <= 1e12:
+        raise fail("link_bytes_per_s", "a number of bytes a second from 1 to 1e12")
+    hop = table.get("link_frame_s", 0)
+    if type(hop) not in (int, float) or not 0 <= hop <= 60:
+        raise fail("link_frame_s", "a number of seconds from 0 to 60")
     labels = table.get("labels", {})
     if len(labels) > 32 or not all(isinstance(value, str) for value in labels.values()):
         raise fail("labels", "a table of at most 32 strings")

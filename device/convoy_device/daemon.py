@@ -37,6 +37,7 @@ from convoy_device.fabric import Fabric
 from convoy_device.fabric.opening import open_fabric
 from convoy_device.lane import Lane
 from convoy_device.store import Store
+from convoy_device.uplink import LinkPace, PacedSender
 from convoy_device.workbench import Workbench
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,9 @@ class Daemon:
         trusted = trusted_key(config)
         self._store = Store(config.state_dir, config.store_quota_mb * 1024 * 1024)
         try:
-            self._fabric = fabric or open_fabric(config.fabric, config.state_dir / "fabric", pace=config.pace)
+            self._fabric = fabric or open_fabric(
+                config.fabric, config.state_dir / "fabric", pace=config.pace, partitions=config.partitions
+            )
         except BaseException:
             self._store.close()
             raise
@@ -68,12 +71,13 @@ class Daemon:
         self._workbench = Workbench(self._board, self._topics, self._store, self._fabric, config.queue_frames)
         self._store_lane = Lane(pool)
         self._fabric_lane = Lane(pool, on_idle=self._on_fabric_idle)
+        self._uplink = self._paced() if config.link_bytes_per_s else None
         self._executor = Executor(
             self._board,
             self._topics,
             self._fabric_lane,
             self._workbench.modules,
-            self._send_frame,
+            self._send_frame if self._uplink is None else self._uplink.send,
             self._clock,
             # A paced fabric sleeps, which several boards of one process must not do in turn.
             0.0 if config.pace else INLINE_S,
@@ -103,6 +107,13 @@ class Daemon:
         self._timer: asyncio.TimerHandle | None = None
         self._phases: dict[tuple[str, object], Phase] = {}
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def _paced(self) -> PacedSender:
+        def lost() -> None:
+            self._executor.refused["link"] += 1
+
+        pace = LinkPace(self._config.link_bytes_per_s or 0.0, self._config.link_frame_s)
+        return PacedSender(pace, self._send_frame, lost, self._clock)
 
     def _link(self, role: Role) -> Link:
         will = None
@@ -145,6 +156,8 @@ class Daemon:
     async def _close(self, tasks: list[asyncio.Task[None]]) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._uplink is not None:
+            self._uplink.close()
         for link in self._links.values():
             await link.stop()
         for task in tasks:

@@ -90,8 +90,9 @@ class Fleet:
         self.wanted.append((board, want.digest, want.blocks))
         if want.digest not in self.packed:
             return
-        _, content = self.packed[want.digest]
-        for block in want.blocks:
+        manifest, content = self.packed[want.digest]
+        # A board may ask for the first blocks before it knows how many there are.
+        for block in (block for block in want.blocks if block < manifest.blocks):
             sent = self.tamper(want.digest, block, cut(content, block))
             if sent is not None:
                 self.sent_blocks[want.digest, block] += 1

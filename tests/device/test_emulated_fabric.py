@@ -110,6 +110,18 @@ def test_it_is_a_fabric_and_says_what_it_is(fabric: EmulatedFabric) -> None:
     assert facts.memory_bytes == 128 * 2**20
 
 
+def test_it_offers_as_many_partitions_as_it_may(tmp_path: Path) -> None:
+    fabric = EmulatedFabric(tmp_path, floorplans=floorplans(), offered=2)
+    assert [partition.name for partition in fabric.facts.partitions] == ["west", "centre"]
+    fabric.load_shell(shell_image("partitions"))
+    fabric.configure("centre", Kind.MAX_POOL, module_image("centre", Kind.MAX_POOL))
+    assert [(report.partition, report.module) for report in fabric.partitions()] == [
+        ("west", None),
+        ("centre", Kind.MAX_POOL),
+    ]
+    fabric.close()
+
+
 def test_a_blank_part_runs_nothing(fabric: EmulatedFabric) -> None:
     assert fabric.shell() == ""
     assert fabric.partitions() == ()
@@ -528,7 +540,7 @@ def test_pace_gives_back_what_a_sleep_took_too_long() -> None:
     assert now[0] == pytest.approx(100 * 0.1 + 0.001)
 
 
-def test_pace_lets_slow_work_be_and_forgives_nothing_large() -> None:
+def test_pace_does_not_wait_for_slow_work_and_forgives_nothing_large() -> None:
     now = [0.0]
 
     def sleep(seconds: float) -> None:
@@ -540,5 +552,20 @@ def test_pace_lets_slow_work_be_and_forgives_nothing_large() -> None:
     pace.finish(started, 1.0)
     assert now[0] == 3.0
     pace.finish(pace.start(), 1.0)
-    assert now[0] == 9.0
-    assert pace.start() == pytest.approx(9.0 - 0.002)
+    assert now[0] == pytest.approx(9.0 - 0.002)
+    assert pace.start() == pytest.approx(now[0] - 0.002)
+
+
+def test_what_the_host_adds_between_two_pieces_of_work_is_taken_off_and_idling_is_not() -> None:
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    pace = Pace(60.0, lambda: now[0], sleep)
+    for _ in range(100):
+        pace.finish(pace.start(), 0.001)
+        now[0] += 0.005
+    assert now[0] == pytest.approx(100 * 0.06 + 0.005)
+    now[0] += 1.0
+    assert pace.start() == now[0]

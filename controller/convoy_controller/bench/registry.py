@@ -34,8 +34,22 @@ def _footprint(broker: str) -> Result:
     return footprint.run(broker)
 
 
+def _scaling(broker: str) -> Result:
+    from convoy_controller.bench import scaling
+
+    return scaling.run(broker)
+
+
+def _delivery(broker: str) -> Result:
+    from convoy_controller.bench import delivery
+
+    return delivery.run(broker)
+
+
 BENCHES = {
     "pipeline": Bench("frames/s and latency over three boards, beside a raw paho relay", _pipeline),
     "throughput": Bench("LeNet-5 over three boards, beside one process of the same NumPy code", _throughput),
     "footprint": Bench("memory and start-up of every process, over 50,000 requests", _footprint),
+    "scaling": Bench("paced pipelines and replicas on 1 to 3 boards, beside what their plans predict", _scaling),
+    "delivery": Bench("what the controller sends to 1 and 32 boards, and what a blob costs everyone else", _delivery),
 }

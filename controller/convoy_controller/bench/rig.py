@@ -24,7 +24,7 @@ from convoy_controller.blobs import BlobStore
 from convoy_controller.catalogue import Catalogue, ModelContents
 from convoy_controller.database import queries
 from convoy_controller.database.engine import Database, open_database
-from convoy_controller.database.intents import request_deployment
+from convoy_controller.database.intents import request_deployment, withdraw_deployment
 from convoy_controller.database.records import DeploymentState
 from convoy_controller.datasets import digits
 from convoy_controller.errors import DemoError
@@ -67,26 +67,45 @@ class Rig:
 
     async def deploy(self, models: Sequence[tuple[str, Method, int]]) -> None:
         """Deploy each (model, method, batch) over all boards and wait until it serves; raises `DemoError`."""
-        for name, method, batch in models:
-            intent = Intent(name, name, "1", method, len(self.fleet.boards), batch=batch)
-            await asyncio.to_thread(request_deployment, self.database, intent)
-        deadline = time.monotonic() + SERVE_S
-        for name, _, _ in models:
-            while not await asyncio.to_thread(self._serves, name):
-                if time.monotonic() > deadline:
-                    whys = [queries.why(self.database, board).sentence for board in self.fleet.boards]
-                    raise DemoError("\n".join([f"{name} does not serve", *whys]))
-                await asyncio.sleep(0.05)
+        boards = len(self.fleet.boards)
+        await self.deploy_intents(
+            [Intent(name, name, "1", method, boards, batch=batch) for name, method, batch in models]
+        )
 
-    def _serves(self, name: str) -> bool:
+    async def deploy_intents(self, intents: Sequence[Intent]) -> None:
+        """Deploy what these ask for and wait until it serves; raises `DemoError`."""
+        for intent in intents:
+            await asyncio.to_thread(request_deployment, self.database, intent)
+        for intent in intents:
+            await self._until(intent.deployment, DeploymentState.SERVING)
+
+    async def remove(self, deployment: str) -> None:
+        """Withdraw a deployment and wait until it has gone; raises `DemoError`."""
+        await asyncio.to_thread(withdraw_deployment, self.database, deployment)
+        await self._until(deployment, DeploymentState.REMOVED)
+
+    async def _until(self, name: str, state: DeploymentState) -> None:
+        deadline = time.monotonic() + SERVE_S
+        while not await asyncio.to_thread(self._is_in, name, state):
+            if time.monotonic() > deadline:
+                whys = [queries.why(self.database, board).sentence for board in self.fleet.boards]
+                raise DemoError("\n".join([f"{name} is not {state.value}", *whys]))
+            await asyncio.sleep(0.05)
+
+    def _is_in(self, name: str, state: DeploymentState) -> bool:
         for death in self.fleet.processes.poll(time.monotonic()):
             raise DemoError(str(death))
-        return queries.deployment(self.database, name).state is DeploymentState.SERVING
+        return queries.deployment(self.database, name).state is state
 
 
 @asynccontextmanager
-async def rig(boards: int, models: Sequence[tuple[str, ModelContents, InputSpec]], broker: str) -> AsyncIterator[Rig]:
-    """Broker, controller, `boards` emulated boards, and a gateway in this loop, with `models` in the catalogue."""
+async def rig(
+    boards: int, models: Sequence[tuple[str, ModelContents, InputSpec]], broker: str, **settings: str | float
+) -> AsyncIterator[Rig]:
+    """Broker, controller, `boards` emulated boards, and a gateway in this loop, with `models` in the catalogue.
+
+    `settings` are keys of every board's configuration.
+    """
     keep_freed_memory()  # as a gateway's process does
     directory = Path(tempfile.mkdtemp(prefix="convoy-bench-"))
     home = Home.locate(directory, f"sqlite:///{directory / 'convoy.db'}")
@@ -100,7 +119,7 @@ async def rig(boards: int, models: Sequence[tuple[str, ModelContents, InputSpec]
             fleet.start_broker(broker)
             fleet.start_controller()
             for number in range(1, boards + 1):
-                fleet.start_board(f"board-{number}")
+                fleet.start_board(f"board-{number}", **settings)
             trusted = load_public_key(home.trusted_key)
             gateway = GatewayService("bench", fleet.site, fleet.url, trusted, secrets.randbits(62))
             running = asyncio.create_task(gateway.run())

@@ -36,7 +36,8 @@ class EmulatedFabric:
     """An emulated xc7z020 whose state lies in `state_dir`.
 
     `floorplans` are the shells it knows. `pace` stretches layers and loads to that many times what the cycle model says
-    (1.0: as a board at its clock); None: as fast as the host computes. `power_on` begins with a power cycle.
+    (1.0: as a board at its clock); None: as fast as the host computes. `offered` is how many partitions it says it has,
+    as a board of which some are kept for something else; None: all. `power_on` begins with a power cycle.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class EmulatedFabric:
         *,
         floorplans: Mapping[str, Floorplan],
         pace: float | None = None,
+        offered: int | None = None,
         power_on: bool = False,
     ) -> None:
         if not floorplans:
             raise FabricError("an emulated fabric needs the floorplan of one shell or more")
         self._part = EMULATED_XC7Z020
         self._floorplans = dict(floorplans)
+        self._offered = offered
         self._pace = None if pace is None else Pace(pace)
         self._memory = ConfigurationMemory(state_dir / MEMORY_FILE, self._part.geometry.memory_frames)
         self._shell: Descriptor | None = None
@@ -74,7 +77,7 @@ class EmulatedFabric:
             name="emulated",
             part=self._part.name,
             shells=tuple(sorted(self._floorplans)),
-            partitions=partitions,
+            partitions=partitions[: self._offered],
             clock_hz=min(plan.clock_hz for plan in plans),
             memory_bytes=min(plan.usable_bytes for plan in plans),
         )
@@ -88,7 +91,7 @@ class EmulatedFabric:
         if self._shell is None:
             return ()
         reports = []
-        for place, plan in enumerate(self._plan.partitions):
+        for place, plan in enumerate(self._plan.partitions[: self._offered]):
             module = self._modules.get(plan.name)
             flags = self._memory.flags(place)
             kind = module.kernels[0].kind if module else None

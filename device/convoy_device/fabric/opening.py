@@ -15,14 +15,16 @@ from convoy_device.fabric.processor import ProcessorFabric
 FABRICS = ("emulated", "processor")
 
 
-def open_fabric(name: str, state_dir: Path, *, pace: float | None = None, power_on: bool = False) -> Fabric:
+def open_fabric(
+    name: str, state_dir: Path, *, pace: float | None = None, partitions: int | None = None, power_on: bool = False
+) -> Fabric:
     """The fabric called `name`, one of `FABRICS`; its state, if it has any, lies in `state_dir`.
 
-    `pace` and `power_on` concern the emulated fabric alone. Raises `FabricError` for an unknown name, or state that
-    cannot be opened or is another daemon's.
+    `pace`, `partitions` and `power_on` concern the emulated fabric alone. Raises `FabricError` for an unknown name, or
+    state that cannot be opened or is another daemon's.
     """
     if name == "emulated":
-        return EmulatedFabric(state_dir, floorplans=floorplans(), pace=pace, power_on=power_on)
+        return EmulatedFabric(state_dir, floorplans=floorplans(), pace=pace, offered=partitions, power_on=power_on)
     if name == "processor":
         return ProcessorFabric()
     raise FabricError(f"fabric must be one of {', '.join(FABRICS)}, {name!r} came", fabric=name)

@@ -1,0 +1,64 @@
+"""The scaling bench's pure parts: its cases, what their plans predict, how a steady rate is read off."""
+
+from __future__ import annotations
+
+import pytest
+from convoy_controller import planner
+from convoy_controller.bench.networks import balanced_chain
+from convoy_controller.bench.rig import identity_chain
+from convoy_controller.bench.scaling import (
+    BALANCED,
+    CASES,
+    SLOWDOWN,
+    WIDE,
+    WIDE_BYTES,
+    Case,
+    Measured,
+    board_settings,
+    figures,
+    predicted,
+    steady_rate,
+)
+from convoy_schema.messages.desired import Cut
+
+BOARD = planner.BoardModel(100e6, 128 * 1024 * 1024, None)
+
+
+def test_a_steady_rate_is_that_of_even_answers() -> None:
+    assert steady_rate([0.1 * n for n in range(100)], 1.0, 9.0) == pytest.approx(10.0)
+    assert steady_rate([1.0], 0.0, 2.0) == 0.0
+
+
+def test_bursts_of_replicas_count_whole() -> None:
+    times = [0.3 * turn + 0.001 * replica for turn in range(40) for replica in range(3)]
+    for since in (1.0, 1.1, 1.2001, 1.2005):
+        assert steady_rate(times, since, 10.0) == pytest.approx(10.0, rel=0.002)
+
+
+def test_settings_slow_links_as_they_slow_boards() -> None:
+    settings = board_settings()
+    assert settings["pace"] == SLOWDOWN
+    assert float(settings["link_bytes_per_s"]) * SLOWDOWN == planner.LINK_BYTES_PER_S
+    assert float(settings["link_frame_s"]) == planner.HOP_S * SLOWDOWN
+
+
+def test_the_balanced_network_allows_three_times_as_much_on_three_boards() -> None:
+    network = balanced_chain(BALANCED, layers=3, channels=16, side=8, kernel=5)
+    one, three = (predicted(Case(BALANCED, Cut.PIPELINE, boards), network, BOARD) for boards in (1, 3))
+    assert three.bottleneck.startswith("stage")
+    assert one.period_s / three.period_s == pytest.approx(3.0)
+    assert set(network.golden) == {"t0", "t1", "t2", "t3"}
+
+
+def test_the_wide_network_is_bound_by_its_link() -> None:
+    plan = predicted(Case(WIDE, Cut.PIPELINE, 2), identity_chain(WIDE, WIDE_BYTES, 2), BOARD)
+    assert plan.bottleneck == "link after stage 0"
+    assert plan.period_s > 10 * plan.stages[0].seconds
+
+
+def test_figures_compare_with_bounds_and_with_one_board() -> None:
+    measured = {case: Measured(100.0 * case.boards, 100.0 * case.boards, "stage 0", ()) for case in CASES}
+    assert all(figure.met for figure in figures(measured))
+    measured[Case("lenet5", Cut.REPLICATED, 2)] = Measured(180.0, 200.0, "stage 0", ())
+    missed = {figure.name for figure in figures(measured) if not figure.met}
+    assert missed == {"lenet5 replicated on 2", "lenet5 speed-up of 2 replicas"}
