@@ -35,7 +35,7 @@ class Screen:
             self.say(text)
         return self.console.status(text)
 
-    def plan(self, view: PlanView, names: Mapping[str, str]) -> None:
+    def plan(self, view: PlanView) -> None:
         """Who runs which layer."""
         table = Table(box=SIMPLE_HEAD, title=f"generation {view.generation}", title_justify="left", pad_edge=False)
         for title in ("STAGE", "BOARD", "LAYERS", "MODULES"):

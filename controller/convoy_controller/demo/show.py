@@ -73,8 +73,9 @@ class Demo:
 
     def run(self) -> dict[str, Any]:
         """Everything up to the account, which it returns; raises `DemoError` when the fleet does not come to serve."""
-        samples = repeated(self._samples(), self.options.images)
-        distinct = min(len(samples), len(self._samples())) if self.options.images else len(samples)
+        found = self._samples()
+        samples = repeated(found, self.options.images)
+        distinct = min(len(samples), len(found))
         self._database = open_database(self.fleet.home.database_url)
         try:
             with self.screen.waiting("quantising LeNet-5 and signing its bundle"):
@@ -145,7 +146,7 @@ class Demo:
         return "\n".join(line for line in lines if line)
 
     def _show_plan(self) -> None:
-        self.screen.plan(queries.plan(self._open, MODEL), {})
+        self.screen.plan(queries.plan(self._open, MODEL))
 
     # During ----------------------------------------------------------------------------------------------------------
 
