@@ -38,7 +38,7 @@ MAX_OUTBOX = 4096
 #: Bytes that may wait for a socket that does not take them; beyond it QoS 0 is dropped, as it is when disconnected.
 MAX_UNWRITTEN = 16 * 1024 * 1024
 #: Seconds: first and longest bound of the random wait before the next attempt to connect.
-BACKOFF_FIRST_S = 1.0
+BACKOFF_FIRST_S = 0.5
 BACKOFF_MOST_S = 30.0
 #: Seconds: connections that were accepted and ended sooner make the waits between them grow; failed attempts before
 #: an accepted one count no longer, or a broker that was away twice would be found again later each time.

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,18 +11,11 @@ import numpy as np
 import pytest
 from convoy_controller import datasets
 from convoy_controller.errors import DatasetError
+from mnist_data import mnist_folder
 from PIL import Image
 
 #: Of the held-out half, enlarged.
 DIGITS_SHA256 = "20d5ba9d55976d0a95d5977efa3899534b31ecfe6409918a01482f4c12b4ceb4"
-
-
-def mnist_folder() -> Path:
-    place = Path(os.environ.get("CONVOY_DATA") or Path(__file__).parents[3] / "shared")
-    found = datasets.find_mnist(place)
-    if found is None:
-        pytest.skip(f"MNIST's files are not in {place}; set CONVOY_DATA")
-    return found
 
 
 def idx(array: np.ndarray) -> bytes:  # type: ignore[type-arg]

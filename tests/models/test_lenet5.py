@@ -1,16 +1,14 @@
 """LeNet-5 as it ships, imported by the path of a user's model: accuracy, and agreement with ONNX Runtime."""
 
-import os
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import pytest
-from convoy_controller.datasets import Dataset, digits, find_mnist, mnist
+from convoy_controller.datasets import Dataset, digits, mnist
 from convoy_controller.importer import ImportedModel, import_model
 from convoy_models import LENET5
 from convoy_schema.layers import evaluate, quantise
+from mnist_data import mnist_folder
 from numpy.typing import NDArray
 
 
@@ -71,11 +69,7 @@ def test_the_held_out_digits() -> None:
 
 
 def test_all_of_mnist() -> None:
-    place = Path(os.environ.get("CONVOY_DATA") or Path(__file__).parents[3] / "shared")
-    found_at = find_mnist(place)
-    if found_at is None:
-        pytest.skip(f"MNIST's files are not in {place}; set CONVOY_DATA")
-    data = mnist(found_at)
+    data = mnist(mnist_folder())
     found = logits(data)
     assert accuracy(found, data) >= 0.99
     apart = np.abs(found - onnxruntimes(data))

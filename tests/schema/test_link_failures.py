@@ -10,7 +10,7 @@ import socket
 
 import pytest
 from convoy_schema import link as link_module
-from convoy_schema.link import BACKOFF_MOST_S, Link
+from convoy_schema.link import BACKOFF_FIRST_S, BACKOFF_MOST_S, Link
 from link_bench import (
     CONNACK,
     CONNECT,
@@ -86,8 +86,9 @@ def test_the_wait_grows_with_full_jitter_up_to_a_bound() -> None:
             await until(lambda: len(chance.asked) > 14)
 
     play(work)
-    assert chance.asked[:6] == [(0, 1.0), (0, 2.0), (0, 4.0), (0, 8.0), (0, 16.0), (0, BACKOFF_MOST_S)]
-    assert set(chance.asked[6:]) == {(0, BACKOFF_MOST_S)}
+    first = [(0, BACKOFF_FIRST_S * 2**n) for n in range(6)]
+    assert chance.asked[:7] == [*first, (0, BACKOFF_MOST_S)]
+    assert set(chance.asked[7:]) == {(0, BACKOFF_MOST_S)}
 
 
 def test_a_connection_that_lasted_starts_the_wait_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +109,7 @@ def test_a_connection_that_lasted_starts_the_wait_anew(monkeypatch: pytest.Monke
                 await until(lambda: peer.connections == 2)
 
     play(work)
-    assert chance.asked == [(0, 1.0), (0, 2.0), (0, 1.0)]
+    assert chance.asked == [(0, bound * BACKOFF_FIRST_S) for bound in (1, 2, 1)]
 
 
 def test_only_connections_that_end_at_once_make_the_wait_grow_from_one_to_the_next(
@@ -131,7 +132,7 @@ def test_only_connections_that_end_at_once_make_the_wait_grow_from_one_to_the_ne
                 await until(lambda: peer.connections == 3)
 
     play(work)
-    assert chance.asked == [(0, 1.0), (0, 2.0), (0, 2.0), (0, 4.0), (0, 4.0)]
+    assert chance.asked == [(0, bound * BACKOFF_FIRST_S) for bound in (1, 2, 2, 4, 4)]
 
 
 # Stopped at any moment -----------------------------------------------------------------------------------------------

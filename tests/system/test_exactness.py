@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from convoy_controller.bench import rig
+from convoy_controller import lenet5
 from convoy_controller.database import queries
 from convoy_controller.datasets import digits
 from convoy_schema.bundle import Method
@@ -15,7 +15,7 @@ from system_fleet import SystemFleet, logits_of
 
 def test_lenet5_answers_alike_by_each_method_on_one_two_three_and_five_boards(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
-    network, spec = rig.lenet5()
+    network, spec = lenet5.quantised()
     images = digits().images[:96]
     expected = logits_of(network, spec, images)
     assert (expected.argmax(axis=1) == digits().labels[:96]).mean() > 0.95

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from convoy_controller.bench import rig
+from convoy_controller import lenet5
 from convoy_controller.database.recorder import Recorder
 from convoy_controller.datasets import digits
 from convoy_controller.local_fleet import wait_until
@@ -49,7 +49,7 @@ def test_lenet5_is_served_from_postgresql_and_its_restart_loses_nothing(
     tmp_path: Path, postgresql: PostgresqlServer
 ) -> None:
     pytest.importorskip("sklearn")
-    network, spec = rig.lenet5()
+    network, spec = lenet5.quantised()
     images = digits().images[:16]
     with SystemFleet(tmp_path, postgresql.new_database()) as fleet:
         fleet.start(2)

@@ -44,9 +44,11 @@ LOSS = 0.02
 DELAY_S, LINE_BYTES_PER_S = 0.05, 2.5e6
 LINE_BAR_S = 0.5
 QUIET_BAR = 1.5
-ROUNDS = 4
-#: Bytes of weights a side of the blob that flows while latencies are taken: 9 MB.
-BLOB_SIDE = 3000
+ROUNDS = 6
+#: Weights a side of the blob that flows while latencies are taken: 4 MB, two seconds at the distributor's rate.
+BLOB_SIDE = 2000
+#: Seconds without a blob before each flow, so that both sides of the ratio have as many samples.
+QUIET_S = 3.0
 HEARTBEAT_EVERY_S = 0.02
 READY_S = 60.0
 BIG = "big"
@@ -255,15 +257,14 @@ async def _latencies(broker: str) -> tuple[list[Figure], dict[str, Any]]:
         probe = _Probe(bench, seen)
         windows: list[tuple[float, float]] = []
         async with probe.running():
-            await asyncio.sleep(2.0)
             for name in blobs:
+                await asyncio.sleep(QUIET_S)
                 await bench.deploy_intents([Intent(name, name, "1", Method.ALLOCATE, 1, batch=1)])
                 began = seen.phases[("board-1", name, Phase.FETCHING)]
                 ended = seen.left_fetching("board-1", name)
                 assert ended is not None
                 windows.append((began, ended))
                 await bench.remove(name)
-                await asyncio.sleep(1.5)
         return probe.figures(windows)
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from convoy_schema.bundle import Method
 from convoy_schema.messages.desired import Intent
 
+from convoy_controller import lenet5
 from convoy_controller.bench.figures import Figure, Result
-from convoy_controller.bench.rig import lenet5
 from convoy_controller.blobs import BlobStore
 from convoy_controller.catalogue import Catalogue
 from convoy_controller.database import queries
@@ -56,7 +56,7 @@ def run(broker: str) -> Result:
 
 
 def _measure(fleet: LocalFleet, database: Database, broker: str) -> Result:
-    network, spec = lenet5()
+    network, spec = lenet5.quantised()
     catalogue = Catalogue(database, BlobStore(fleet.home.blobs))
     images, key = convoy_bitstreams.catalogue(), signing_key(fleet.home.keys)
     catalogue.publish_model(network, "lenet5", "1", spec, (), images, key)

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import convoy_bitstreams
-import convoy_models
 import numpy as np
 from convoy_schema.bundle import InputSpec, Method, load_public_key
 from convoy_schema.messages.desired import Intent
-from convoy_schema.resident import keep_freed_memory
+from convoy_schema.resident import settle_memory
 from convoy_schema.topology import Kind, Layer, Tensor, Topology
 from numpy.typing import NDArray
 
@@ -26,11 +25,9 @@ from convoy_controller.database import queries
 from convoy_controller.database.engine import Database, open_database
 from convoy_controller.database.intents import request_deployment, withdraw_deployment
 from convoy_controller.database.records import DeploymentState
-from convoy_controller.datasets import digits
 from convoy_controller.errors import DemoError
 from convoy_controller.gateway.service import GatewayService
 from convoy_controller.home import Home
-from convoy_controller.importer import import_model
 from convoy_controller.keys import signing_key
 from convoy_controller.local_fleet import LocalFleet, remove
 
@@ -106,7 +103,7 @@ async def rig(
 
     `settings` are keys of every board's configuration.
     """
-    keep_freed_memory()  # as a gateway's process does
+    settle_memory()  # as a gateway's process does
     directory = Path(tempfile.mkdtemp(prefix="convoy-bench-"))
     home = Home.locate(directory, f"sqlite:///{directory / 'convoy.db'}")
     database = open_database(home.database_url)
@@ -159,11 +156,3 @@ async def seconds_each(gateway: GatewayService, model: str, batch: NDArray[np.in
         await gateway.infer(batch, model)
         took.append(time.perf_counter() - started)
     return took
-
-
-def lenet5() -> tuple[ModelContents, InputSpec]:
-    """LeNet-5 as a user's model arrives: quantised from the float file, calibrated on scikit-learn's digits."""
-    spec = convoy_models.LENET5
-    calibration = digits(train=True).images.astype(np.float32) * np.float32(spec.scale)
-    imported = import_model(spec.path, calibration, name="lenet5")
-    return imported, InputSpec(imported.topology.input, spec.layout, spec.scale, spec.offset)

@@ -20,10 +20,10 @@ from convoy_schema.bundle import InputSpec, Method
 from convoy_schema.messages.desired import Cut, Intent
 from numpy.typing import NDArray
 
-from convoy_controller import planner
+from convoy_controller import lenet5, planner
 from convoy_controller.bench.figures import Figure, Result
 from convoy_controller.bench.networks import balanced_chain
-from convoy_controller.bench.rig import Rig, identity_chain, lenet5, rig
+from convoy_controller.bench.rig import Rig, identity_chain, rig
 from convoy_controller.catalogue import ModelContents
 from convoy_controller.database import queries
 
@@ -102,7 +102,7 @@ def predicted(case: Case, network: ModelContents, board: planner.BoardModel) -> 
 
 
 async def _run(broker: str) -> Result:
-    lenet, spec = lenet5()
+    lenet, spec = lenet5.quantised()
     networks: dict[str, ModelContents] = {
         "lenet5": lenet,
         BALANCED: balanced_chain(BALANCED, layers=3, channels=16, side=8, kernel=5),

@@ -14,8 +14,9 @@ from convoy_schema.layers import load, prepare
 from convoy_schema.topology import Topology
 from numpy.typing import NDArray
 
+from convoy_controller import lenet5
 from convoy_controller.bench.figures import Paired, Result
-from convoy_controller.bench.rig import frames_per_second, lenet5, rig
+from convoy_controller.bench.rig import frames_per_second, rig
 from convoy_controller.catalogue import ModelContents
 from convoy_controller.datasets import digits
 from convoy_controller.local_fleet import SINGLE_THREADED
@@ -33,7 +34,7 @@ def run(broker: str) -> Result:
 
 
 async def _run(broker: str) -> Result:
-    network, spec = lenet5()
+    network, spec = lenet5.quantised()
     source = network.topology.tensor(network.topology.input)
     pixels = digits().images[:BATCH].astype(np.float32) * np.float32(spec.scale)
     batch = layers.quantise(pixels, source)
@@ -78,7 +79,7 @@ def evaluate_for(network: ModelContents, batch: NDArray[np.int8], seconds: float
 
 
 def _main() -> None:
-    network, spec = lenet5()
+    network, spec = lenet5.quantised()
     source = network.topology.tensor(network.topology.input)
     pixels = digits().images[:BATCH].astype(np.float32) * np.float32(spec.scale)
     print(evaluate_for(network, layers.quantise(pixels, source), ROUND_S))

@@ -46,10 +46,13 @@ def controller(
     """
     import asyncio
 
+    from convoy_schema.resident import settle_memory
+
     from convoy_controller.keys import signing_key
     from convoy_controller.service import Controller
 
     _log(log_level)
+    settle_memory()
     place = Home.locate(home, database)
     signing_key(place.keys)
 

@@ -12,24 +12,25 @@ import convoy_bitstreams
 import convoy_models
 import numpy as np
 from convoy_schema import layers
-from convoy_schema.bundle import InputSpec, Method
+from convoy_schema.bundle import Method
 from convoy_schema.messages.desired import Cut, Intent
 from numpy.typing import NDArray
 
+from convoy_controller import lenet5
 from convoy_controller.blobs import BlobStore
 from convoy_controller.catalogue import Catalogue
 from convoy_controller.database import queries
 from convoy_controller.database.engine import Database, open_database
 from convoy_controller.database.intents import request_deployment
 from convoy_controller.database.records import DeploymentState, GenerationState
-from convoy_controller.datasets import UNLABELLED, Dataset, digits
+from convoy_controller.datasets import UNLABELLED, Dataset
 from convoy_controller.demo.ledger import Ledger, Summary
 from convoy_controller.demo.load import Load
 from convoy_controller.demo.observer import Observer
 from convoy_controller.demo.samples import load_samples, repeated
 from convoy_controller.demo.screen import Screen
 from convoy_controller.errors import DemoError
-from convoy_controller.importer import ImportedModel, import_model
+from convoy_controller.importer import ImportedModel
 from convoy_controller.keys import signing_key
 from convoy_controller.local_fleet import LocalFleet, wait_until
 
@@ -97,13 +98,11 @@ class Demo:
         return load_samples(self.options.data, self.options.data_dir, shape, names)
 
     def _publish(self) -> ImportedModel:
-        spec = convoy_models.LENET5
-        calibration = digits(train=True).images.astype(np.float32) * np.float32(spec.scale)
-        imported = import_model(spec.path, calibration, name=MODEL)
+        imported, source = lenet5.quantised(MODEL)
         key = signing_key(self.fleet.home.keys)
         catalogue = Catalogue(self._open, BlobStore(self.fleet.home.blobs))
-        source = InputSpec(imported.topology.input, spec.layout, spec.scale, spec.offset)
-        catalogue.publish_model(imported, MODEL, VERSION, source, spec.class_names, convoy_bitstreams.catalogue(), key)
+        classes = convoy_models.LENET5.class_names
+        catalogue.publish_model(imported, MODEL, VERSION, source, classes, convoy_bitstreams.catalogue(), key)
         return imported
 
     @property

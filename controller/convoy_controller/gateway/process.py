@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from convoy_schema.bundle import load_public_key
-from convoy_schema.resident import keep_freed_memory
+from convoy_schema.resident import settle_memory
 
 from convoy_controller.gateway.http import create_app
 from convoy_controller.gateway.server import serving
@@ -46,7 +46,7 @@ def run_gateway(config: GatewayConfig, on_ready: Callable[[str], None] = say) ->
     Raises `SignatureError` for an unreadable key, `GatewayError` for an address in use, `LinkError` for a malformed
     broker URL, `NameTakenError` when another gateway takes the name.
     """
-    keep_freed_memory()
+    settle_memory()
     asyncio.run(serve_gateway(config, on_ready))
 
 
