@@ -9,6 +9,8 @@ and processes.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import itertools
 import os
 import struct
@@ -111,6 +113,39 @@ class BlobStore:
         with _disk("delete from", self._folder):
             self._path(digest).unlink(missing_ok=True)
 
+    def size(self, digest: str) -> int:
+        """Bytes that an artifact takes on disk; 0 when it is not there."""
+        with _disk("look into", self._folder):
+            try:
+                return self._path(digest).stat().st_size
+            except FileNotFoundError:
+                return 0
+
+    @contextlib.contextmanager
+    def publishing(self) -> Iterator[None]:
+        """While what is put here is not yet referred to: nothing is deleted meanwhile, by any process."""
+        with self._locked(fcntl.LOCK_SH):
+            yield
+
+    @contextlib.contextmanager
+    def clearing(self) -> Iterator[bool]:
+        """Keeps publishers waiting for the length of the block; False while one is under way, who is not disturbed."""
+        try:
+            with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
+                yield True
+        except BlockingIOError:
+            yield False
+
+    @contextlib.contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        with _disk("lock", self._folder):
+            descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, how)
+            yield
+        finally:
+            os.close(descriptor)
+
     # Files
 
     def _path(self, digest: str) -> Path:
@@ -121,7 +156,7 @@ class BlobStore:
         # The process number says later whether a leftover belongs to someone who still writes.
         temporary = path.with_name(f"{digest}{_TEMPORARY}{os.getpid()}-{threading.get_ident()}-{next(self._serial)}")
         head = codec.encode(manifest)
-        with _disk("write to", path.parent):
+        with _disk("write to", path.parent, _HEAD.size + len(head) + len(packed)):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with temporary.open("xb") as file:
@@ -224,11 +259,25 @@ def _open(path: Path, digest: str) -> BinaryIO:
 
 
 @contextlib.contextmanager
-def _disk(action: str, path: Path) -> Iterator[None]:
+def _disk(action: str, path: Path, need: int = 0) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise BlobError(
+                f"cannot {action} the blob store at {path}: {need} bytes are needed and the disk has {_free(path)} "
+                "free: free some space there and do the same again",
+                path=str(path),
+                need=need,
+            ) from error
         raise BlobError(f"cannot {action} the blob store at {path}: {error.strerror}", path=str(path)) from error
+
+
+def _free(path: Path) -> int:
+    """Bytes that the disk under `path`, or under the nearest of its parents that is there, has left."""
+    there = next(parent for parent in (path, *path.parents) if parent.exists())
+    found = os.statvfs(there)
+    return found.f_bavail * found.f_frsize
 
 
 def _damaged(path: Path, what: str) -> IntegrityError:

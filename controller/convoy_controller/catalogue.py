@@ -7,7 +7,7 @@ nothing (`importing`) and sends nothing (`distributor`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from convoy_bitstreams import Catalogue as Images
@@ -71,8 +71,9 @@ class Catalogue:
 
     def add_artifact(self, content: bytes, kind: ArtifactKind) -> Manifest:
         """Store `content` for good, then make it known; repeating it is harmless."""
-        record = self._store(content, kind)
-        publications.save_artifacts(self._database, [record])
+        with self._blobs.publishing():
+            record = self._store(content, kind)
+            publications.save_artifacts(self._database, [record])
         return self._blobs.manifest(record.digest)
 
     def manifest(self, digest: str) -> Manifest:
@@ -132,11 +133,28 @@ class Catalogue:
                 model=name,
                 version=version,
             )
-        records = self._store_all(imported, bundle, images, progress)
-        if existing is None:
-            saved = SavedModel(name, version, serial, announcement.digest, announcement)
-            publications.save_model(self._database, saved, records)
+        with self._blobs.publishing():
+            records = self._store_all(imported, bundle, images, progress)
+            if existing is None:
+                saved = SavedModel(name, version, serial, announcement.digest, announcement)
+                publications.save_model(self._database, saved, records)
         return announcement
+
+    def sizes(self, digests: Iterable[str] | None = None) -> dict[str, int]:
+        """Bytes on disk of those of `digests` that are there, or of everything that is stored."""
+        wanted = self._blobs.digests() if digests is None else digests
+        found = {digest: self._blobs.size(digest) for digest in wanted}
+        return {digest: size for digest, size in found.items() if size}
+
+    def discard(self, digests: Collection[str]) -> frozenset[str]:
+        """Delete artifacts that no published model names; returns which. None are while a model is being published."""
+        with self._blobs.clearing() as is_free:
+            if not is_free or not digests:
+                return frozenset()
+            unnamed = publications.drop_artifacts(self._database, digests)
+            for digest in unnamed:
+                self._blobs.delete(digest)
+            return unnamed
 
     def restore_model(self, model: VerifiedModel, announcement: ModelAnnouncement) -> bool:
         """Make a model known again that the database lost, from its announcement and the blob store.

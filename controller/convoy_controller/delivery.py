@@ -64,6 +64,14 @@ class Delivery:
         if not known:
             self._restate(model)
 
+    def withdraw(self, digest: str) -> None:
+        """Announce that bundle no more, until it is announced anew."""
+        self._announced.pop(digest, None)
+
+    def clear(self, topic: str) -> bool:
+        """Take back what is retained on one of our topics; after what was said on it, as it goes the same way."""
+        return self._link.publish(topic, b"", qos=1, retain=True)
+
     def _connected(self) -> None:
         self._link.subscribe(self._topics.board("+", "want"), 1)
         if self.is_active:

@@ -41,10 +41,24 @@ class DatabaseUnreachableError(DatabaseError):
     retryable = True
 
 
+class DatabaseFullError(DatabaseError):
+    """The disk under the database is full: what is read still is, and what is to be written waits for room."""
+
+    code = "database-full"
+    retryable = True
+
+
 class DatabaseReplacedError(DatabaseError):
     """The database's file was deleted or exchanged while it was open; the process ends, and begins anew."""
 
     code = "database-replaced"
+
+
+class DeposedError(DatabaseError):
+    """Another controller opened a newer reign in this database; what an older one was about to write is void."""
+
+    code = "deposed"
+    retryable = True  # under a reign of its own, once it has one
 
 
 class DatabaseVersionError(DatabaseError):
@@ -57,6 +71,24 @@ class CatalogueError(ControllerError):
     """A model cannot be published as asked: version taken, images missing, or values that do not fit together."""
 
     code = "catalogue"
+
+
+class InUseError(ControllerError):
+    """What is to be removed is still needed; the message says by whom."""
+
+    code = "in-use"
+
+
+class HandoffError(ControllerError):
+    """A file is no hardware handoff, or is one of a part that is not known."""
+
+    code = "handoff"
+
+
+class RegionError(ControllerError):
+    """The columns of a partition are missing, or are not of the form they should be."""
+
+    code = "region"
 
 
 class BlobError(ControllerError):
@@ -169,6 +201,12 @@ class PlanError(ControllerError):
     """No plan exists; `data` holds need and have."""
 
     code = "no-plan"
+
+
+class ProfileError(ControllerError):
+    """A file of boards is not what `convoy plan` takes; the message names entry and key."""
+
+    code = "profile"
 
 
 # Demonstration

@@ -16,6 +16,7 @@ from convoy_schema.errors import ConvoyError
 from convoy_controller.database.recorder import Recorder
 from convoy_controller.database.records import SavedGeneration
 from convoy_controller.effects import DeploymentChanged, Effect, PublishDesired, Record, SaveGeneration
+from convoy_controller.errors import DeposedError
 from convoy_controller.placement import saved
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Outcome:
     waits: str = ""
     #: What was given up, a sentence each.
     refused: list[str] = field(default_factory=list)
+    is_deposed: bool = False
 
 
 class Journal:
@@ -47,6 +49,8 @@ class Journal:
         self._records: list[Writing] = []
         self._held: list[Effect] = []
         self._trouble = ""
+        #: Whether the database belongs to a newer reign: what waits here is never written.
+        self.is_deposed = False
         #: Telemetry for which there was no room, and records that the database refused for good.
         self.dropped = 0
         self.refused = 0
@@ -63,8 +67,8 @@ class Journal:
         self._held += decisions
 
     def forget(self) -> None:
-        """Drop the decisions of a reign that is over: nobody may hear of them any more."""
-        self._held = []
+        """Drop what a reign that is over had to say: decisions of which nobody may hear, and news that is old."""
+        self._held, self._records, self.is_deposed = [], [], False
 
     @property
     def held(self) -> tuple[Effect, ...]:
@@ -87,6 +91,7 @@ class Journal:
         self._records = waiting[:MAX_RECORDS]
         self.dropped += len(waiting) - len(self._records)
         del held[: outcome.kept]
+        self.is_deposed = outcome.is_deposed and held is self._held
         self.refused += len(outcome.refused)
         for sentence in outcome.refused:
             log.error("the database refused a record, which is lost (%d so far): %s", self.refused, sentence)
@@ -108,7 +113,7 @@ def _write(recorder: Recorder, records: Sequence[Writing], decisions: Sequence[E
     if error is None:
         return Outcome(len(decisions))
     if _is_away(error):
-        return Outcome(0, list(records), str(error))
+        return Outcome(0, list(records), str(error), is_deposed=isinstance(error, DeposedError))
     outcome = Outcome()
     _write_telemetry(recorder, records, outcome)
     if not outcome.waits:

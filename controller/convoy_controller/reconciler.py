@@ -8,7 +8,7 @@ the old one drains and goes. Where a board cannot hold both, the old one leaves 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from convoy_schema.bundle import VerifiedModel
@@ -31,6 +31,7 @@ from convoy_controller.effects import (
 from convoy_controller.errors import PlanError
 from convoy_controller.placement import Placement
 from convoy_controller.registry import Registry
+from convoy_controller.sentences import sentence_of, what_is_missing
 
 #: Seconds a board of a serving generation may be there without being ready (it restarts) before it is planned around.
 READY_GRACE_S = 3.0
@@ -48,8 +49,6 @@ EXCLUDE_S = 300.0
 UNKNOWN_BUNDLE = "0" * 64
 #: Why a plan is made although the present one serves well.
 BETTER = "better"
-#: Boards that a sentence says are left out, and why.
-MOST_NAMED = 3
 RETRY_FIRST_S = 1.0
 RETRY_MOST_S = 30.0
 
@@ -148,6 +147,16 @@ class Reconciler:
                 record.next, record.next_since, record.progress_at = placement, now, now
         for board in holders:
             self._desired.setdefault(board, Desired(self._epoch, 0, ()))
+
+    def forget(self, name: str) -> None:
+        """A board or gateway is gone for good: what it was told is void, and one that comes back is told anew."""
+        self._desired.pop(name, None)
+        self._feeds.pop(name, None)
+
+    @property
+    def revision(self) -> int:
+        """The newest number given to what a board or gateway is told."""
+        return self._revision
 
     def restate(self) -> list[Effect]:
         """Everything retained, again: after a connect the broker may have forgotten it."""
@@ -327,7 +336,7 @@ class Reconciler:
         names = self._usable(record, intent, now)
         if not names:
             left_out = [record.excluded[board].reason for board in self._excluded(record, now)]
-            self._declare(record, DeploymentState.PENDING, _what_is_missing(intent, left_out))
+            self._declare(record, DeploymentState.PENDING, what_is_missing(intent, left_out))
             return
         live = [placement for other in self._deployments.values() for placement in other.placements()]
         generation = Generation(self._epoch, self._counter + 1)
@@ -345,7 +354,7 @@ class Reconciler:
         self._counter += 1
         record.next, record.next_since, record.progress_at, record.progress = placement, now, now, ()
         self._effects.append(SaveGeneration(placement))
-        self._record("planned", _sentence(placement), record, generation=generation)
+        self._record("planned", sentence_of(placement), record, generation=generation)
 
     def _fail(self, record: DeploymentRecord, message: str, now: float) -> None:
         record.retry_at = now + RETRY_MOST_S
@@ -483,16 +492,3 @@ def _is_better(placement: Placement, serving: Placement, intent: Intent) -> bool
     if placement.period_s < serving.period_s * 0.99:
         return True
     return bool(intent.boards) and len(placement.boards) > len(serving.boards)
-
-
-def _what_is_missing(intent: Intent, left_out: Sequence[str]) -> str:
-    need = f"waits for a board that is online and can load shell {intent.method.shell} (method {intent.method.value})"
-    if left_out:
-        more = f"; and {len(left_out) - MOST_NAMED} more" if len(left_out) > MOST_NAMED else ""
-        return f"{need}; left out for now: {'; '.join(left_out[:MOST_NAMED])}{more}"
-    return f"{need}; start one with: convoy-device run --config FILE"
-
-
-def _sentence(placement: Placement) -> str:
-    parts = [f"{'+'.join(stage.layers)} on {' and '.join(stage.boards)}" for stage in placement.stages]
-    return f"generation {placement.generation} of {placement.intent.deployment}: " + ", ".join(parts)

@@ -54,8 +54,12 @@ class Heard:
 
 @dataclass(frozen=True)
 class Reign:
-    """Where a controller begins: its epoch and counters, what is live, and who may still hold something."""
+    """Where a controller begins: its epoch and counters, what is live, and who may still hold something.
 
+    `known` is the newest (epoch, revision) of all that it was made from, database and fleet.
+    """
+
+    known: tuple[int, int]
     epoch: int
     generation: int
     revision: int
@@ -69,6 +73,18 @@ def is_continuous(counters: Counters, heard: Heard) -> bool:
     return counters.epoch > 0 and (counters.epoch, counters.revision) >= (heard.epoch, heard.revision)
 
 
+def contradiction(reign: Reign, revision: int, spoken: tuple[int, int]) -> str:
+    """Why (epoch, revision) that a board or gateway speaks of shows that the reign began on too little; '' if not.
+
+    `revision` is the newest that the reign itself has given out. Somebody who was not heard at the beginning may hold
+    what a newer database had placed: then the beginning has to be made again, with that voice heard.
+    """
+    own = (reign.epoch, revision)
+    if spoken > own or (spoken[0] < reign.epoch and spoken > reign.known):
+        return f"the fleet has heard of revision {spoken[1]} of epoch {spoken[0]}, which this database knows nothing of"
+    return ""
+
+
 def begin(
     recorder: Recorder,
     database: Database,
@@ -80,12 +96,14 @@ def begin(
 ) -> Reign:
     """Open a reign; `is_clean` says that whoever reigned before said goodbye. May raise `DatabaseError`."""
     counters = state.counters
+    known = max((counters.epoch, counters.revision), (heard.epoch, heard.revision))
     if is_continuous(counters, heard):
         epoch = counters.epoch if is_clean else max(counters.epoch, heard.epoch) + 1
         recorder.raise_counters(epoch=epoch)
         placements = tuple(restored(generation) for generation in state.generations)
         holders = tuple(board.name for board in state.boards if board.desired_revision)
-        return Reign(epoch, counters.generation, counters.revision, placements, holders, f"in charge, epoch {epoch}")
+        sentence = f"in charge, epoch {epoch}"
+        return Reign(known, epoch, counters.generation, counters.revision, placements, holders, sentence)
     epoch = max(counters.epoch, heard.epoch) + 1
     generation = max(counters.generation, highest_counter(heard.held))
     revision = max(counters.revision, heard.revision)
@@ -98,11 +116,14 @@ def begin(
         if placement.state is GenerationState.SERVING:
             adopt_deployment(database, placement.intent)
         recorder.save_generation(saved(placement))
+    if not (counters.epoch or heard.epoch):
+        sentence = f"in charge, epoch {epoch}: the database is new, and nobody speaks of anything that runs"
+        return Reign(known, epoch, generation, revision, placements, tuple(heard.held), sentence)
     sentence = (
         f"in charge, epoch {epoch}: the database cannot prove that it is the newest, so {len(placements)} generations "
         f"were adopted from {len(heard.held)} boards and {models} models from their announcements"
     )
-    return Reign(epoch, generation, revision, placements, tuple(heard.held), sentence)
+    return Reign(known, epoch, generation, revision, placements, tuple(heard.held), sentence)
 
 
 def _forget_what_does_not_run(recorder: Recorder, state: FleetState, adopted: tuple[Placement, ...]) -> None:

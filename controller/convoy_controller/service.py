@@ -45,18 +45,17 @@ from convoy_controller.database.records import (
     SavedDeployment,
     SavedModel,
     Severity,
-    utc_now,
 )
-from convoy_controller.database.retention import sweep
 from convoy_controller.delivery import Delivery, is_worth_saying
 from convoy_controller.effects import Effect, PublishDesired, PublishGatewayDesired, Record
 from convoy_controller.errors import DatabaseError, DatabaseReplacedError
 from convoy_controller.home import Home
+from convoy_controller.housekeeping import Housekeeping, Realm
 from convoy_controller.journal import Journal, Writing
 from convoy_controller.leadership import Leadership, Standing, Stands
 from convoy_controller.reconciler import Reconciler
 from convoy_controller.registry import Change, PresenceChanged, Registry, SessionTaken
-from convoy_controller.reign import Heard, Reign, begin, is_continuous
+from convoy_controller.reign import Heard, Reign, begin, contradiction, is_continuous
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +67,10 @@ SLEPT_S = 3.0
 INTENT_POLL_S = 0.5
 #: Seconds that a controller without continuity waits, at most, for every board it knows of to speak.
 COLLECT_S = 3.0
+#: Seconds between two beginnings made anew.
+DOUBT_S = 10.0
 #: Milliseconds over which boards spread their answers to a call to restate everything.
 REBIRTH_WITHIN_MS = 500
-#: Seconds between the retention's runs.
-RETENTION_S = 3600.0
 
 T = TypeVar("T")
 
@@ -106,6 +105,9 @@ class Controller:
         self._saved: dict[tuple[str, str], SavedModel] = {}
         self._leadership = Leadership(self.session)
         self._reconciler: Reconciler | None = None
+        self._reign: Reign | None = None
+        self._doubt = ""
+        self._doubted_at = float("-inf")
         self._intent_revision = 0
         self._polled_at = 0.0
         self._is_deaf = False
@@ -136,12 +138,14 @@ class Controller:
         self._trusted = load_public_key(self.home.trusted_key)
         self._running = True
         self._delivery = Delivery(self._url, self._name, self.topics, self._catalogue)
+        self._housekeeping = Housekeeping(self._realm(), database, self._catalogue, self._delivery)
+        await self._housekeeping.load()
         state = await self._in_thread(self._recorder.load_state)
         for model in state.models:
             self._know(model)
         for board in state.boards:
             self._registry.board(board.name).capability = board.capability
-        parts = (self._control.run(), self._delivery.run(), self._decide(), self._retain(), self._pulse())
+        parts = (self._control.run(), self._delivery.run(), self._decide(), self._housekeeping.run(), self._pulse())
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             await asyncio.wait(
@@ -163,6 +167,20 @@ class Controller:
         await self._journal.keep(self._recorder, self._in_thread)
         self._thread.shutdown()
 
+    def _realm(self) -> Realm:
+        """This controller, as its housekeeping sees it."""
+        return Realm(
+            topics=self.topics,
+            registry=self._registry,
+            reign=lambda: self._reconciler if self._leadership.standing is Standing.IN_CHARGE else None,
+            in_thread=self._in_thread,
+            record=self._record,
+            clear=lambda topic: self._control.publish(topic, b"", qos=1, retain=True),
+            ask_to_restate=self._ask_to_restate,
+            asked=self._asked,
+            models=self._models,
+        )
+
     # The loop that decides -------------------------------------------------------------------------------------------
 
     async def _decide(self) -> None:
@@ -174,11 +192,14 @@ class Controller:
             self._stand(self._leadership.tick(clock()))
             self._note(self._registry.tick(clock()))
             if self._leadership.standing is not Standing.IN_CHARGE:
-                await self._carry_out([])
+                # Who neither reigns nor stands by says nothing yet: the database may be another one's.
+                if self._reconciler is not None or self._leadership.standing is Standing.STANDBY:
+                    await self._carry_out([])
             elif self._reconciler is None:
                 await self._begin()
             else:
                 await self._govern(self._reconciler, clock())
+            self._give_way_to_doubt(clock())
             slept_since = clock()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._news.wait(), TICK_S)
@@ -186,6 +207,26 @@ class Controller:
                 # Everyone counts as silent, and another may be in charge: listen first, as after a lost connection.
                 self._disconnected(f"this process stood still for {clock() - slept_since:.1f} s")
                 self._connected()
+
+    def _step_down(self) -> None:
+        """The reign is over: nothing that it had decided is written or told any more."""
+        self._reconciler, self._delivery.is_active = None, False
+        self._recorder.reign = 0
+        self._journal.forget()
+
+    def _give_way_to_doubt(self, now: float) -> None:
+        """Begin anew when the fleet knew of more than we did; not all the time, whoever says so."""
+        if self._journal.is_deposed:
+            self._doubt = "another controller has opened a newer reign in the database"
+        if not self._doubt or self._reconciler is None or now - self._doubted_at < DOUBT_S:
+            return
+        doubt, self._doubt, self._doubted_at = self._doubt, "", now
+        self._step_down()
+        self._leadership.epoch, self._leadership.is_clean = 0, False
+        log.warning("beginning anew: %s", doubt)
+        self._event("begun-anew", f"controller {self.session} begins anew: {doubt}", Severity.WARNING)
+        self._disconnected("everyone is listened to once more")
+        self._connected()
 
     async def _govern(self, reconciler: Reconciler, now: float) -> None:
         if now - self._polled_at >= INTENT_POLL_S:
@@ -198,8 +239,7 @@ class Controller:
         """Take up the role that `leadership` gives, and say why."""
         for change in changes:
             if change.standing is Standing.STANDBY:
-                self._reconciler, self._delivery.is_active = None, False
-                self._journal.forget()
+                self._step_down()
                 log.warning("standing by: %s", change.reason)
                 event = NewEvent("standby", f"controller {self.session} stands by: {change.reason}", Severity.WARNING)
                 self._journal.note(lambda r, event=event: r.record_event(event))  # type: ignore[misc]
@@ -247,9 +287,14 @@ class Controller:
             reconciler.model_available(verified)
         reconciler.restore(reign.placements, reign.holders, asyncio.get_running_loop().time())
         self._leadership.epoch = reign.epoch
+        self._reign, self._doubt = reign, ""
+        self._recorder.reign = reign.epoch
         self._reconciler, self._delivery.is_active = reconciler, True
         self._intent_revision = 0
         self._heard.announcements.clear()
+        for peer in (*self._registry.boards.values(), *self._registry.gateways.values()):
+            if peer.session:  # as it stands, whatever an earlier reign wrote
+                self._note_presence(peer.name, peer.presence, peer.session, "as its controller took charge")
         log.info("%s", reign.sentence)
         self._publish(self.topics.controller_state(), self._state(Presence.ONLINE))
         self._event("in-charge", f"controller {self.session} {reign.sentence}")
@@ -261,6 +306,8 @@ class Controller:
         until = clock() + COLLECT_S
         while clock() < until:
             boards = self._registry.boards.values()
+            if not boards and not self._heard.epoch:
+                return  # nobody there speaks of anything; who comes later and does is heard then
             if boards and all(b.presence is not BoardPresence.UNKNOWN and b.reported is not None for b in boards):
                 return
             await asyncio.sleep(0.05)
@@ -269,6 +316,7 @@ class Controller:
         """Take up what owners asked for since the last look; what the database does not tell now, it tells later."""
         try:
             await self._in_thread(self._database.check_in_place)
+            await self._housekeeping.take_removals()
             for wanted in await self._in_thread(lambda: self._recorder.intents_since(self._intent_revision)):
                 await self._take_intent(reconciler, wanted)
                 self._intent_revision = max(self._intent_revision, wanted.intent_revision)
@@ -333,7 +381,8 @@ class Controller:
         for leaf in ("state", "reported"):
             self._control.subscribe(self.topics.gateway("+", leaf))
         self._control.subscribe(self.topics.controller_state())
-        self._control.subscribe(self.topics.model("+", "+"))
+        for topic in (self.topics.model("+", "+"), *self._housekeeping.filters()):
+            self._control.subscribe(topic)
         for name in self._registry.boards:
             self._ask_to_restate(name)
         self._leadership.connected(asyncio.get_running_loop().time())
@@ -348,7 +397,8 @@ class Controller:
                 self._tell(effect)
 
     def _disconnected(self, reason: str) -> None:
-        log.warning("broker lost: %s", reason)
+        log.warning("presence is unknown from here on: %s", reason)
+        self._housekeeping.lost()
         self._leadership.disconnected()
         self._note(self._registry.link_lost())
         self._news.set()
@@ -366,28 +416,27 @@ class Controller:
     def _dispatch(self, topic: str, payload: bytes, retained: bool) -> None:
         parsed = self.topics.parse(topic)
         now = asyncio.get_running_loop().time()
+        if self._housekeeping.heard(topic, parsed, payload, retained) or not payload:
+            return  # nothing to the others, or a retained topic that was cleared
         if isinstance(parsed, BoardTopic):
-            if not payload:
-                return  # a retained topic that was cleared
             self._from_board(parsed.board, parsed.leaf, payload, retained, now)
         elif isinstance(parsed, GatewayTopic):
-            if payload:
-                self._from_gateway(parsed.gateway, parsed.leaf, payload, retained, now)
-        elif isinstance(parsed, ControllerTopic) and payload:
+            self._from_gateway(parsed.gateway, parsed.leaf, payload, retained, now)
+        elif isinstance(parsed, ControllerTopic):
             self._from_controller(codec.decode(ControllerState, payload), retained, now)
-        elif isinstance(parsed, ModelTopic) and payload and self._reconciler is None:
+        elif isinstance(parsed, ModelTopic) and self._reconciler is None:
             self._heard.announce(topic, codec.decode(ModelAnnouncement, payload))
 
     def _from_board(self, name: str, leaf: str, payload: bytes, retained: bool, now: float) -> None:
         registry = self._registry
         if leaf == "pulse":
             pulse = codec.decode(Pulse, payload)
-            self._heard.note(pulse.epoch, pulse.revision)
+            self._hear(pulse.epoch, pulse.revision)
             self._note(registry.pulse(name, pulse, now))
             self._record(lambda r: r.record_pulse(name, pulse))
         elif leaf == "reported":
             reported = codec.decode(Reported, payload)
-            self._heard.note(reported.epoch, reported.revision)
+            self._hear(reported.epoch, reported.revision)
             self._note(registry.board_reported(name, reported, retained, now))
             if not retained:
                 self._record(lambda r: r.record_reported(name, reported))
@@ -405,10 +454,16 @@ class Controller:
             self._note(self._registry.gateway_state(name, codec.decode(GatewayState, payload), retained, now))
         elif leaf == "reported":
             reported = codec.decode(GatewayReported, payload)
-            self._heard.note(reported.epoch, reported.revision)
+            self._hear(reported.epoch, reported.revision)
             self._note(self._registry.gateway_reported(name, reported, retained, now))
             if not retained:
                 self._record(lambda r: r.record_gateway_reported(name, reported))
+
+    def _hear(self, epoch: int, revision: int) -> None:
+        """A board or gateway has accepted this."""
+        self._heard.note(epoch, revision)
+        if self._reconciler is not None and self._reign is not None:
+            self._doubt = self._doubt or contradiction(self._reign, self._reconciler.revision, (epoch, revision))
 
     def _from_controller(self, state: ControllerState, retained: bool, now: float) -> None:
         if state.session != self.session:
@@ -433,15 +488,20 @@ class Controller:
             self._news.set()
 
     def _presence_changed(self, change: PresenceChanged) -> None:
-        is_gateway = change.name in self._registry.gateways and change.name not in self._registry.boards
-        if is_gateway:
-            self._record(lambda r: r.record_gateway_presence(change.name, change.presence, change.session))
-        else:
-            self._record(lambda r: r.record_presence(change.name, change.presence, change.session, change.reason))
+        is_gateway = self._note_presence(change.name, change.presence, change.session, change.reason)
         severity = Severity.WARNING if change.presence is BoardPresence.OFFLINE else Severity.INFO
         sentence = f"{change.name} is {change.presence.value}: {change.reason}"
         log.info("%s", sentence)
         self._event(change.presence.value, sentence, severity, None if is_gateway else change.name)
+
+    def _note_presence(self, name: str, presence: BoardPresence, session: int, reason: str) -> bool:
+        """Record it; returns whether `name` is a gateway."""
+        is_gateway = name in self._registry.gateways and name not in self._registry.boards
+        if is_gateway:
+            self._record(lambda r: r.record_gateway_presence(name, presence, session))
+        else:
+            self._record(lambda r: r.record_presence(name, presence, session, reason))
+        return is_gateway
 
     # What goes out ---------------------------------------------------------------------------------------------------
 
@@ -472,14 +532,6 @@ class Controller:
     def _event(self, kind: str, sentence: str, severity: Severity = Severity.INFO, board: str | None = None) -> None:
         event = NewEvent(kind, sentence, severity, board)
         self._record(lambda r: r.record_event(event))
-
-    async def _retain(self) -> None:
-        while True:
-            await asyncio.sleep(RETENTION_S)
-            try:
-                await self._in_thread(sweep, self._database, utc_now())
-            except DatabaseError as error:
-                log.warning("old history stays for now: %s", error)
 
     async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)

@@ -56,8 +56,8 @@ class Voices:
         self.fed: list[GatewayDesired] = []
         self.controllers: list[ControllerState] = []
         self.commands: list[tuple[str, Command]] = []
-        #: The number that boards say they follow before they are told anything.
-        self._epoch, self._revision = epoch, revision
+        #: The number that boards say they follow before they are told anything, and in every pulse.
+        self.epoch, self.revision = epoch, revision
         self.link = Link(url, "voices", on_message=self._message, on_connect=self._connected)
 
     async def run(self) -> None:
@@ -108,7 +108,7 @@ class Voices:
 
     def report(self, board: str) -> None:
         """Every assignment is ready."""
-        told = self.desired[board][-1] if self.desired[board] else Desired(self._epoch, self._revision, ())
+        told = self.desired[board][-1] if self.desired[board] else Desired(self.epoch, self.revision, ())
         reports = tuple(
             AssignmentReport(assignment.intent.deployment, assignment.generation, Phase.READY)
             for assignment in told.assignments
@@ -117,7 +117,7 @@ class Voices:
         self.publish(self.topics.board(board, "reported"), reported)
 
     def _report_gateway(self) -> None:
-        told = self.fed[-1] if self.fed else GatewayDesired(self._epoch, self._revision, ())
+        told = self.fed[-1] if self.fed else GatewayDesired(self.epoch, self.revision, ())
         feeds = tuple(
             FeedReport(
                 feed.intent.deployment,
@@ -135,9 +135,9 @@ class Voices:
             await asyncio.sleep(0.3)
             for board in self.boards:
                 if board not in self.silent and self.link.connected:
-                    pulse = Pulse(self.session(board), self._epoch, self._revision, 1000, 1, 1, (), Published())
+                    pulse = Pulse(self.session(board), self.epoch, self.revision, 1000, 1, 1, (), Published())
                     self.publish(self.topics.board(board, "pulse"), pulse, retain=False)
-            if self.link.connected:
+            if self.link.connected and GATEWAY not in self.silent:
                 self._report_gateway()
 
     def publish(self, topic: str, message: codec.Message, *, retain: bool = True) -> None:
@@ -145,6 +145,8 @@ class Voices:
         self.link.publish(topic, codec.encode(message), qos=1, retain=retain)
 
     def _message(self, topic: str, payload: bytes, retained: bool) -> None:
+        if not payload:
+            return  # cleared
         match self.topics.parse(topic):
             case BoardTopic(board, "desired"):
                 self.desired[board].append(codec.decode(Desired, payload))

@@ -22,12 +22,14 @@ from convoy_controller.database.records import (
     NewEvent,
     Severity,
 )
-from convoy_controller.database.retention import sweep
+from convoy_controller.database.retention import DISTRUST_S, LEAP_S, ClockWatch, Swept, sweep
 from convoy_controller.errors import (
     CatalogueError,
     DatabaseBusyError,
     DatabaseError,
+    DatabaseFullError,
     DatabaseUnreachableError,
+    DeposedError,
     NotFoundError,
 )
 from convoy_schema.errors import TopicError
@@ -46,7 +48,9 @@ from database_samples import (
     pulse,
     reported,
 )
-from sqlalchemy import text
+from sqlalchemy import event, text
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -119,6 +123,17 @@ def test_counters_only_grow(fleet: Fleet):
     assert fleet.recorder.raise_counters(epoch=4, revision=10, generation=0) == Counters(4, 10, 1, 0)
     assert fleet.recorder.raise_counters(epoch=2, revision=5, generation=7) == Counters(4, 10, 7, 0)
     assert fleet.recorder.next_revision() == 11
+
+
+def test_nothing_is_written_for_a_reign_that_another_has_ended(fleet: Fleet):
+    fleet.recorder.raise_counters(epoch=3)
+    fleet.recorder.reign = 3
+    fleet.recorder.raise_counters(revision=1)
+    Recorder(fleet.database).raise_counters(epoch=4)
+    with pytest.raises(DeposedError, match="epoch 3, another one has opened epoch 4 here"):
+        fleet.recorder.raise_counters(revision=9)
+    fleet.recorder.reign = 0
+    assert fleet.recorder.load_state().counters.revision == 1
 
 
 def test_a_transaction_stands_or_falls_as_a_whole(fleet: Fleet):
@@ -333,6 +348,30 @@ def test_events_are_bounded_and_numbered(fleet: Fleet):
     assert lines[1].generation == "1-2"
 
 
+# A full disk ---------------------------------------------------------------------------------------------------------
+
+
+@on_sqlite
+def test_a_full_disk_says_so_and_passes(fleet: Fleet):
+    limit = {"pages": 1}
+
+    @event.listens_for(fleet.database.engine, "checkout")
+    def bound(connection, record, proxy):
+        connection.execute(f"PRAGMA max_page_count = {limit['pages']}")
+
+    def tell_much() -> None:
+        for number in range(1000):
+            fleet.recorder.record_event(NewEvent("told", "x" * 2000, data={"number": number}))
+
+    with pytest.raises(DatabaseFullError, match="is full: free some space there") as caught:
+        tell_much()
+    assert caught.value.retryable
+    told = len(queries.events(fleet.database, 10_000))
+    limit["pages"] = 2**30
+    fleet.recorder.record_event(NewEvent("told", "there is room again"))
+    assert len(queries.events(fleet.database, 10_000)) == told + 1
+
+
 # Retention -----------------------------------------------------------------------------------------------------------
 
 
@@ -341,8 +380,8 @@ def test_old_events_go_in_batches_and_new_ones_stay(fleet: Fleet):
         fleet.recorder.record_event(NewEvent("old", "long ago"))
     fleet.clock.advance(31 * 86400)
     kept = fleet.recorder.record_event(NewEvent("new", "now"))
-    assert sweep(fleet.database, fleet.clock(), batch_rows=10, most_batches=2).events == 20
-    assert sweep(fleet.database, fleet.clock(), batch_rows=10).events == 5
+    assert sweep(fleet.database, fleet.clock(), batch_rows=10, most_batches=2, keep_rows=0).events == 20
+    assert sweep(fleet.database, fleet.clock(), batch_rows=10, keep_rows=1).events == 5
     assert sweep(fleet.database, fleet.clock()).events == 0
     assert [line.id for line in queries.events(fleet.database)] == [kept]
 
@@ -350,7 +389,7 @@ def test_old_events_go_in_batches_and_new_ones_stay(fleet: Fleet):
 def test_event_numbers_are_never_given_twice(fleet: Fleet):
     last = fleet.recorder.record_event(NewEvent("old", "long ago"))
     fleet.clock.advance(86400)
-    assert sweep(fleet.database, fleet.clock(), keep_days=0.5).events == 1
+    assert sweep(fleet.database, fleet.clock(), keep_days=0.5, keep_rows=0).events == 1
     assert fleet.recorder.record_event(NewEvent("new", "now")) > last
 
 
@@ -361,10 +400,39 @@ def test_past_sessions_and_generations_go_but_the_present_stays(wanted: Fleet):
     wanted.place(("board-1",), 1, GenerationState.RETIRED)
     wanted.place(("board-1",), 2, GenerationState.SERVING)
     wanted.clock.advance(31 * 86400)
-    swept = sweep(wanted.database, wanted.clock())
+    swept = sweep(wanted.database, wanted.clock(), keep_rows=0)
     assert (swept.sessions, swept.generations) == (1, 1)
     assert [item.session for item in queries.board(wanted.database, "board-1").sessions] == [2]
     assert [item.generation.counter for item in queries.generations(wanted.database, "digits")] == [2]
+
+
+def test_the_newest_rows_stay_however_old_the_clock_makes_them(wanted: Fleet):
+    for session in range(1, 4):
+        wanted.online("board-1", session)
+    for counter in range(1, 4):
+        wanted.place(("board-1",), counter, GenerationState.RETIRED)
+    numbers = [wanted.recorder.record_event(NewEvent("told", "one")) for _ in range(8)]
+    wanted.clock.advance(73 * 365 * 86400)
+    assert sweep(wanted.database, wanted.clock()) == Swept(0, 0, 0)
+    swept = sweep(wanted.database, wanted.clock(), keep_rows=2)
+    assert (swept.sessions, swept.generations) == (1, 1)
+    assert [line.id for line in queries.events(wanted.database)] == numbers[-2:]
+
+
+def test_a_date_that_leaps_is_not_believed_for_a_day():
+    date = START
+    watch = ClockWatch(date, 0.0)
+    hour = timedelta(hours=1)
+    assert watch.is_trusted(date + hour, 3600.0)
+    # As far as clocks drift, or are set at a time.
+    assert watch.is_trusted(date + 2 * hour + timedelta(seconds=LEAP_S - 1), 7200.0)
+    ahead = START + timedelta(days=73 * 365)
+    assert not watch.is_trusted(ahead, 10_800.0)
+    assert not watch.is_trusted(ahead + hour, 14_400.0)
+    # Put right, which is another leap.
+    assert not watch.is_trusted(date + 5 * hour, 18_000.0)
+    assert not watch.is_trusted(date + 24 * hour, 86_400.0)
+    assert watch.is_trusted(date + 5 * hour + timedelta(seconds=DISTRUST_S), 18_000.0 + DISTRUST_S)
 
 
 def test_nonsense_retention_is_refused(fleet: Fleet):

@@ -138,6 +138,51 @@ def test_without_proof_of_continuity_it_begins_an_epoch_above_all_it_hears(
     run(main())
 
 
+def test_where_nobody_has_anything_it_begins_at_once_and_says_so(tmp_path: Path, broker: BrokerProcess) -> None:
+    async def main() -> None:
+        async with Bench(tmp_path, broker.url, ()).on() as bench:
+            await until(lambda: bool(bench.events("in-charge")))
+            (event,) = bench.events("in-charge")
+            assert event.sentence.endswith("epoch 1: the database is new, and nobody speaks of anything that runs")
+
+    run(main())
+
+
+@pytest.mark.parametrize("heard", [(1, 999), (5, 1)], ids=["a newer revision", "a higher epoch"])
+def test_a_voice_that_comes_late_and_knows_more_makes_it_begin_anew(
+    tmp_path: Path, broker: BrokerProcess, heard: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "DOUBT_S", 1.0)
+
+    async def main() -> None:
+        async with Bench(tmp_path, broker.url).on() as bench:
+            assert await bench.serve() == "1-1"
+            bench.voices.epoch, bench.voices.revision = heard
+            await until(lambda: bool(bench.events("begun-anew")))
+            assert f"revision {heard[1]} of epoch {heard[0]}" in bench.events("begun-anew")[0].sentence
+            await until(lambda: bench.voices.serving() == f"{heard[0] + 1}-2")
+            await asyncio.sleep(1.5)
+            assert len(bench.events("begun-anew")) == 1, "what was heard is known now"
+
+    run(main())
+
+
+def test_when_the_database_is_of_a_newer_reign_nothing_is_written_until_it_has_one_of_its_own(
+    tmp_path: Path, broker: BrokerProcess
+) -> None:
+    async def main() -> None:
+        async with Bench(tmp_path, broker.url).on() as bench:
+            await bench.serve()
+            Recorder(bench.database).raise_counters(epoch=6)
+            withdraw_deployment(bench.database, "shop")
+            await until(lambda: bool(bench.events("begun-anew")))
+            await until(lambda: queries.deployment(bench.database, "shop").state is DeploymentState.REMOVED)
+            assert bench.voices.controllers[-1].epoch == 7
+            assert bench.voices.desired["a"][-1].epoch == 7
+
+    run(main())
+
+
 def test_a_broker_that_has_forgotten_all_is_told_again(tmp_path: Path, broker: BrokerProcess) -> None:
     async def main() -> None:
         async with Bench(tmp_path, broker.url).on() as bench:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,11 +63,26 @@ def test_the_second_says_why_it_stands_by_and_takes_over_from_one_that_was_kille
     assert set(flow.ledger.account().generations) == {"1-1", "2-2", "2-3"}
 
 
+def freeze_between_writes(fleet: CrashFleet) -> None:
+    """Stopped in the middle of a write it would keep SQLite's lock until it wakes, and its successor waiting."""
+    path = fleet.local.home.database_url.removeprefix("sqlite:///")
+    while True:
+        fleet.freeze(CONTROLLER)
+        try:
+            with contextlib.closing(sqlite3.connect(path, timeout=0.5, isolation_level=None)) as db:
+                db.execute("BEGIN IMMEDIATE")
+                db.execute("ROLLBACK")
+            return
+        except sqlite3.OperationalError:
+            fleet.thaw(CONTROLLER)
+            time.sleep(0.1)
+
+
 def test_one_that_slept_stands_back_when_it_wakes(fleet: CrashFleet) -> None:
     fleet.serve_all()
     with fleet.callers() as flow:
         start_second(fleet)
-        fleet.freeze(CONTROLLER)
+        freeze_between_writes(fleet)
         wait_in_charge(fleet, 2)
         fleet.deploy(Method.ALLOCATE, 2)
         settled = generations(fleet)

@@ -7,11 +7,24 @@ that `convoy --help` is quick.
 
 from __future__ import annotations
 
-from convoy_controller.cli import bench, boards, demo, deployments, events, infer, models, running, why
+from convoy_controller.cli import (
+    bench,
+    bitstreams,
+    boards,
+    clearing,
+    demo,
+    deployments,
+    events,
+    infer,
+    models,
+    plan,
+    running,
+    why,
+)
 from convoy_controller.cli.program import make_app
 
 app = make_app()
-for _module in (running, boards, why, deployments, models, events, infer, demo, bench):
+for _module in (running, boards, why, deployments, plan, models, bitstreams, clearing, events, infer, demo, bench):
     _module.register(app)
 
 

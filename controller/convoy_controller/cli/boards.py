@@ -1,4 +1,4 @@
-"""`convoy boards`: every board and its condition, or everything about one."""
+"""`convoy boards` and `convoy board forget`: every board and its condition, everything about one, and its end."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 _STYLES = {"ready": "green", "unassigned": "", "preparing": "cyan", "presence-unknown": "yellow", "stale": "yellow"}
 
 
+_board = typer.Typer(name="board", no_args_is_help=True, help="Do something about one board.")
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command()(boards)
+    app.add_typer(_board)
 
 
 def boards(
@@ -47,6 +51,30 @@ def boards(
         _show_fleet(lines)
     else:
         typer.echo("no boards yet: start one with `convoy-device run --config FILE`, or see it all with `convoy demo`")
+
+
+@_board.command("forget")
+def forget(
+    name: Annotated[str, typer.Argument(help="A board that is gone for good.")],
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Forget a board that does not come back; one that does anyway is a new one.
+
+    Its sessions and its part in past generations go, its events stay; a running controller clears what the broker
+    retains of it. JSON keys: board, last_seen. Exit codes: 0 forgotten, 1 refused (it is online, or a deployment
+    counts on it), 3 no such board, 4 no database.
+    """
+    from convoy_controller.database.records import utc_now
+    from convoy_controller.database.removals import forget_board
+
+    with opened(home, database) as fleet:
+        seen = forget_board(fleet, name)
+    if as_json:
+        print_json({"board": name, "last_seen": seen})
+    else:
+        typer.echo(f"{name} is forgotten; it was last seen {ago(seen, utc_now()) if seen else 'never'}")
 
 
 def _show_fleet(lines: tuple[FleetLine, ...]) -> None:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import enum
 
-from convoy_schema.errors import ConvoyError, LinkError, TopicError
+from convoy_schema.errors import ConvoyError, FloorplanError, LinkError, TopicError
 
-from convoy_controller.errors import BrokerError, DatabaseUnreachableError, NotFoundError
+from convoy_controller.errors import (
+    BrokerError,
+    DatabaseUnreachableError,
+    HandoffError,
+    NotFoundError,
+    ProfileError,
+    RegionError,
+)
 
 
 class ExitCode(enum.IntEnum):
@@ -29,7 +36,8 @@ def exit_code(error: ConvoyError) -> ExitCode:
         return _BY_CODE[error.code]
     if isinstance(error, NotFoundError):
         return ExitCode.NOT_FOUND
-    if isinstance(error, TopicError):  # a name that cannot be one was typed
+    # A name that cannot be one was typed, or a file was given that is not what its option takes.
+    if isinstance(error, (TopicError, FloorplanError, HandoffError, RegionError, ProfileError)):
         return ExitCode.USAGE
     if isinstance(error, (LinkError, BrokerError, DatabaseUnreachableError)):
         return ExitCode.UNREACHABLE

@@ -8,7 +8,7 @@ from typing import cast
 from convoy_schema import codec
 from convoy_schema.messages.boards import AssignmentReport, Capability, Pulse, Reported
 from convoy_schema.messages.gateways import GatewayReported
-from sqlalchemy import Table, bindparam, case, insert, select, update
+from sqlalchemy import Table, bindparam, case, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from convoy_controller.database.models import (
@@ -54,6 +54,20 @@ def board_row(db: Session, name: str) -> BoardRow:
         db.flush()
     held[name] = row
     return row
+
+
+def forget_board(db: Session, name: str) -> None:
+    """Everything about a board but its events: what it is, its sessions, and its part in generations that ended."""
+    db.info.get("boards", {}).pop(name, None)
+    db.execute(delete(AssignmentRow).where(AssignmentRow.board == name))
+    db.execute(delete(SessionRow).where(SessionRow.board == name))
+    db.execute(delete(BoardStatisticsRow).where(BoardStatisticsRow.board == name))
+    db.execute(delete(BoardRow).where(BoardRow.name == name))
+
+
+def forget_gateway(db: Session, name: str) -> None:
+    """A gateway that has been gone for long; one that comes back gets a new row."""
+    db.execute(delete(GatewayRow).where(GatewayRow.name == name))
 
 
 def _seen(row: BoardRow, now: datetime) -> None:

@@ -27,13 +27,14 @@ from convoy_controller.database.records import utc_now
 from convoy_controller.errors import (
     DatabaseBusyError,
     DatabaseError,
+    DatabaseFullError,
     DatabaseReplacedError,
     DatabaseUnreachableError,
     DatabaseVersionError,
 )
 
 #: The newest migration, so that opening an up-to-date database need not load Alembic; a test compares it.
-HEAD = "0001"
+HEAD = "0002"
 #: Seconds a writer waits for another one's transaction.
 BUSY_S = 10
 #: Seconds an opener waits for another one's upgrade.
@@ -290,6 +291,11 @@ def _translated(name: str, opening: bool = False) -> Iterator[None]:
         if "locked" in cause or "busy" in cause:
             raise DatabaseBusyError(
                 f"database {name} was locked by another process for {BUSY_S} s: try again", database=name
+            ) from error
+        if "disk is full" in cause:
+            raise DatabaseFullError(
+                f"the disk under database {name} is full: free some space there; what waits is then written by itself",
+                database=name,
             ) from error
         if opening or invalidated or "unable to open" in cause:
             raise DatabaseUnreachableError(f"database {name} cannot be opened: {cause}", database=name) from error

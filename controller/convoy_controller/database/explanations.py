@@ -17,6 +17,7 @@ CURES = {
     "signature": "give the board this fleet's keys/trusted.pem, or import the model again with the key it trusts",
     "integrity": "look at the board's storage: content it had verified no longer matches its digest",
     "bitstream": "publish the model again with images made for this board's part and shell",
+    "image-refused": "publish the model again with other images: `convoy bitstream check` says what is wrong with one",
     "protocol-version": "update the side that the message names",
     "topology": "import the model again; the board cannot compute this layer as described",
 }

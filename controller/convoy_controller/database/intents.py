@@ -5,13 +5,15 @@ Called by the command line and later by the HTTP API; never by the controller it
 
 from __future__ import annotations
 
+from convoy_schema import chain
+from convoy_schema.bundle import Method
 from convoy_schema.messages.desired import Intent
 from convoy_schema.names import check_name
 
 from convoy_controller.database.engine import Database
-from convoy_controller.database.models import DeploymentRow
+from convoy_controller.database.models import DeploymentRow, ModelRow
 from convoy_controller.database.placement_records import next_count, save_intent
-from convoy_controller.database.publications import bundle_of, find_model
+from convoy_controller.database.publications import bundle_of, find_model, topology_of
 from convoy_controller.database.records import DeploymentState, utc_now
 from convoy_controller.database.restart import saved_deployment
 from convoy_controller.errors import CatalogueError, NotFoundError
@@ -20,17 +22,27 @@ from convoy_controller.errors import CatalogueError, NotFoundError
 def request_deployment(database: Database, intent: Intent) -> int:
     """Ask for a deployment, or for a change of one; returns the intent revision.
 
-    Raises `NotFoundError` for an unknown model or version, `CatalogueError` when it has no image for the method.
+    Raises `NotFoundError` for an unknown model or version, `CatalogueError` when the method cannot run it.
     """
     check_name(intent.deployment, "deployment")
-    shells = {image.shell for image in bundle_of(find_model(database, intent.model, intent.version)).shells}
+    model = find_model(database, intent.model, intent.version)
+    shells = {image.shell for image in bundle_of(model).shells}
     if intent.method.shell not in shells:
         raise CatalogueError(
             f"method {intent.method.value} needs shell {intent.method.shell!r}, "
             f"model {intent.model} {intent.version} was published with {', '.join(sorted(shells)) or 'none'}",
             method=intent.method.value,
         )
+    reason = chain.refusal(topology_of(model)) if intent.method is Method.STREAM else ""
+    if reason:
+        raise CatalogueError(
+            f"method stream needs the network that shell fixed is built for, {intent.model} {intent.version} is "
+            f"another one ({reason}): deploy it by method library or allocate",
+            method=intent.method.value,
+        )
     with database.write() as db:
+        if db.get(ModelRow, (intent.model, intent.version)) is None:
+            raise NotFoundError(f"model {intent.model} {intent.version} was removed just now", model=intent.model)
         row = db.get(DeploymentRow, intent.deployment)
         # One that serves goes on while its change is prepared; one that failed is to be tried again.
         goes_on = row is not None and row.wanted and row.state is not DeploymentState.FAILED

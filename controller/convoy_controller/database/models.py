@@ -36,6 +36,7 @@ from convoy_controller.database.records import (
     BoardPresence,
     DeploymentState,
     GenerationState,
+    RemovalKind,
     Severity,
 )
 
@@ -234,6 +235,38 @@ class ArtifactReferenceRow(Base):
     artifact: Mapped[str] = mapped_column(String(64), ForeignKey("artifacts.digest"), primary_key=True)
 
     __table_args__ = (Index("ix_artifact_references_artifact", "artifact"),)
+
+
+class RemovalRow(Base):
+    """What an owner removed: the proof that something is not there on purpose, rather than forgotten by a database."""
+
+    __tablename__ = "removals"
+
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True)
+    kind: Mapped[RemovalKind] = mapped_column(by_value(RemovalKind))
+    name: Mapped[str] = mapped_column(NAME)
+    version: Mapped[str] = mapped_column(NAME)  # '' for a board, as what follows
+    serial: Mapped[int]
+    digest: Mapped[str] = mapped_column(String(64))
+    artifacts: Mapped[list[str]] = mapped_column(JSON)
+    at: Mapped[datetime]
+
+    __table_args__ = (Index("ix_removals_name", "name"),)
+
+
+class CollectionRow(Base):
+    """One clearing of what nobody refers to any more, asked for by an owner and done by the controller in charge."""
+
+    __tablename__ = "collections"
+
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True)
+    asked_at: Mapped[datetime]
+    dry_run: Mapped[bool] = mapped_column(Boolean)
+    orphans: Mapped[bool] = mapped_column(Boolean)
+    done_at: Mapped[datetime | None]
+    findings: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+
+    __table_args__ = (Index("ix_collections_done_at", "done_at"),)
 
 
 class DeploymentRow(Base):

@@ -32,6 +32,11 @@ def next_count(db: Session, counter: str) -> int:
     return value
 
 
+def epoch(db: Session) -> int:
+    """The newest reign that was opened in this database."""
+    return facts_row(db).epoch
+
+
 def raise_counters(db: Session, epoch: int, revision: int, generation: int) -> Counters:
     """Lift each counter to at least the number given; none ever falls."""
     row = facts_row(db)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from convoy_schema import codec
 from convoy_schema.bundle import Bundle
-from sqlalchemy import func, select
+from convoy_schema.topology import Topology
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from convoy_controller.database.engine import Database
-from convoy_controller.database.models import ArtifactReferenceRow, ArtifactRow, ModelRow
+from convoy_controller.database.models import ArtifactReferenceRow, ArtifactRow, ModelRow, RemovalRow
 from convoy_controller.database.records import ArtifactRecord, SavedModel, utc_now
 from convoy_controller.database.restart import saved_model
 from convoy_controller.errors import CatalogueError, NotFoundError
@@ -65,10 +66,21 @@ def save_model(database: Database, model: SavedModel, artifacts: Iterable[Artifa
         db.add_all(ArtifactReferenceRow(bundle=model.digest, artifact=item.digest) for item in records)
 
 
+def drop_artifacts(database: Database, digests: Collection[str]) -> frozenset[str]:
+    """Drop the rows of those that no published model names; returns them, with those that have no row."""
+    with database.write() as db:
+        named = select(ArtifactReferenceRow.artifact).where(ArtifactReferenceRow.artifact.in_(digests))
+        unnamed = frozenset(digests) - set(db.scalars(named))
+        db.execute(delete(ArtifactRow).where(ArtifactRow.digest.in_(unnamed)))
+        return unnamed
+
+
 def next_serial(database: Database, model: str) -> int:
-    """The serial for a model's next version: one above every earlier one."""
+    """The serial for a model's next version: one above every earlier one, removed ones included."""
     with database.read() as db:
-        return (db.scalar(select(func.max(ModelRow.serial)).where(ModelRow.name == model)) or 0) + 1
+        published = db.scalar(select(func.max(ModelRow.serial)).where(ModelRow.name == model)) or 0
+        removed = db.scalar(select(func.max(RemovalRow.serial)).where(RemovalRow.name == model)) or 0
+        return max(published, removed) + 1
 
 
 def find_model(database: Database, name: str, version: str | None = None) -> SavedModel:
@@ -84,6 +96,11 @@ def find_model(database: Database, name: str, version: str | None = None) -> Sav
         names = ", ".join(db.scalars(select(ModelRow.name).distinct().order_by(ModelRow.name).limit(20)))
     hint = f"there is {names}" if names else "there is none yet: convoy model import FILE.onnx --calibration FILE.npz"
     raise NotFoundError(f"there is no model {name!r}; {hint}", model=name)
+
+
+def topology_of(model: SavedModel) -> Topology:
+    """The topology inside a saved announcement."""
+    return codec.unpack(Topology, model.announcement.topology)
 
 
 def bundle_of(model: SavedModel) -> Bundle:

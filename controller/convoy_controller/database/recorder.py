@@ -30,15 +30,21 @@ from convoy_controller.database.records import (
     SavedModel,
     utc_now,
 )
+from convoy_controller.errors import DeposedError
 
 
 class Recorder:
-    """Writes to one database. Every method may raise `DatabaseError`, and then nothing of its transaction is kept."""
+    """Writes to one database. Every method may raise `DatabaseError`, and then nothing of its transaction is kept.
+
+    `reign` is the epoch of the controller that writes: once another has opened a higher one, nothing is written
+    (`DeposedError`), however late this one wakes in the middle of what it was about. 0: no reign, no such check.
+    """
 
     def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
         self._database = database
         self._clock = clock
         self._session: Session | None = None
+        self.reign = 0
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -52,11 +58,23 @@ class Recorder:
             yield self._session
             return
         with self._database.write() as session:
+            if self.reign:
+                self._check_reign(session)
             self._session = session
             try:
                 yield session
             finally:
                 self._session = None
+
+    def _check_reign(self, session: Session) -> None:
+        newest = placement_records.epoch(session)
+        if newest > self.reign:
+            raise DeposedError(
+                f"this controller's reign is epoch {self.reign}, another one has opened epoch {newest} here: "
+                "nothing of the old reign is written",
+                epoch=self.reign,
+                newest=newest,
+            )
 
     # What boards and gateways say
 
@@ -99,6 +117,16 @@ class Recorder:
         """What a gateway feeds, and how it does."""
         with self._write() as db:
             board_records.gateway_reported(db, self._clock(), gateway, reported)
+
+    def forget_board(self, board: str) -> None:
+        """Drop what was written of a board that its owner removed."""
+        with self._write() as db:
+            board_records.forget_board(db, board)
+
+    def forget_gateway(self, gateway: str) -> None:
+        """Drop a gateway that has been gone for long."""
+        with self._write() as db:
+            board_records.forget_gateway(db, gateway)
 
     def record_event(self, event: NewEvent) -> int:
         """A line of history; returns its number."""

@@ -87,6 +87,13 @@ class ArtifactKind(enum.Enum):
     MODULE = "module"
 
 
+class RemovalKind(enum.Enum):
+    """What an owner removes by name."""
+
+    MODEL = "model"
+    BOARD = "board"
+
+
 @dataclass(frozen=True)
 class NewEvent:
     """Something worth a line of history. `kind` is kebab-case and stable, `sentence` is for people, `data` is JSON."""
@@ -190,3 +197,54 @@ class FleetState:
     deployments: tuple[SavedDeployment, ...]
     generations: tuple[SavedGeneration, ...]
     models: tuple[SavedModel, ...]
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What an owner removed; numbers grow. `version`, `digest` and `artifacts` are a model's, and empty for a board."""
+
+    number: int
+    kind: RemovalKind
+    name: str
+    version: str = ""
+    digest: str = ""
+    artifacts: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class ModelUse:
+    """A model version by digest, and every artifact that its bundle names."""
+
+    name: str
+    version: str
+    digest: str
+    artifacts: frozenset[str]
+
+
+@dataclass(frozen=True)
+class References:
+    """Which models there are and were, and what may still need them; one consistent view of the database.
+
+    `in_force` are bundles of generations that have not ended and of what boards said they hold; `rollback` those that
+    served before the present ones; `intended` (model, version) of every deployment that is wanted or still ending.
+    `is_whole` is False where a row cannot be read, so that what it refers to is not known.
+    """
+
+    catalogue: tuple[ModelUse, ...] = ()
+    removed: tuple[ModelUse, ...] = ()
+    in_force: frozenset[str] = frozenset()
+    rollback: frozenset[str] = frozenset()
+    intended: frozenset[tuple[str, str]] = frozenset()
+    forgotten: frozenset[str] = frozenset()
+    is_whole: bool = True
+
+
+@dataclass(frozen=True)
+class SavedCollection:
+    """A clearing that an owner asked for; `findings` as JSON, once it is done."""
+
+    number: int
+    dry_run: bool
+    orphans: bool
+    done_at: datetime | None
+    findings: tuple[dict[str, Any], ...] = ()

@@ -1,23 +1,32 @@
 """What history is deleted, and when: events, ended sessions and past generations older than a number of days.
 
-Deletes in small transactions, so that a writer waits milliseconds. The controller calls `sweep` every hour.
+Deletes in small transactions, so that a writer waits milliseconds. The controller calls `sweep` every hour, unless
+`ClockWatch` has seen the date leap. A clock that was wrong all along is why the newest rows stay whatever their dates.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import ColumnElement, Select, delete, func, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from convoy_controller.database.engine import Database
 from convoy_controller.database.models import AssignmentRow, Base, EventRow, GenerationRow, SessionRow
 from convoy_controller.database.records import GenerationState
 
+log = logging.getLogger(__name__)
+
 #: Days that history is kept unless told otherwise.
 KEEP_DAYS = 30
+#: The newest rows of each table stay, however old the clock makes them.
+KEEP_ROWS = 10_000
+#: Seconds by which the date may leave the monotonic clock between two looks, and for how long it is then distrusted.
+LEAP_S = 60.0
+DISTRUST_S = 24 * 3600.0
 #: Rows deleted in one transaction, and transactions in one sweep of a table.
 BATCH_ROWS = 1000
 MOST_BATCHES = 1000
@@ -32,39 +41,73 @@ class Swept:
     generations: int
 
 
+class ClockWatch:
+    """Whether the date may be used to call history old: it must move as the monotonic clock does. Deterministic."""
+
+    def __init__(self, date: datetime, now: float) -> None:
+        self._date, self._now = date, now
+        self._trusted_at = now
+
+    def is_trusted(self, date: datetime, now: float) -> bool:
+        """At `now` (monotonic seconds): False for `DISTRUST_S` after a leap, for someone to put it right."""
+        leapt_s = (date - self._date).total_seconds() - (now - self._now)
+        self._date, self._now = date, now
+        if abs(leapt_s) > LEAP_S:
+            log.warning(
+                "the date leapt by %.0f s to %s: old history stays for a day", leapt_s, f"{date:%Y-%m-%d %H:%M}"
+            )
+            self._trusted_at = now + DISTRUST_S
+        return now >= self._trusted_at
+
+
 def sweep(
     database: Database,
     now: datetime,
     keep_days: float = KEEP_DAYS,
     batch_rows: int = BATCH_ROWS,
     most_batches: int = MOST_BATCHES,
+    keep_rows: int = KEEP_ROWS,
 ) -> Swept:
-    """Delete what ended more than `keep_days` before `now`; at most `most_batches` times `batch_rows` of each table."""
-    if keep_days < 0 or batch_rows < 1:
-        raise ValueError(f"keep_days must be >= 0 and batch_rows >= 1, {keep_days} and {batch_rows} came")
+    """Delete what ended more than `keep_days` before `now`, but for the newest `keep_rows` of each table.
+
+    At most `most_batches` times `batch_rows` of each are deleted.
+    """
+    if keep_days < 0 or batch_rows < 1 or keep_rows < 0:
+        raise ValueError(
+            f"keep_days and keep_rows must be >= 0 and batch_rows >= 1, {keep_days}, {keep_rows} and {batch_rows} came"
+        )
     before = now - timedelta(days=keep_days)
     bounds = (batch_rows, most_batches)
     return Swept(
-        _delete(database, EventRow.id, _old_events(before), bounds),
-        _delete(database, SessionRow.id, _old_sessions(before), bounds),
-        _delete(database, GenerationRow.id, _old_generations(before), bounds),
+        _delete(database, EventRow.id, _old_events(before, keep_rows), bounds),
+        _delete(database, SessionRow.id, _old_sessions(before, keep_rows), bounds),
+        _delete(database, GenerationRow.id, _old_generations(before, keep_rows), bounds),
     )
 
 
-def _old_events(before: datetime) -> Select[Any]:
-    return select(EventRow.id).where(EventRow.at < before).order_by(EventRow.at)
+def _beyond(key: InstrumentedAttribute[int], keep_rows: int) -> ColumnElement[bool]:
+    """All but the newest `keep_rows`: numbers only grow, whatever dates do."""
+    return key <= select(func.max(key) - keep_rows).scalar_subquery()
 
 
-def _old_sessions(before: datetime) -> Select[Any]:
+def _old_events(before: datetime, keep_rows: int) -> Select[Any]:
+    return select(EventRow.id).where(EventRow.at < before, _beyond(EventRow.id, keep_rows)).order_by(EventRow.at)
+
+
+def _old_sessions(before: datetime, keep_rows: int) -> Select[Any]:
     """A board's last session stays: it says why the board is not there."""
     later = aliased(SessionRow)
     last = select(func.max(later.id)).where(later.board == SessionRow.board).scalar_subquery()
-    return select(SessionRow.id).where(SessionRow.ended_at < before, SessionRow.id != last)
+    return select(SessionRow.id).where(
+        SessionRow.ended_at < before, SessionRow.id != last, _beyond(SessionRow.id, keep_rows)
+    )
 
 
-def _old_generations(before: datetime) -> Select[Any]:
+def _old_generations(before: datetime, keep_rows: int) -> Select[Any]:
     ended = (GenerationState.RETIRED, GenerationState.ABANDONED)
-    return select(GenerationRow.id).where(GenerationRow.state.in_(ended), GenerationRow.changed_at < before)
+    return select(GenerationRow.id).where(
+        GenerationRow.state.in_(ended), GenerationRow.changed_at < before, _beyond(GenerationRow.id, keep_rows)
+    )
 
 
 def _delete(database: Database, key: InstrumentedAttribute[int], old: Select[Any], bounds: tuple[int, int]) -> int:

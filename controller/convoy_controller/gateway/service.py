@@ -279,6 +279,8 @@ class GatewayService:
             topic = self._topics.parse(name)
             if isinstance(topic, FrameTopic):
                 self._frame(topic, payload, is_retained)
+            elif not payload:
+                return  # what was retained was cleared
             elif isinstance(topic, ModelTopic):
                 if self.models.hear(topic, payload) and self.desired is not None:
                     log.info("%s: model %s %s is verified", self.name, topic.model, topic.version)
