@@ -104,8 +104,12 @@ def place_modules(kinds: Sequence[Kind], partitions: Sequence[Partition], taken:
     """Partitions for the modules of a stage: one that holds the kind already, else a free one that can hold it.
 
     Kinds for which there is none are left out: their modules are swapped in at run time. `taken` is what other
-    generations on the board hold, by partition.
+    generations on the board hold, by partition. A stage for which nothing is left shares their partitions over time.
     """
+    return _own_or_free(kinds, partitions, taken) or _own_or_free(kinds, partitions, {})
+
+
+def _own_or_free(kinds: Sequence[Kind], partitions: Sequence[Partition], taken: dict[str, Kind]) -> tuple[Slot, ...]:
     slots: list[Slot] = []
     held = dict(taken)
     for kind in dict.fromkeys(kinds):

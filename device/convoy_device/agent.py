@@ -29,6 +29,7 @@ from convoy_device import events
 from convoy_device.bringup import BringUp, Record
 from convoy_device.effects import (
     CollectGarbage,
+    DropArtifacts,
     Effect,
     FinishArtifact,
     Publish,
@@ -52,6 +53,13 @@ EXIT_REPLACED = 3
 ECHO_S = 1.0
 #: Seconds until the last good assignments are saved again after the disk refused them.
 SAVE_AGAIN_S = 5.0
+#: Seconds for which an artifact is kept that nothing refers to: longer than a fleet takes to find that a generation
+#: does not pass its end-to-end test, though every board confirmed it, and to return to the one before.
+UNREFERENCED_S = 20.0
+
+
+#: Digests of artifacts and of models.
+References = tuple[frozenset[str], frozenset[str]]
 
 
 class Agent:
@@ -80,7 +88,10 @@ class Agent:
         self._saved: Desired | None = None
         self._save_at = 0.0
         self._refusal = ""
-        self._references: tuple[frozenset[str], frozenset[str]] | None = None
+        self._references: References | None = None
+        #: What the assignments on disk refer to; None while that is not known.
+        self._confirmed: References | None = None
+        self._drop_at: float | None = None
         self._packed_bytes: dict[str, int] = {}
         self._store_bytes = 0
         self._connected_at: dict[Role, float] = {}
@@ -107,6 +118,8 @@ class Agent:
         fetching = self._fetcher.due() if Role.BULK in self._connected_at else None
         if fetching is not None:
             times.append(fetching)
+        if self._drop_at is not None:
+            times.append(self._drop_at)
         return min(times, default=None)
 
     # Events ----------------------------------------------------------------------------------------------------------
@@ -136,8 +149,9 @@ class Agent:
                 self._disconnected(role)
             case events.FabricSeen(shell, partitions):
                 self._bringup.shell, self._bringup.partitions = shell, partitions
-            case events.StoreSeen(used_bytes):
+            case events.StoreSeen(used_bytes, evicted):
                 self._store_bytes = used_bytes
+                self._bringup.artifacts -= evicted
             case events.Refused(leaf, message):
                 self._reporter.refused[leaf] += 1
                 if leaf == "desired":
@@ -157,6 +171,7 @@ class Agent:
         self._packed_bytes = {partial.manifest.digest: partial.manifest.packed_size for partial in event.partials}
         self._bringup.restore(event.models, event.artifacts)
         if event.desired is None:
+            self._confirmed = frozenset(), frozenset()
             return []
         self._saved = self._desired = event.desired
         self._epoch = max(self._epoch, event.desired.epoch)
@@ -312,13 +327,33 @@ class Agent:
             self._saved = desired
             effects.append(SaveLastGood(desired))
         references = self._bringup.references()
-        if references is not None and references != self._references and desired == self._saved:
-            # Only once the new assignments are confirmed: until then the last good ones keep what they need.
+        if references is not None and desired == self._saved:
+            self._confirmed = references
+        elif references is not None and self._confirmed is not None:
+            # Until the new assignments are confirmed the last good ones keep what they need too.
+            references = references[0] | self._confirmed[0], references[1] | self._confirmed[1]
+        else:
+            references = None
+        if references is not None and references != self._references:
             self._references = references
             self._fetcher.keep(references[0])
             self._packed_bytes = {d: size for d, size in self._packed_bytes.items() if d in references[0]}
             effects.append(CollectGarbage(*references))
-        return effects
+        return [*effects, *self._drop(references[0] if references and desired == self._saved else None, now)]
+
+    def _drop(self, referenced: frozenset[str] | None, now: float) -> list[Effect]:
+        """Artifacts that nothing has referred to for a while; None says that it is not known what is referred to."""
+        unreferenced = frozenset() if referenced is None else frozenset(self._bringup.artifacts - referenced)
+        if not unreferenced:
+            self._drop_at = None
+            return []
+        if self._drop_at is None:
+            self._drop_at = now + UNREFERENCED_S
+        if now < self._drop_at:
+            return []
+        self._drop_at = None
+        self._bringup.artifacts -= unreferenced
+        return [DropArtifacts(unreferenced)]
 
     def truth(self) -> Reported:
         """What is true now; published as soon as it is worth saying."""

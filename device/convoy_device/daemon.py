@@ -275,9 +275,10 @@ class Daemon:
         self._answer(effect, error)
 
     def _stored(self, effect: effects.StoreEffect, _: None, error: BaseException | None) -> None:
+        evicted = self._store.take_evicted()
+        if evicted or isinstance(effect, (effects.FinishArtifact, effects.CollectGarbage, effects.DropArtifacts)):
+            self._post(events.StoreSeen(self._store.used_bytes, evicted))
         self._answer(effect, error)
-        if isinstance(effect, (effects.FinishArtifact, effects.CollectGarbage)):
-            self._post(events.StoreSeen(self._store.used_bytes))
 
     def _answer(self, effect: Effect, error: BaseException | None) -> None:
         if error is None:

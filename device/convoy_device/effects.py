@@ -100,10 +100,17 @@ class SaveEpoch:
 
 @dataclass(frozen=True)
 class CollectGarbage:
-    """What is referenced; the rest may go."""
+    """What is referenced; other models and downloads go at once, other artifacts when their room is needed."""
 
     artifacts: frozenset[str]
     models: frozenset[str]
+
+
+@dataclass(frozen=True)
+class DropArtifacts:
+    """Artifacts that nothing has referred to for a while."""
+
+    artifacts: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -181,7 +188,15 @@ class Stop:
 
 FabricEffect = LoadShell | Configure | SelfTest
 StoreEffect = (
-    StoreBlock | FinishArtifact | SaveModel | SaveLastGood | SaveEpoch | CollectGarbage | VerifyArtifacts | LoadLayers
+    StoreBlock
+    | FinishArtifact
+    | SaveModel
+    | SaveLastGood
+    | SaveEpoch
+    | CollectGarbage
+    | DropArtifacts
+    | VerifyArtifacts
+    | LoadLayers
 )
 LinkEffect = Subscribe | Unsubscribe | Publish | EmitPulse
 Effect = LinkEffect | StoreEffect | FabricEffect | Activate | Deactivate | Stop

@@ -79,7 +79,7 @@ class FabricError(DeviceError):
 
 
 class ImageRefusedError(FabricError):
-    """The configuration port let an image not in: another part's, damaged, or outside its partition."""
+    """An image must not be loaded: another part's, damaged, outside its partition, or it breaks another rule."""
 
     code = "image-refused"
     retryable = False

@@ -46,9 +46,10 @@ class FabricSeen:
 
 @dataclass(frozen=True)
 class StoreSeen:
-    """Bytes that the store holds now."""
+    """Bytes that the store holds now, and the artifacts that made room for others since it was last seen."""
 
     used_bytes: int
+    evicted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from convoy_schema import codec
 from convoy_schema.artifacts import BLOCK_BYTES, Manifest, unpack
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 #: What is temporary carries this suffix and is removed at the next start.
 _TEMPORARY = ".tmp"
+#: Bytes of the disk that artifacts leave free for what is small and must be kept: epoch, models, last good assignments.
+RESERVE_BYTES = 64 * 1024
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 M = TypeVar("M", bound=codec.Message)
 
@@ -53,9 +56,10 @@ class Store:
         self._downloads = directory / "downloads"
         self._models = directory / "models"
         self._kept: frozenset[str] = frozenset()
+        self._evicted: set[str] = set()
         #: Held for bookkeeping only, never while a disk is waited for.
         self._guard = threading.Lock()
-        with _explained(f"state directory {directory} cannot be used"):
+        with self._explained(f"state directory {directory} cannot be used"):
             for folder in (self._artifacts, self._downloads, self._models):
                 folder.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(directory)
@@ -105,7 +109,7 @@ class Store:
     def keep(self, digests: Set[str], models: Set[str]) -> None:
         """Say what is referenced: other models are removed, other artifacts when their room is needed."""
         self._kept = frozenset(digests)
-        with _explained("models cannot be cleared"):
+        with self._explained("models cannot be cleared"):
             for path in self._models.iterdir():
                 if path.name not in models:
                     path.unlink()
@@ -115,6 +119,19 @@ class Store:
             if digest not in self._kept:
                 self.forget(digest)
         self._make_room(0)
+
+    def take_evicted(self) -> frozenset[str]:
+        """Artifacts that made room for others since the last call."""
+        with self._guard:
+            evicted, self._evicted = frozenset(self._evicted), set()
+        return evicted
+
+    def drop(self, digests: Set[str]) -> None:
+        """Remove artifacts that nothing refers to any more; one that is kept, or is not there, is left out."""
+        for digest in sorted(digests - self._kept):
+            if digest in self.digests():
+                self._remove(digest)
+                log.info("store: artifact %s removed, nothing refers to it", digest[:12])
 
     def _used(self, digest: str) -> None:
         # A counter in place of a time: the order must hold on a board whose clock starts in 1970.
@@ -127,7 +144,7 @@ class Store:
             os.utime(self._artifacts / digest, ns=(at, at))
 
     def _remove(self, digest: str) -> None:
-        with _explained(f"artifact {digest[:12]} cannot be removed"):
+        with self._explained(f"artifact {digest[:12]} cannot be removed"):
             (self._artifacts / digest).unlink(missing_ok=True)
         self._unlist(digest)
 
@@ -135,17 +152,21 @@ class Store:
         with self._guard:
             self._sizes.pop(digest, None)
 
-    def _make_room(self, size: int) -> None:
-        """Evict until `size` more bytes fit the quota."""
+    def _make_room(self, size: int, on_disk: int | None = None) -> None:
+        """Evict until `size` more bytes fit the quota and `on_disk` more (as many unless given) the disk."""
         over = self.used_bytes + size - self.quota_bytes
+        need = size if on_disk is None else on_disk
+        short = need + RESERVE_BYTES - self._free_bytes() if need else 0
         with self._guard:
             sizes = [(digest, size) for digest, size in self._sizes.items() if digest not in self._kept]
         for digest, freed in sizes:
-            if over <= 0:
+            if over <= 0 and short <= 0:
                 return
-            over -= freed
+            over, short = over - freed, short - freed
             log.info("store: artifact %s evicted, unused the longest", digest[:12])
             self._remove(digest)
+            with self._guard:
+                self._evicted.add(digest)
         if over > 0 and size:
             raise StoreFullError(
                 f"the store may hold {self.quota_bytes} bytes and holds {self.used_bytes} that are in use; "
@@ -153,6 +174,21 @@ class Store:
                 quota=self.quota_bytes,
                 need=size,
             )
+        if short > 0:
+            raise self._full(f"{need} bytes are needed, and {RESERVE_BYTES} in reserve", need + RESERVE_BYTES)
+
+    def _free_bytes(self) -> int:
+        found = os.statvfs(self._directory)
+        return found.f_bavail * found.f_frsize
+
+    def _full(self, what: str, need: int) -> StoreFullError:
+        have = self._free_bytes()
+        return StoreFullError(
+            f"{what}; the disk under {self._directory} has {have} free: free some space there, remove a deployment, or "
+            "give the board another state_dir; it is tried again by itself",
+            need=need,
+            have=have,
+        )
 
     # Downloads -------------------------------------------------------------------------------------------------------
 
@@ -185,9 +221,10 @@ class Store:
         if manifest.digest in self.digests():
             return
         part = self._downloads / f"{manifest.digest}.part"
-        with _explained(f"block {block} of {manifest.digest[:12]} cannot be written"):
+        with self._explained(f"block {block} of {manifest.digest[:12]} cannot be written", len(content)):
             if part.name not in self._reserved:
-                self._make_room(manifest.packed_size)
+                # Before anything is written: at the end what came and what it unpacks to lie side by side.
+                self._make_room(manifest.packed_size, manifest.packed_size + manifest.size)
                 self._write(self._downloads / f"{manifest.digest}.manifest", codec.encode(manifest))
                 self._reserve(part.name, manifest.packed_size)
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -199,7 +236,7 @@ class Store:
     def finish(self, manifest: Manifest) -> None:
         """Unpack a complete download into an artifact; one that does not match its digest starts over."""
         part = self._downloads / f"{manifest.digest}.part"
-        with _explained(f"artifact {manifest.digest[:12]} cannot be written"):
+        with self._explained(f"artifact {manifest.digest[:12]} cannot be written", manifest.size):
             if manifest.digest in self.digests():
                 self.forget(manifest.digest)
                 return
@@ -217,7 +254,7 @@ class Store:
 
     def forget(self, digest: str) -> None:
         """Drop a download."""
-        with _explained(f"download {digest[:12]} cannot be removed"):
+        with self._explained(f"download {digest[:12]} cannot be removed"):
             (self._downloads / f"{digest}.manifest").unlink(missing_ok=True)
             (self._downloads / f"{digest}.part").unlink(missing_ok=True)
         self._reserve(f"{digest}.part", 0)
@@ -232,7 +269,7 @@ class Store:
 
     def save_model(self, digest: str, announcement: ModelAnnouncement) -> None:
         """Keep an announcement, so that its assignments come back without the controller."""
-        with _explained(f"model {digest[:12]} cannot be written"):
+        with self._explained(f"model {digest[:12]} cannot be written"):
             self._write(self._models / digest, codec.encode(announcement))
 
     def models(self) -> tuple[ModelAnnouncement, ...]:
@@ -242,7 +279,7 @@ class Store:
 
     def save_last_good(self, desired: Desired) -> None:
         """Keep assignments that were all ready."""
-        with _explained("the last good assignments cannot be written"):
+        with self._explained("the last good assignments cannot be written"):
             self._write(self._directory / "last-good", codec.encode(desired))
 
     def last_good(self) -> Desired | None:
@@ -251,7 +288,7 @@ class Store:
 
     def save_epoch(self, epoch: int) -> None:
         """Keep the newest epoch heard, below which no controller is obeyed."""
-        with _explained("the epoch cannot be written"):
+        with self._explained("the epoch cannot be written"):
             self._write(self._directory / "epoch", b"%d" % epoch)
 
     def epoch(self) -> int:
@@ -272,6 +309,17 @@ class Store:
         except (OSError, ConvoyError) as error:
             log.warning("store: %s cannot be read and is left out: %s", path.name, error)
             return None
+
+    @contextlib.contextmanager
+    def _explained(self, what: str, need: int = 0) -> Iterator[None]:
+        """Turns the operating system's errors into ours; `need` is how many bytes were to be written."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                bytes_needed = f", {need} bytes are needed" if need else ""
+                raise self._full(f"{what}: the disk is full{bytes_needed}", need) from error
+            raise StoreError(f"{what}: {error}") from error
 
     def _write(self, path: Path, content: bytes) -> None:
         """Durably: after this returns the content is there, and whenever it stops the old or the new one is."""
@@ -316,16 +364,3 @@ def _locked(directory: Path) -> int:
             directory=str(directory),
         ) from error
     return descriptor
-
-
-class _explained(contextlib.AbstractContextManager[None]):  # noqa: N801 (used as a statement)
-    """Turns the operating system's errors into the store's."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, OSError):
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise StoreFullError(f"{self._what}: the disk is full ({error})") from error
-            raise StoreError(f"{self._what}: {error}") from error

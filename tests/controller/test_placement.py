@@ -104,14 +104,26 @@ def test_modules_go_where_they_can_and_never_over_anothers(
     accepts = {partition.name: partition.kinds for partition in partitions}
     assert len({slot.partition for slot in slots}) == len(slots)
     assert [slot.kind for slot in slots] == [kind for kind in dict.fromkeys(kinds) if kind in {s.kind for s in slots}]
-    for slot in slots:
-        if slot.partition in taken:
-            assert taken[slot.partition] is slot.kind, "another generation's module is shared, never replaced"
-        else:
-            assert not accepts[slot.partition] or slot.kind in accepts[slot.partition]
-    for kind in set(kinds) - {slot.kind for slot in slots}:
-        held = set(taken) | {slot.partition for slot in slots}
-        assert all(p.name in held or (p.kinds and kind not in p.kinds) for p in partitions), "a free one was left"
+    own = [slot for slot in slots if slot.partition not in taken or taken[slot.partition] is slot.kind]
+    for slot in own:
+        assert slot.partition in taken or not accepts[slot.partition] or slot.kind in accepts[slot.partition]
+    if own:
+        assert list(slots) == own, "another generation's module is shared, never replaced, while there is another place"
+        for kind in set(kinds) - {slot.kind for slot in slots}:
+            held = set(taken) | {slot.partition for slot in slots}
+            assert all(p.name in held or (p.kinds and kind not in p.kinds) for p in partitions), "a free one was left"
+    else:
+        # Every place is another's: it is shared over time, unless nobody could ever hold what is needed.
+        assert slots == place_modules(kinds, partitions, {})
+
+
+def test_a_stage_without_a_place_of_its_own_shares_those_of_others() -> None:
+    partitions = [Partition("west"), Partition("centre")]
+    full = {"west": Kind.CONV2D, "centre": Kind.MAX_POOL}
+    assert place_modules([Kind.DENSE], partitions, full) == (Slot("west", Kind.DENSE),)
+    many = [Kind.DENSE, Kind.ADD, Kind.CONCAT]
+    assert place_modules(many, partitions, full) == (Slot("west", Kind.DENSE), Slot("centre", Kind.ADD))
+    assert place_modules([Kind.DENSE, Kind.CONV2D], partitions, full) == (Slot("west", Kind.CONV2D),)
 
 
 def test_a_module_that_is_there_is_shared() -> None:

@@ -142,6 +142,18 @@ class Callers:
         target = self.ledger.settled + count
         assert wait_until(lambda: self.ledger.settled >= target, seconds, 0.01), self.ledger.account()
 
+    def wait_recovered(self, since: float, before: str) -> float:
+        """Seconds from `since` to the first answer of another generation than `before`, once it has come."""
+        found: list[float] = []
+
+        def recovered() -> bool:
+            seconds = self.ledger.recovered_s(since, besides=before)
+            found[:] = [] if seconds is None else [seconds]
+            return bool(found)
+
+        assert wait_until(recovered, 20.0, 0.02), self.ledger.account()
+        return found[0]
+
     def stop(self) -> Account:
         """Send no more; wait for what is under way, for as long as a request may take."""
         self._stopping.set()

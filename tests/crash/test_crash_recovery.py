@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from convoy_controller.local_fleet import wait_until
 from convoy_schema.bundle import Method
-from crash_harness import BOARDS, Callers, CrashFleet
+from crash_harness import BOARDS, CrashFleet
 from system_fleet import Intruder
 
 #: Seconds a board may cost that is gone, and one that is only silent.
@@ -23,24 +22,12 @@ def fleet(tmp_path: Path) -> Iterator[CrashFleet]:
         yield made
 
 
-def recovered_s(flow: Callers, since: float, before: str) -> float:
-    found: list[float] = []
-
-    def recovered() -> bool:
-        seconds = flow.ledger.recovered_s(since, besides=before)
-        found[:] = [] if seconds is None else [seconds]
-        return bool(found)
-
-    assert wait_until(recovered, 15.0, 0.02), flow.ledger.account()
-    return found[0]
-
-
 @pytest.mark.parametrize("method", [Method.ALLOCATE, pytest.param(Method.LIBRARY, marks=pytest.mark.long)])
 def test_a_killed_board_costs_less_than_three_seconds(fleet: CrashFleet, method: Method) -> None:
     fleet.serve_all(method)
     before = fleet.serving_generation()
     with fleet.callers() as flow:
-        seconds = recovered_s(flow, fleet.strike(BOARDS[1]), before)
+        seconds = flow.wait_recovered(fleet.strike(BOARDS[1]), before)
     print(f"SIGKILL, method {method.value}: {seconds:.2f} s")
     assert seconds < KILLED_S
 
@@ -50,7 +37,7 @@ def test_a_frozen_board_costs_less_than_six_seconds_and_adds_nothing_when_it_wak
     before = fleet.serving_generation()
     stale = fleet.plan().stages[1].replicas[0].board
     with Intruder(fleet.local.url) as witness, fleet.callers() as flow:
-        seconds = recovered_s(flow, fleet.freeze(stale), before)
+        seconds = flow.wait_recovered(fleet.freeze(stale), before)
         print(f"SIGSTOP: {seconds:.2f} s")
         flow.wait_answers(60)
         witness.subscribe(f"{fleet.topics.prefix}from/{stale}/#")

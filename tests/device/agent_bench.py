@@ -170,6 +170,8 @@ class Bench:
                 self.disk.last_good = desired
             case effects.SaveEpoch(epoch):
                 self.disk.epoch = epoch
+            case effects.DropArtifacts(digests):
+                self.disk.artifacts -= digests
             case effects.VerifyArtifacts(plan) | effects.LoadLayers(plan):
                 for digest in plan.needs:
                     if digest not in self.disk.artifacts:

@@ -3,11 +3,12 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import board_models as models
 import pytest
 from convoy_device.errors import ArtifactDamagedError, StoreError, StoreFullError
-from convoy_device.store import Store
+from convoy_device.store import RESERVE_BYTES, Store
 from convoy_schema.artifacts import BLOCK_BYTES, Manifest, cut, pack
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -189,6 +190,45 @@ def test_a_full_disk_is_an_error_that_can_pass_and_costs_nothing_else(
     assert store.read(manifest.digest) == b"new" * 1000
 
 
+def disk_of(free: int, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk with `free` bytes left now, and as many more as the store then removes."""
+    full = store.used_bytes + free
+
+    def statvfs(path: object) -> SimpleNamespace:
+        return SimpleNamespace(f_bavail=full - store.used_bytes, f_frsize=1)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+
+
+def test_what_cannot_fit_the_disk_is_refused_before_anything_is_written(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, packed = pack(incompressible(4 * BLOCK_BYTES))
+    need = manifest.size + manifest.packed_size
+    disk_of(need + RESERVE_BYTES - 1, store, monkeypatch)
+    with pytest.raises(StoreFullError, match="free some space there, remove a deployment, or give the board") as caught:
+        store.write_block(manifest, 0, cut(packed, 0))
+    assert caught.value.retryable
+    assert caught.value.data == {"need": need + RESERVE_BYTES, "have": need + RESERVE_BYTES - 1}
+    assert f"{need} bytes are needed" in str(caught.value)
+    assert store.used_bytes == 0
+    assert list((tmp_path / "state" / "downloads").iterdir()) == []
+    disk_of(need + RESERVE_BYTES, store, monkeypatch)
+    store.write_block(manifest, 0, cut(packed, 0))
+
+
+def test_what_nobody_needs_makes_room_on_a_full_disk_and_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, old, recent = (put(store, incompressible(2 * BLOCK_BYTES, seed)) for seed in range(3))
+    store.keep({kept.digest}, set())
+    assert store.take_evicted() == frozenset()
+    manifest, packed = pack(incompressible(2 * BLOCK_BYTES, 4))
+    disk_of(manifest.packed_size + RESERVE_BYTES, store, monkeypatch)
+    store.write_block(manifest, 0, cut(packed, 0))
+    assert store.digests() == {kept.digest, recent.digest}
+    assert store.take_evicted() == {old.digest}
+    assert store.take_evicted() == frozenset()
+
+
 def test_a_disk_that_fails_says_what_failed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(descriptor: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -257,3 +297,41 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match=r"state directory .*file.* cannot be used"):
         Store(tmp_path / "file" / "state", MEGABYTE)
+
+
+def test_what_nothing_refers_to_is_removed_and_what_is_kept_never(store: Store, tmp_path: Path) -> None:
+    kept, gone, other = (put(store, incompressible(1000, seed)).digest for seed in range(3))
+    store.keep({kept}, set())
+    store.drop({kept, gone, "0" * 64})
+    assert store.digests() == {kept, other}
+    assert {path.name for path in (tmp_path / "state" / "artifacts").iterdir()} == {kept, other}
+    assert store.used_bytes == 2000
+
+
+def test_a_crash_in_the_middle_of_clearing_leaves_whole_artifacts_and_it_is_done_again(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, *gone = (put(store, incompressible(1000, seed)).digest for seed in range(5))
+    store.keep({kept}, set())
+    real, removed = Path.unlink, []
+
+    def dies(path: Path, missing_ok: bool = False) -> None:
+        if len(removed) == 2:
+            raise OSError(errno.EIO, "the power went")
+        removed.append(path.name)
+        real(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", dies)
+    with pytest.raises(StoreError, match="cannot be removed"):
+        store.drop(set(gone))
+    monkeypatch.setattr(Path, "unlink", real)
+    again = reopened(store, tmp_path / "state")
+    try:
+        left = set(gone) - set(removed)
+        assert again.digests() == {kept} | left
+        assert all(again.read(digest) for digest in again.digests())
+        again.keep({kept}, set())
+        again.drop(set(gone))
+        assert again.digests() == {kept}
+    finally:
+        again.close()
