@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from postgresql_server import PostgresqlServer, binaries
@@ -125,3 +127,20 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'convoy.db'}"
     server: PostgresqlServer = request.getfixturevalue("shared_postgresql")
     return server.new_database()
+
+
+# The layer library ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def counting() -> Any:
+    """The kernels with counters in their loops; CONVOY_HLS_LIBRARY names another build of them (hls_quality.py)."""
+    from convoy_hls import Library, unavailable
+    from convoy_hls.build import COUNTING, library
+
+    reason = unavailable()
+    if reason:
+        pytest.skip(reason)
+    if named := os.environ.get("CONVOY_HLS_LIBRARY"):
+        return Library(Path(named))
+    return library(COUNTING, Path(__file__).parents[1] / ".pytest_cache" / "hls")

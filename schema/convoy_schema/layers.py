@@ -46,6 +46,23 @@ class Prepared:
     output: Tensor
     cost: Cost
     _kernel: Kernel = field(repr=False, compare=False)
+    #: What a kernel outside this process is sent.
+    parameters: Parameters | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+        return self.layer.name
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The tensors that go in, by name."""
+        return self.layer.inputs
+
+    @property
+    def gives(self) -> str:
+        """The tensor that comes out, by name."""
+        return self.layer.output
 
     @property
     def kind(self) -> Kind:
@@ -54,6 +71,11 @@ class Prepared:
 
     def run(self, inputs: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
         """The output (rows, *shape) of inputs (rows, *shape) each; raises `TopologyError` for other arrays."""
+        self.check(inputs)
+        return self._kernel(inputs)
+
+    def check(self, inputs: Sequence[NDArray[np.int8]]) -> None:
+        """Raise `TopologyError` unless these are arrays that `run` takes."""
         if len(inputs) != len(self.inputs):
             raise TopologyError(f"layer {self.layer.name} takes {len(self.inputs)} inputs, {len(inputs)} came")
         rows = inputs[0].shape[0] if inputs[0].ndim else 0
@@ -63,7 +85,6 @@ class Prepared:
                     f"layer {self.layer.name} takes {tensor.name!r} as int8 {(rows, *tensor.shape)}, "
                     f"{array.dtype} {array.shape} came"
                 )
-        return self._kernel(inputs)
 
 
 def prepare(layer: Layer, topology: Topology, parameters: Parameters | None) -> Prepared:
@@ -77,7 +98,7 @@ def prepare(layer: Layer, topology: Topology, parameters: Parameters | None) -> 
     if layer.low > layer.high:
         raise TopologyError(f"layer {layer.name}: clamp [{layer.low}, {layer.high}] is empty")
     kernel = kernels.choose(layer, inputs, output, parameters)
-    return Prepared(layer, inputs, output, cost(layer, topology), kernel)
+    return Prepared(layer, inputs, output, cost(layer, topology), kernel, parameters)
 
 
 def evaluate(

@@ -1,0 +1,42 @@
+"""Cycles that the layer library's kernels take, by formula: the loops of `LOAD` and of `RUN`, for any layer.
+
+The count is exact for the code as it stands (tests compare every random configuration with the trips that the g++ build
+counts); one iteration a cycle and each loop's depth are a model until Vitis HLS has reported them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from convoy_schema.cycles import elementwise, pools, weighted
+from convoy_schema.cycles.loops import Loop, gathered, total
+from convoy_schema.tiles import ADD, AVERAGE_POOL, CONCAT, CONV2D, DENSE, GLOBAL_AVERAGE_POOL, IDENTITY, MAX_POOL
+from convoy_schema.topology import Kind, Layer, Tensor
+
+__all__ = ["Loop", "load_loops", "run_loops", "total"]
+
+_WEIGHTED = {Kind.CONV2D: CONV2D, Kind.DENSE: DENSE}
+_POOLS = {
+    Kind.MAX_POOL: MAX_POOL,
+    Kind.AVERAGE_POOL: AVERAGE_POOL,
+    Kind.GLOBAL_AVERAGE_POOL: GLOBAL_AVERAGE_POOL,
+}
+_ELEMENTWISE = {Kind.ADD: ADD, Kind.CONCAT: CONCAT, Kind.IDENTITY: IDENTITY}
+
+
+def load_loops(layer: Layer, inputs: Sequence[Tensor], output: Tensor) -> tuple[Loop, ...]:
+    """Loops of `LOAD` for a layer that fits its kernel."""
+    if layer.kind in _WEIGHTED:
+        return gathered(weighted.load(layer, inputs[0], output, _WEIGHTED[layer.kind]))
+    if layer.kind in _POOLS:
+        return gathered(pools.load(layer, inputs[0], output))
+    return gathered(elementwise.load(layer, inputs))
+
+
+def run_loops(layer: Layer, inputs: Sequence[Tensor], output: Tensor, rows: int) -> tuple[Loop, ...]:
+    """Loops of `RUN` over `rows` samples of a layer that fits its kernel."""
+    if layer.kind in _WEIGHTED:
+        return gathered(weighted.run(layer, inputs[0], output, rows, _WEIGHTED[layer.kind]))
+    if layer.kind in _POOLS:
+        return gathered(pools.run(layer, inputs[0], output, rows, _POOLS[layer.kind]))
+    return gathered(elementwise.run(layer, inputs, output, rows, _ELEMENTWISE[layer.kind]))
