@@ -6,6 +6,7 @@ is checked against its digest whenever it is read. The controller publishes from
 
 from __future__ import annotations
 
+import gzip
 import re
 import sys
 import zlib
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convoy_schema import floorplan
@@ -31,7 +33,7 @@ else:
 if TYPE_CHECKING:
     from importlib.abc import Traversable
 
-__all__ = ["Catalogue", "Stored", "catalogue", "floorplans"]
+__all__ = ["Catalogue", "Stored", "add_image", "catalogue", "catalogue_with", "floorplans"]
 
 _PATTERNS = {"digest": r"[0-9a-f]{64}", "shell": NAME_PATTERN, "part": r"[ -~]{1,40}", "partition": NAME_PATTERN}
 
@@ -108,6 +110,47 @@ def floorplans() -> Mapping[str, Floorplan]:
 def catalogue() -> Catalogue:
     """The catalogue that is installed with this package; only manifests are read."""
     return open_catalogue(resources.files(__name__) / "images")
+
+
+def catalogue_with(folder: Path) -> Catalogue:
+    """The installed catalogue with the images below `folder`, in its place where both have one for the same place."""
+    ours = catalogue()
+    if not folder.is_dir():
+        return ours
+    own = open_catalogue(folder)
+    shells = {(image.shell, image.part): image for image in (*ours.shells, *own.shells)}
+    modules = {(image.shell, image.part, image.partition, image.kind): image for image in (*ours.modules, *own.modules)}
+    stored = {**ours._stored, **own._stored}
+    return Catalogue(tuple(shells.values()), tuple(modules.values()), ours.floorplans, stored)
+
+
+def add_image(folder: Path, entry: ShellImage | ModuleImage, image: bytes) -> Path:
+    """Put an image and its manifest below `folder`, in place of what was there for that place; returns the manifest.
+
+    Whether the image may be loaded there is the caller's to know. Raises `BitstreamError` if it cannot be written.
+    """
+    place = Path(entry.part, entry.shell)
+    facts = {"digest": entry.digest, "shell": entry.shell, "part": entry.part}
+    if isinstance(entry, ModuleImage):
+        place = place / entry.partition / entry.kind.value
+        facts |= {"partition": entry.partition, "kind": entry.kind.value}
+    lines = [*(f'{key} = "{value}"' for key, value in facts.items()), f"size = {len(image)}", ""]
+    manifest = folder / f"{place}.toml"
+    try:
+        manifest.parent.mkdir(parents=True, exist_ok=True)
+        # A manifest of the image before must not be found beside the new one.
+        manifest.unlink(missing_ok=True)
+        _replace(folder / f"{place}.bit.gz", gzip.compress(image, 9, mtime=0))
+        _replace(manifest, "\n".join(lines).encode())
+    except OSError as error:
+        raise BitstreamError(f"{manifest} cannot be written: {error}") from error
+    return manifest
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
 
 
 def open_catalogue(folder: Traversable) -> Catalogue:

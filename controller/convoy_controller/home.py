@@ -39,6 +39,11 @@ class Home:
         return self.root / "blobs"
 
     @property
+    def bitstreams(self) -> Path:
+        """Folder of this fleet's own images, beside those that come with Convoy."""
+        return self.root / "bitstreams"
+
+    @property
     def keys(self) -> Path:
         """Folder of the signing key and the key that boards trust."""
         return self.root / "keys"

@@ -17,7 +17,8 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from convoy_schema import codec
+from convoy_schema import addresses, codec
+from convoy_schema.addresses import NETWORK, Addresses
 from convoy_schema.bitstream import Block, ColumnSpan, Geometry, Indices, Part, part_named
 from convoy_schema.errors import BitstreamError, DecodeError, FloorplanError, TopicError
 from convoy_schema.limits import KernelLimits
@@ -55,7 +56,8 @@ class PartitionPlan:
 class Floorplan:
     """One shell on one part. Without partitions the shell itself holds a kernel of every kind in `kernels`.
 
-    `memory_bytes` is the board's, `usable_bytes` what DMA can reach and a plan may fill.
+    `memory_bytes` is the board's, `usable_bytes` what DMA can reach and a plan may fill. `addresses` are None for a
+    shell that no real board loads.
     """
 
     shell: str
@@ -65,11 +67,17 @@ class Floorplan:
     usable_bytes: int
     partitions: tuple[PartitionPlan, ...]
     kernels: tuple[KernelLimits, ...]
+    addresses: Addresses | None = None
 
     @property
     def fixed_kernels(self) -> tuple[KernelLimits, ...]:
         """Kernels of the static design."""
         return () if self.partitions else self.kernels
+
+    @property
+    def is_network(self) -> bool:
+        """Whether the shell is one whole network, and runs no single layer."""
+        return self.addresses is not None and any(slot.name == NETWORK for slot in self.addresses.slots)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -79,7 +87,7 @@ class Floorplan:
     @cached_property
     def regions(self) -> Mapping[str, Indices]:
         """Frame numbers of each partition, ascending."""
-        return {plan.name: _frames(self.part.geometry, plan) for plan in self.partitions}
+        return {plan.name: frames_of(self.part.geometry, plan) for plan in self.partitions}
 
     @cached_property
     def static(self) -> Indices:
@@ -96,7 +104,9 @@ def parse(text: str) -> Floorplan:
         body = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise FloorplanError(f"a floorplan must be TOML: {error}") from error
-    _refuse_unknown(body, {"shell", "part", "clock_hz", "memory_bytes", "usable_bytes", "partitions", "kernels"})
+    _refuse_unknown(
+        body, {"shell", "part", "clock_hz", "memory_bytes", "usable_bytes", "partitions", "kernels", "addresses"}
+    )
     try:
         plan = Floorplan(
             shell=check_name(_take(body, "shell", str), "shell"),
@@ -105,7 +115,8 @@ def parse(text: str) -> Floorplan:
             memory_bytes=_positive(body, "memory_bytes"),
             usable_bytes=_positive(body, "usable_bytes"),
             partitions=tuple(_partition(item) for item in _take(body, "partitions", list, ())),
-            kernels=tuple(_kernel(item) for item in _take(body, "kernels", list)),
+            kernels=tuple(_kernel(item) for item in _take(body, "kernels", list, ())),
+            addresses=addresses.parse(body["addresses"]) if "addresses" in body else None,
         )
     except (BitstreamError, TopicError, DecodeError) as error:
         raise FloorplanError(f"floorplan: {error}") from error
@@ -113,8 +124,33 @@ def parse(text: str) -> Floorplan:
     return plan
 
 
+def parse_regions(text: str) -> tuple[Part, dict[str, Indices]]:
+    """Part and each partition's frames, of any design's floorplan: nothing else has to be there.
+
+    Partitions may be called as in Vivado, where a shell's own floorplan keeps to the names that topics can carry.
+    """
+    try:
+        body = tomllib.loads(text)
+        part = part_named(_take(body, "part", str))
+    except tomllib.TOMLDecodeError as error:
+        raise FloorplanError(f"a floorplan must be TOML: {error}") from error
+    except BitstreamError as error:
+        raise FloorplanError(f"floorplan: {error}") from error
+    regions: dict[str, Indices] = {}
+    for item in _take(body, "partitions", list, ()):
+        table = _table(item, "partitions")
+        name = _take(table, "name", str)
+        plan = PartitionPlan(name, tuple(_area(area) for area in _take(table, "areas", list)))
+        if not name or name in regions:
+            raise FloorplanError(f"floorplan: partitions must have names of their own, {name!r} came")
+        regions[name] = frames_of(part.geometry, plan)
+        if not regions[name].size:
+            raise FloorplanError(f"floorplan: partition {name} has no columns")
+    return part, regions
+
+
 def _check(plan: Floorplan) -> None:
-    if not plan.kernels or len(set(plan.kinds)) != len(plan.kernels):
+    if (not plan.kernels and not plan.is_network) or len(set(plan.kinds)) != len(plan.kernels):
         raise FloorplanError(f"floorplan {plan.shell} must name one kernel or more, each kind once")
     if plan.usable_bytes > plan.memory_bytes:
         raise FloorplanError(f"floorplan {plan.shell}: usable_bytes exceed memory_bytes")
@@ -129,6 +165,23 @@ def _check(plan: Floorplan) -> None:
     for region in plan.regions.values():
         if not region.size:
             raise FloorplanError(f"floorplan {plan.shell}: a partition without columns")
+    if plan.addresses is not None:
+        _check_slots(plan, plan.addresses)
+
+
+def _check_slots(plan: Floorplan, table: Addresses) -> None:
+    names = [slot.name for slot in table.slots]
+    if plan.partitions:
+        needed = [place.name for place in plan.partitions]
+        fits = names == needed and all(slot.streams_decoupler for slot in table.slots)
+        rule = f"its partitions in their order, {', '.join(needed)}, each with its decouplers"
+    else:
+        needed = [kind.value for kind in plan.kinds]
+        fits = sorted(names) == sorted(needed) or names == [NETWORK]
+        fits = fits and not any(slot.streams_decoupler for slot in table.slots)
+        rule = f"{', '.join(needed)}, or {NETWORK} alone, without decouplers"
+    if not fits:
+        raise FloorplanError(f"floorplan {plan.shell}: the slots of its addresses must be {rule}; {names} came")
 
 
 def _partition(item: Any) -> PartitionPlan:
@@ -158,7 +211,8 @@ def _packed(table: dict[str, Any]) -> bytes:
         raise FloorplanError(f"floorplan: kernels must be tables of strings and integers: {error}") from error
 
 
-def _frames(geometry: Geometry, plan: PartitionPlan) -> Indices:
+def frames_of(geometry: Geometry, plan: PartitionPlan) -> Indices:
+    """Frame numbers of a partition, ascending; raises `FloorplanError` for columns that no partition may have."""
     pieces: list[Indices] = [np.zeros(0, dtype=np.int32)]
     for area in plan.areas:
         half, row, right = _clock_region(geometry, area.clock_region, plan.name)

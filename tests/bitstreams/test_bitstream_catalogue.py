@@ -67,8 +67,8 @@ def test_the_images_are_as_large_as_real_ones_and_pack_small() -> None:
         assert len(zlib.compress(found.read(shell.digest), 9)) < 100_000
     sizes = {p: found.size(found.module("partitions", PART, p, Kind.CONV2D).digest) for p in ("west", "centre", "east")}
     # 404 bytes x (2 x frames + reset masks + 2 x runs), the formula that real files obey, to less than 0.7 kB
-    assert abs(sizes["west"] - 404 * (2 * 1232 + 228 + 2 * 4)) < 750
-    assert abs(sizes["centre"] - 404 * (2 * 1460 + 228 + 2 * 3)) < 750
+    assert abs(sizes["west"] - 404 * (2 * 1088 + 228 + 2 * 4)) < 750
+    assert abs(sizes["centre"] - 404 * (2 * 1424 + 228 + 2 * 3)) < 750
     assert sum(path.stat().st_size for path in IMAGES.rglob("*") if path.is_file()) < 500_000
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +31,7 @@ from convoy_schema.bitstream.packets import MAX_PACKETS, NOP, SYNC
 from convoy_schema.errors import BitstreamError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from real_bitstreams import real
 
 GEOMETRY = XC7Z020.geometry
 #: file, columns of type 0, columns of type 1, rows (half, row), distinct frames, bytes
@@ -44,19 +42,6 @@ PARTIALS = [
     ("prio_linux_pr_2_iic.bit", (34, 35, 36, 37), (3,), ((0, 0), (1, 0), (1, 1)), 792, 737_731),
 ]
 NAMES = [row[0] for row in PARTIALS]
-
-
-def real(name: str) -> bytes:
-    """A real file of the test data, unpacked; skips the test where that is absent."""
-    given_folder = os.environ.get("CONVOY_DATA")
-    roots = [Path(given_folder)] if given_folder else []
-    roots.append(Path(__file__).resolve().parents[2].parent / "shared")
-    for root in roots:
-        for folder in (root / "bitstreams", root):
-            if (folder / name).is_file():
-                content = (folder / name).read_bytes()
-                return gzip.decompress(content) if name.endswith(".gz") else content
-    pytest.skip(f"{name} is not here: set CONVOY_DATA to the folder that has bitstreams/")
 
 
 def written(bitstream: Bitstream) -> Indices:

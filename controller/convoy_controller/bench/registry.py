@@ -46,10 +46,24 @@ def _delivery(broker: str) -> Result:
     return delivery.run(broker)
 
 
+def _bitstream(broker: str) -> Result:
+    from convoy_controller.bench import bitstream
+
+    return bitstream.run(broker)
+
+
+def _plan(broker: str) -> Result:
+    from convoy_controller.bench import planning
+
+    return planning.run(broker)
+
+
 BENCHES = {
     "pipeline": Bench("frames/s and latency over three boards, beside a raw paho relay", _pipeline),
     "throughput": Bench("LeNet-5 over three boards, beside one process of the same NumPy code", _throughput),
     "footprint": Bench("memory and start-up of every process, over 50,000 requests", _footprint),
     "scaling": Bench("paced pipelines and replicas on 1 to 3 boards, beside what their plans predict", _scaling),
     "delivery": Bench("what the controller sends to 1 and 32 boards, and what a blob costs everyone else", _delivery),
+    "bitstream": Bench("the check of a partial image before a load, beside a hash of it", _bitstream),
+    "plan": Bench("plans of up to 64 boards of 4 kinds: time, proven gap, and simple splits beside them", _plan),
 }

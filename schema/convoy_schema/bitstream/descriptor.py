@@ -74,7 +74,7 @@ def peek(frames: Frames) -> Descriptor | None:
     raw = frames[:DESCRIPTOR_FRAMES, :CLOCK_WORD].astype(">u4").tobytes()
     magic, layout, size, check = _HEAD.unpack_from(raw)
     content = raw[_HEAD.size : _HEAD.size + size]
-    if magic != _MAGIC or layout != LAYOUT or zlib.crc32(content) != check:
+    if magic != _MAGIC or layout != LAYOUT or zlib.crc32(content) != check or raw[_HEAD.size + size :].strip(b"\0"):
         return None
     try:
         return codec.unpack(Descriptor, content)

@@ -181,20 +181,37 @@ class Geometry:
         edges = [0, *breaks.tolist(), len(frames)]
         return [(first, last - first) for first, last in pairwise(edges) if last > first]
 
+    def resets(self, frames: Indices) -> NDArray[np.bool_]:
+        """(rows, columns): which columns a reset of exactly the columns of `frames` reaches, reserved ones included."""
+        width, row_size = len(self.logic_minors), self._starts[Block.LOGIC][-1]
+        reached = np.zeros((len(self.rows), width), dtype=bool)
+        for half, row, column in self._reserved_columns:
+            reached[self.rows.index((half, row)), column] = True
+        logic = np.asarray(frames)[np.asarray(frames) < len(self.rows) * row_size]
+        places, within = np.divmod(logic, row_size)
+        reached[places, np.searchsorted(self._starts[Block.LOGIC], within, side="right") - 1] = True
+        return reached
+
     def reset_mask(self, frames: Indices) -> Frames:
         """The burst of reset masks, pads included, with which exactly the columns of `frames` are reset."""
-        resets = set(self._reserved_columns)
-        for number in np.unique(np.asarray(frames)).tolist():
-            address = self.address(number)
-            if address.block == Block.LOGIC:
-                resets.add((address.half, address.row, address.column))
         width = len(self.logic_minors)
         masks = np.zeros((len(self.rows), width + self.pads, FRAME_WORDS), dtype=np.uint32)
-        for place, (half, row) in enumerate(self.rows):
-            for column in range(width):
-                if (half, row, column) not in resets:
-                    masks[place, column, CLOCK_WORD] = KEEPS_STATE
+        masks[:, :width, CLOCK_WORD] = np.where(self.resets(frames), 0, KEEPS_STATE)
         return masks.reshape(-1, FRAME_WORDS)
+
+    def clock_region(self, address: FrameAddress) -> str:
+        """The clock region that a frame of the part is in, such as X0Y1."""
+        divide = self.divide[1] if address.block == Block.MEMORY else self.divide[0]
+        return f"X{int(address.column >= divide)}Y{self.clock_rows.index((address.half, address.row))}"
+
+    def place(self, number: int) -> str:
+        """Where a frame lies, for people: column and clock region, and which minor."""
+        address = self.address(number)
+        region = self.clock_region(address)
+        if address.block == Block.RESET:
+            return f"the reset mask of column {address.column} of clock region {region}"
+        kind = "memory column" if address.block == Block.MEMORY else "column"
+        return f"{kind} {address.column} of clock region {region}, minor {address.minor}"
 
     @cached_property
     def _reserved_columns(self) -> frozenset[tuple[int, int, int]]:

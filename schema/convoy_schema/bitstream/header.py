@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from convoy_schema.bitstream.findings import Rule
 from convoy_schema.errors import BitstreamError
 
 #: What every .bit file starts with: a field of nine bytes, then the number 1.
@@ -35,37 +36,46 @@ class Header:
 def parse_header(image: bytes) -> tuple[Header, int]:
     """The header and the byte offset of the payload, which must reach to the end of the file in whole words."""
     if not image.startswith(PREAMBLE):
-        raise BitstreamError("a .bit file must begin with its 13-byte preamble; this is another format, or not one")
+        raise BitstreamError(
+            "a .bit file must begin with its 13-byte preamble; this is another format, or not one", rule=Rule.HEADER
+        )
     offset = len(PREAMBLE)
     fields = []
     for key in _FIELDS:
         text, offset = _field(image, key, offset)
         fields.append(text)
     if image[offset : offset + 1] != b"e" or len(image) < offset + 5:
-        raise BitstreamError("the header must end with field 'e', the payload's length", offset=offset)
+        raise BitstreamError(
+            "the header must end with field 'e', the payload's length", offset=offset, rule=Rule.HEADER
+        )
     (length,) = struct.unpack_from(">I", image, offset + 1)
     offset += 5
     if length != len(image) - offset:
         raise BitstreamError(
             f"the header announces {length} bytes of payload, {len(image) - offset} follow: the file is not whole",
             announced=length,
+            rule=Rule.HEADER,
         )
     if length % 4:
-        raise BitstreamError(f"the payload must be whole 32-bit words, it has {length} bytes", announced=length)
+        raise BitstreamError(
+            f"the payload must be whole 32-bit words, it has {length} bytes", announced=length, rule=Rule.HEADER
+        )
     return Header(*fields), offset
 
 
 def _field(image: bytes, key: str, offset: int) -> tuple[str, int]:
     if image[offset : offset + 1] != key.encode() or len(image) < offset + 3:
-        raise BitstreamError(f"the header must have field {key!r} at byte {offset}", offset=offset)
+        raise BitstreamError(f"the header must have field {key!r} at byte {offset}", offset=offset, rule=Rule.HEADER)
     (length,) = struct.unpack_from(">H", image, offset + 1)
     text = image[offset + 3 : offset + 3 + length]
     if not 1 <= length <= MAX_FIELD or len(text) != length or text[-1] != 0:
-        raise BitstreamError(f"header field {key!r} must be 1 to {MAX_FIELD} bytes that end in NUL", offset=offset)
+        raise BitstreamError(
+            f"header field {key!r} must be 1 to {MAX_FIELD} bytes that end in NUL", offset=offset, rule=Rule.HEADER
+        )
     try:
         return text[:-1].decode("ascii"), offset + 3 + length
     except UnicodeDecodeError as error:
-        raise BitstreamError(f"header field {key!r} must be ASCII", offset=offset) from error
+        raise BitstreamError(f"header field {key!r} must be ASCII", offset=offset, rule=Rule.HEADER) from error
 
 
 def build_header(header: Header, payload_bytes: int) -> bytes:

@@ -12,6 +12,7 @@ import numpy as np
 
 from convoy_schema.artifacts import MAX_ARTIFACT
 from convoy_schema.bitstream import crc
+from convoy_schema.bitstream.findings import Rule
 from convoy_schema.bitstream.frames import FRAME_WORDS, Frames
 from convoy_schema.bitstream.header import Header, parse_header
 from convoy_schema.bitstream.packets import NOP, PAD, Command, Opcode, Packet, Register, Words, walk
@@ -69,7 +70,9 @@ class Bitstream:
             data = self.words[packet.offset : packet.offset + packet.count]
             state = crc.update(state, packet.register, data)
         if not guarded or not self.crc_writes:
-            raise BitstreamError("no CRC follows the last frame: nothing tells whether the image is whole")
+            raise BitstreamError(
+                "no CRC follows the last frame: nothing tells whether the image is whole", rule=Rule.CRC_MISSING
+            )
 
     def _compare(self, packet: Packet, state: int) -> None:
         if packet.value != state or packet.count != 1:
@@ -79,13 +82,16 @@ class Bitstream:
                 offset=packet.offset,
                 expected=state,
                 came=packet.value,
+                rule=Rule.CRC,
             )
 
 
 def read(image: bytes) -> Bitstream:
     """Take `image` apart; raises `BitstreamError` with the reason for whatever is not a configuration image."""
     if len(image) > MAX_ARTIFACT:
-        raise BitstreamError(f"an image may have {MAX_ARTIFACT} bytes, this one has {len(image)}", size=len(image))
+        raise BitstreamError(
+            f"an image may have {MAX_ARTIFACT} bytes, this one has {len(image)}", size=len(image), rule=Rule.HEADER
+        )
     header, offset = parse_header(image)
     words = np.frombuffer(image, dtype=">u4", offset=offset).astype(np.uint32)
     packets, end = walk(words)
@@ -103,7 +109,11 @@ def _idcode(packets: tuple[Packet, ...]) -> int | None:
             continue
         if packet.register == Register.IDCODE:
             if found is not None or framed or packet.count != 1:
-                raise BitstreamError("an image must name its IDCODE once, in one word, before any frame")
+                raise BitstreamError(
+                    "an image must name its IDCODE once, in one word, before any frame",
+                    offset=packet.offset,
+                    rule=Rule.IDCODE,
+                )
             found = packet.value
         framed = framed or packet.register == Register.FDRI
     return found
@@ -119,10 +129,16 @@ def _bursts(packets: tuple[Packet, ...], words: Words) -> list[Burst]:
             far = packet.value
         elif packet.register == Register.FDRI:
             if far is None:
-                raise BitstreamError(f"the frames at word {packet.offset} have no address (FAR) of their own")
+                raise BitstreamError(
+                    f"the frames at word {packet.offset} have no address (FAR) of their own",
+                    offset=packet.offset,
+                    rule=Rule.FAR,
+                )
             if packet.count % FRAME_WORDS:
                 raise BitstreamError(
-                    f"the burst at word {packet.offset} has {packet.count} words, a multiple of {FRAME_WORDS} is needed"
+                    f"the burst at word {packet.offset} has {packet.count} words, not a multiple of {FRAME_WORDS}",
+                    offset=packet.offset,
+                    rule=Rule.BURST,
                 )
             frames = words[packet.offset : packet.offset + packet.count].reshape(-1, FRAME_WORDS)
             bursts.append(Burst(far, frames))
