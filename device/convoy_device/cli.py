@@ -1,4 +1,4 @@
-"""The command line of the board: `convoy-device run | check`, with the base dependencies only."""
+"""The command line of the board: `convoy-device run | check | selftest`, with the base dependencies only."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Before numpy is imported: on a board's two cores more BLAS threads only cost memory, and delay the frames.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from convoy_schema.errors import ConvoyError
-from convoy_schema.resident import keep_freed_memory
+from convoy_schema.resident import settle_memory
 
 from convoy_device import config as configs
 from convoy_device.config import Config
 from convoy_device.errors import ConfigError
+from convoy_device.fabric.opening import FABRICS
 
 if TYPE_CHECKING:
     from convoy_device.daemon import Daemon
@@ -42,19 +45,29 @@ _EXIT_CODES = """exit codes:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `convoy-device`; returns the exit code."""
     options = _parser().parse_args(arguments)
-    overrides = {key: getattr(options, key) for key in ("name", "site", "broker", "fabric", "pace", "log_level")}
-    for key in ("state_dir", "trusted_key"):
-        overrides[key] = getattr(options, key)
+    if options.command == "selftest":
+        return _guarded(partial(_selftest, options))
+    return _guarded(partial(_serve_or_check, options))
+
+
+def _guarded(work: Callable[[], int]) -> int:
     try:
-        config = configs.load(options.config, overrides)
-        boards = configs.fleet(config, options.count)
-        return _check(boards) if options.command == "check" else _run(boards)
+        return work()
     except ConfigError as error:
         print(f"convoy-device: {error}", file=sys.stderr)
         return EXIT_CONFIG
     except ConvoyError as error:
         print(f"convoy-device: {error}", file=sys.stderr)
         return EXIT_FAILED
+
+
+def _serve_or_check(options: argparse.Namespace) -> int:
+    overrides = {key: getattr(options, key) for key in ("name", "site", "broker", "fabric", "pace", "log_level")}
+    for key in ("state_dir", "trusted_key"):
+        overrides[key] = getattr(options, key)
+    config = configs.load(options.config, overrides)
+    boards = configs.fleet(config, options.count)
+    return _check(boards) if options.command == "check" else _run(boards)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,7 +98,53 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--fabric", help="fabric, in place of the file's")
         command.add_argument("--pace", type=float, help="pace of the emulated fabric, in place of the file's")
         command.add_argument("--log-level", help="debug, info, warning or error, in place of the file's")
+    _add_selftest(commands)
     return parser
+
+
+def _add_selftest(commands: Any) -> None:
+    text = "try everything that the fabric promises once, with no daemon and no broker, and write a report"
+    command = commands.add_parser("selftest", help=text, description=f"{text}: convoy-selftest.json and .txt")
+    which = command.add_mutually_exclusive_group(required=True)
+    which.add_argument("--config", type=Path, metavar="FILE", help="fabric and state directory of a board's file")
+    which.add_argument("--fabric", choices=FABRICS, help="a fabric without a file, with a state that is thrown away")
+    command.add_argument("--images", type=Path, metavar="DIR", help="folder of images and manifests, if not our own")
+    command.add_argument("--output", type=Path, default=Path(), metavar="DIR", help="where the report goes")
+
+
+def _selftest(options: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr)
+    if not options.output.is_dir():
+        raise ConfigError(f"--output must be a folder that is there, {options.output} is not")
+    if options.config is not None:
+        config = configs.load(options.config)
+        return _selftest_in(options, config.fabric, config.state_dir / "fabric")
+    with tempfile.TemporaryDirectory(prefix="convoy-selftest-") as folder:
+        return _selftest_in(options, options.fabric, Path(folder))
+
+
+def _selftest_in(options: argparse.Namespace, name: str, state_dir: Path) -> int:
+    from convoy_bitstreams import catalogue, open_catalogue
+
+    from convoy_device.fabric.opening import open_fabric
+    from convoy_device.selftest import SelfTest
+    from convoy_device.selftest_report import line_of, report_of
+
+    images = open_catalogue(options.images) if options.images is not None else catalogue()
+    fabric = open_fabric(name, state_dir)
+    try:
+        steps = SelfTest(fabric, images, lambda step: print(line_of(step), flush=True)).run()
+        report = report_of(fabric, steps)
+    finally:
+        fabric.close()
+    for suffix, content in ((".json", report.to_json()), (".txt", report.to_text())):
+        file = options.output / f"convoy-selftest{suffix}"
+        try:
+            file.write_text(content, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"--output: {file} cannot be written: {error}") from error
+    print(f"{'passed' if report.passed else 'FAILED'}: the report is in {file.with_suffix('.json')} and .txt")
+    return 0 if report.passed else EXIT_FAILED
 
 
 def _check(boards: tuple[Config, ...]) -> int:
@@ -109,7 +168,7 @@ def _run(boards: tuple[Config, ...]) -> int:
     )
     from convoy_device.daemon import serve
 
-    keep_freed_memory()
+    settle_memory()
     # Two lanes a board; jobs are short, so many boards share a few threads.
     with ThreadPoolExecutor(max_workers=min(16, 2 * len(boards)), thread_name_prefix="lane") as pool:
         return asyncio.run(serve(boards, pool, _stop_on_signals))

@@ -76,6 +76,10 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
         if isinstance(table.get(key), str):
             table[key] = path.parent / table[key]
     table.update({key: value for key, value in (overrides or {}).items() if value is not None})
+    for key in _PATHS:
+        if isinstance(table.get(key), Path):
+            # The pynq package has to be run from a folder of its own for a moment.
+            table[key] = table[key].absolute()
     for key in _REQUIRED:
         if key not in table:
             raise ConfigError(f"{path}: key {key!r} is missing; see device/board.example.toml", file=str(path), key=key)
@@ -96,6 +100,8 @@ def fleet(config: Config, count: int) -> tuple[Config, ...]:
         raise ConfigError(f"--count must be at least 1, {count} came", key="count")
     if count == 1:
         return (config,)
+    if config.fabric == "pynq":
+        raise ConfigError(f"--count must be 1 with fabric pynq, {count} came: a board has one chip", key="count")
     names = [f"{config.name}-{number}" for number in range(1, count + 1)]
     for name in names:
         _name(name, "--count")

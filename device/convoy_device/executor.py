@@ -20,7 +20,7 @@ from convoy_schema.topics import FrameTopic, Topics
 
 from convoy_device.lane import Lane
 from convoy_device.modules import Modules
-from convoy_device.stage import Job, RunLayer, Stage
+from convoy_device.stage import Job, RunWork, Stage
 
 #: The tensors of a frame, when computing them began and when it ended (monotonic seconds).
 Outcome = tuple[tuple[TensorData, ...], float, float]
@@ -59,7 +59,7 @@ class Executor:
         self._inline_s = inline_s
         self._stages: dict[tuple[str, Generation], Stage] = {}
         #: How the layers of what is live reach the fabric.
-        self._runs: dict[Stage, RunLayer] = {}
+        self._runs: dict[Stage, RunWork] = {}
         self._routes: dict[str, tuple[FrameTopic, Stage]] = {}
         self._order: deque[Stage] = deque()
         self._is_scheduled = False
@@ -157,13 +157,13 @@ class Executor:
                 asyncio.get_running_loop().call_soon(self.pump)
             return
 
-    def _compute(self, stage: Stage, job: Job, run: RunLayer) -> Outcome:
+    def _compute(self, stage: Stage, job: Job, run: RunWork) -> Outcome:
         """In whichever thread has the fabric: the tensors, when it began and when it ended."""
         began = self._clock()
         tensors = stage.compute(job, run)
         return tensors, began, self._clock()
 
-    def _run_of(self, stage: Stage) -> RunLayer:
+    def _run_of(self, stage: Stage) -> RunWork:
         images = stage.plan.images
         if not images:
             return self._modules.run_in_place

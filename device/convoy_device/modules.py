@@ -8,22 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from convoy_schema.layers import Prepared
 from convoy_schema.messages.boards import PartitionReport
+from convoy_schema.network import PreparedNetwork
 from convoy_schema.topology import Kind
 from numpy.typing import NDArray
 
 from convoy_device.errors import FabricError
-from convoy_device.fabric import Fabric
+from convoy_device.fabric import Fabric, Runnable
 
 #: Where an image of a kind may go: digests by (partition, kind).
 Images = Mapping[tuple[str, Kind], str]
 
 
 class Modules:
-    """The modules of one fabric, shared over time by every stage of the board."""
+    """The modules of one fabric, shared over time by every stage of the board.
 
-    def __init__(self, fabric: Fabric, read: Callable[[str], bytes]) -> None:
+    `read` gives the image of a digest that may go into a partition: (partition, digest).
+    """
+
+    def __init__(self, fabric: Fabric, read: Callable[[str, str], bytes]) -> None:
         self._fabric = fabric
         self._read = read
         #: Kinds that live stages use, by stage: another stage's module is the last to go.
@@ -40,18 +43,18 @@ class Modules:
         self._in_use.pop(stage, None)
 
     def run(
-        self, layer: Prepared, inputs: Sequence[NDArray[np.int8]], images: Images, upcoming: Sequence[Kind]
+        self, work: Runnable, inputs: Sequence[NDArray[np.int8]], images: Images, upcoming: Sequence[Kind]
     ) -> NDArray[np.int8]:
         """One layer over a batch; `upcoming` are the kinds that its stage needs after it, in order, round and round."""
-        if images and not self._fabric.runs(layer.kind):
-            self._swap_in(layer.kind, images, upcoming)
-        return self._fabric.run(layer, inputs)
+        if images and not isinstance(work, PreparedNetwork) and not self._fabric.runs(work.kind):
+            self._swap_in(work.kind, images, upcoming)
+        return self._fabric.run(work, inputs)
 
     def run_in_place(
-        self, layer: Prepared, inputs: Sequence[NDArray[np.int8]], upcoming: Sequence[Kind]
+        self, work: Runnable, inputs: Sequence[NDArray[np.int8]], upcoming: Sequence[Kind]
     ) -> NDArray[np.int8]:
-        """One layer over a batch, on a shell whose kernels are fixed."""
-        return self._fabric.run(layer, inputs)
+        """A layer over a batch, or a whole network, on a shell whose kernels are fixed."""
+        return self._fabric.run(work, inputs)
 
     def _swap_in(self, kind: Kind, images: Images, upcoming: Sequence[Kind]) -> None:
         places = [partition for partition, placed in images if placed is kind]
@@ -70,4 +73,4 @@ class Modules:
 
         victim = min(reports, key=cost_of_losing).partition
         self.swaps += 1
-        self._fabric.configure(victim, kind, self._read(images[victim, kind]))
+        self._fabric.configure(victim, kind, self._read(victim, images[victim, kind]))

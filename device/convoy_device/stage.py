@@ -19,11 +19,12 @@ from convoy_schema.topics import FrameTopic, Topics
 from convoy_schema.topology import Kind
 from numpy.typing import NDArray
 
+from convoy_device.fabric import Runnable
 from convoy_device.verification import StagePlan
 
 Array = NDArray[np.int8]
-#: Runs one layer; the kinds are those of the layers after it, round and round.
-RunLayer = Callable[[Prepared, Sequence[Array], Sequence[Kind]], Array]
+#: Runs one layer, or a whole network; the kinds are those of the layers after it, round and round.
+RunWork = Callable[[Runnable, Sequence[Array], Sequence[Kind]], Array]
 
 #: Frames whose residence is remembered for the median of a pulse.
 _RESIDENCES = 1024
@@ -40,15 +41,15 @@ class Job(NamedTuple):
 
 
 class Stage:
-    """The layers of one assignment, prepared, with the frames that wait for them."""
+    """The layers of one assignment, prepared (or its network as a whole), with the frames that wait for them."""
 
     def __init__(
-        self, plan: StagePlan, layers: Sequence[Prepared], board: str, topics: Topics, most_queued: int = 4096
+        self, plan: StagePlan, works: Sequence[Runnable], board: str, topics: Topics, most_queued: int = 4096
     ) -> None:
         assignment = plan.assignment
         self.plan = plan
         self.key = plan.key
-        self.kinds = tuple(layer.kind for layer in layers)
+        self.kinds = tuple(work.kind for work in works if isinstance(work, Prepared))
         #: Seconds a row takes, averaged over the latest frames; None until one was computed.
         self.row_s: float | None = None
         #: Frames refused, by reason.
@@ -68,12 +69,12 @@ class Stage:
         count = len(self.kinds)
         self._steps = tuple(
             (
-                layer,
-                layer.layer.inputs,
-                layer.layer.output,
+                work,
+                work.takes,
+                work.gives,
                 tuple(self.kinds[(index + 1 + ahead) % count] for ahead in range(count)),
             )
-            for index, layer in enumerate(layers)
+            for index, work in enumerate(works)
         )
         self._queue: deque[Job] = deque()
         self._residences: deque[int] = deque(maxlen=_RESIDENCES)
@@ -145,7 +146,7 @@ class Stage:
             self.refused["budget"] += 1
         return None
 
-    def compute(self, job: Job, run: RunLayer) -> tuple[TensorData, ...]:
+    def compute(self, job: Job, run: RunWork) -> tuple[TensorData, ...]:
         """The tensors that leave the stage; those that only pass through are sent on as they came."""
         frame = job.frame
         values: dict[str, Array] = {
@@ -160,10 +161,10 @@ class Stage:
             ]
         )
 
-    def forward(self, values: dict[str, Array], run: RunLayer) -> None:
-        """Add every tensor of the stage to `values`, each (rows, *shape)."""
-        for layer, inputs, output, upcoming in self._steps:
-            values[output] = run(layer, [values[name] for name in inputs], upcoming)
+    def forward(self, values: dict[str, Array], run: RunWork) -> None:
+        """Add every tensor that the stage makes to `values`, each (rows, *shape)."""
+        for work, inputs, output, upcoming in self._steps:
+            values[output] = run(work, [values[name] for name in inputs], upcoming)
 
     def outgoing(self, job: Job, tensors: tuple[TensorData, ...], now: float) -> tuple[str, bytes]:
         """Topic and payload of what leaves at `now`; raises `TooLargeError`."""

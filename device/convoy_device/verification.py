@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from convoy_schema import bundle as bundles
-from convoy_schema.bundle import Bundle, ModelAnnouncement, VerifiedModel
+from convoy_schema import chain
+from convoy_schema.bundle import Bundle, Method, ModelAnnouncement, VerifiedModel
 from convoy_schema.frames import FRAME_OVERHEAD, MAX_FRAME
 from convoy_schema.messages.desired import Assignment
 from convoy_schema.names import Generation
@@ -52,6 +53,11 @@ class StagePlan:
     def parameters(self) -> tuple[str, ...]:
         """Digests of the layers' parameters."""
         return tuple(layer.parameters for layer in self.topology.layers[self.start : self.end] if layer.parameters)
+
+    @property
+    def is_network(self) -> bool:
+        """Whether the shell computes the network as a whole, so that no single layer is ever run."""
+        return self.shell == Method.STREAM.shell
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -97,6 +103,9 @@ def plan_stage(assignment: Assignment, model: VerifiedModel, facts: FabricFacts)
             need=shell,
             have=facts.shells,
         )
+    reason = chain.refusal(topology) if shell == Method.STREAM.shell else ""
+    if reason:
+        raise ShellMismatchError(f"shell {shell} computes one network alone: {reason}", need=topology.name, have=shell)
     kinds = tuple(layer.kind for layer in topology.layers[start:end])
     return StagePlan(
         assignment,
@@ -181,7 +190,7 @@ def _images(
         if not swaps:
             raise ModuleMissingError(
                 f"layers of kind {kind.value} need a module, and the bundle has no image of it for "
-                f"{_list([slot for slot, _ in slots]) or 'any slot'} of {facts.part}",
+                f"{_list([slot for slot, _ in slots]) if slots else 'a partition: it has no slot'} of {facts.part}",
                 kind=kind.value,
                 part=facts.part,
             )

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import numpy as np
+from convoy_bitstreams import floorplans
 from convoy_schema import layers
 from convoy_schema.names import Generation
+from convoy_schema.network import prepare_network
 from convoy_schema.topics import Topics
 
 from convoy_device import effects
+from convoy_device.admission import Admission
 from convoy_device.effects import FabricEffect, StoreEffect
 from convoy_device.errors import SelfTestError
 from convoy_device.events import FabricSeen
-from convoy_device.fabric import Fabric
+from convoy_device.fabric import Fabric, Runnable
 from convoy_device.modules import Modules
 from convoy_device.stage import Array, Stage
 from convoy_device.store import Store
@@ -33,12 +36,13 @@ class Workbench:
         self._fabric = fabric
         self._most_queued = most_queued
         self._images: OrderedDict[str, bytes] = OrderedDict()
+        self._admission = Admission(fabric.facts.part, floorplans())
         self.modules = Modules(fabric, self._image)
         #: Stages by (deployment, generation).
         self.loaded: dict[tuple[str, Generation], Stage] = {}
 
     def store(self, effect: StoreEffect) -> None:
-        """In the store's lane; raises `StoreError`, and for layers `TopologyError` or `DecodeError`."""
+        """In the store's lane; raises `StoreError`, `ImageRefusedError`, `TopologyError` or `DecodeError`."""
         match effect:
             case effects.StoreBlock(manifest, block, content):
                 self._store.write_block(manifest, block, content)
@@ -52,20 +56,23 @@ class Workbench:
                 self._store.save_epoch(epoch)
             case effects.CollectGarbage(artifacts, models):
                 self._store.keep(artifacts, models)
+            case effects.DropArtifacts(artifacts):
+                self._store.drop(artifacts)
             case effects.VerifyArtifacts(plan):
-                for digest in plan.needs:
-                    self._store.read(digest)
+                self._verify(plan)
             case effects.LoadLayers(plan):
                 self.loaded[plan.key] = self._load(plan)
 
     def fabric(self, effect: FabricEffect) -> None:
-        """In the fabric's lane; raises `FabricError`, `StoreError` or `SelfTestError`."""
+        """In the fabric's lane, with admitted images only; raises `FabricError`, `StoreError` or `SelfTestError`."""
         match effect:
             case effects.LoadShell(image=image):
-                self._fabric.load_shell(self._store.read(image))
+                content = self._store.read(image)
+                self._admission.check_shell(image, content)
+                self._fabric.load_shell(content)
             case effects.Configure(loads):
                 for load in loads:
-                    self._fabric.configure(load.partition, load.kind, self._image(load.image))
+                    self._fabric.configure(load.partition, load.kind, self._image(load.partition, load.image))
             case effects.SelfTest(plan):
                 self._test(plan)
 
@@ -73,11 +80,25 @@ class Workbench:
         """In the fabric's lane: what the fabric holds now."""
         return FabricSeen(self._fabric.shell(), self._fabric.partitions())
 
+    def _verify(self, plan: StagePlan) -> None:
+        """Hash every artifact again, and look into every image, while the fabric still does what it did."""
+        for digest in plan.needs:
+            content = self._store.read(digest)
+            for (partition, _), image in plan.images.items():
+                if image == digest:
+                    self._admission.check_module(partition, digest, content)
+        if plan.shell_image is not None and plan.shell_image in self._store.digests():
+            self._admission.check_shell(plan.shell_image, self._store.read(plan.shell_image))
+
     def _load(self, plan: StagePlan) -> Stage:
         wanted = plan.topology.layers[plan.start : plan.end]
         parameters = {digest: self._store.read(digest) for digest in plan.parameters}
-        prepared = [layers.prepare(layer, plan.topology, layers.load(layer, parameters)) for layer in wanted]
-        return Stage(plan, prepared, self._board, self._topics, self._most_queued)
+        works: list[Runnable] = [
+            layers.prepare(layer, plan.topology, layers.load(layer, parameters)) for layer in wanted
+        ]
+        if plan.is_network:
+            works = [prepare_network(plan.topology, parameters)]
+        return Stage(plan, works, self._board, self._topics, self._most_queued)
 
     def _test(self, plan: StagePlan) -> None:
         stage = self.loaded.get(plan.key)
@@ -105,10 +126,11 @@ class Workbench:
             )
         return np.frombuffer(content, np.int8).reshape(shape)
 
-    def _image(self, digest: str) -> bytes:
+    def _image(self, partition: str, digest: str) -> bytes:
         content = self._images.pop(digest, None)
         if content is None:
             content = self._store.read(digest)
+        self._admission.check_module(partition, digest, content)
         self._images[digest] = content
         while sum(map(len, self._images.values())) > IMAGE_CACHE and len(self._images) > 1:
             self._images.popitem(last=False)

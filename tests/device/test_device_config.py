@@ -33,6 +33,20 @@ def test_paths_are_relative_to_the_file_and_the_rest_has_defaults(tmp_path: Path
     assert trusted_key(config).public_bytes_raw() == models.TRUSTED.public_bytes_raw()
 
 
+def test_paths_do_not_depend_on_where_the_process_is_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    config = load(Path("board.toml"), {"trusted_key": Path("other.pem")})
+    assert (config.state_dir, config.trusted_key) == (tmp_path / "state", tmp_path / "other.pem")
+
+
+def test_a_board_with_a_chip_is_one_board(tmp_path: Path) -> None:
+    config = load(written(tmp_path), {"fabric": "pynq"})
+    assert fleet(config, 1) == (config,)
+    with pytest.raises(ConfigError, match="--count must be 1 with fabric pynq, 2 came"):
+        fleet(config, 2)
+
+
 def test_every_key_is_read_and_overrides_win(tmp_path: Path) -> None:
     text = MINIMAL + (
         'fabric = "processor"\nstore_quota_mb = 8\nqueue_frames = 5\npace = 2\nlog_level = "debug"\n'
@@ -56,7 +70,7 @@ def test_every_key_is_read_and_overrides_win(tmp_path: Path) -> None:
         (('site = "main"', 'site = "main"\nfabrik = "x"'), r"key 'fabrik' is not known; did you mean 'fabric'\?"),
         (
             ('site = "main"', 'site = "main"\nfabric = "gold"'),
-            r"key 'fabric' must be one of emulated, processor, 'gold'",
+            r"key 'fabric' must be one of emulated, csim, processor, pynq, 'gold'",
         ),
         (('site = "main"', 'site = "main"\nstore_quota_mb = 0'), r"key 'store_quota_mb' must be a whole number from 1"),
         (('site = "main"', 'site = "main"\nqueue_frames = true'), r"key 'queue_frames' must be a whole number"),

@@ -48,7 +48,7 @@ class Layer:
 
 def modules_on(slots: Slots) -> Modules:
     fabric: Fabric = slots  # type: ignore[assignment]
-    return Modules(fabric, lambda digest: digest.encode())
+    return Modules(fabric, lambda partition, digest: digest.encode())
 
 
 def images_of(names: Sequence[str], kinds: Sequence[Kind]) -> dict[tuple[str, Kind], str]:

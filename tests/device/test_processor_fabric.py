@@ -43,11 +43,13 @@ def test_it_has_no_shell_and_no_partition() -> None:
 
 def test_a_fabric_is_opened_by_its_name(tmp_path: Path) -> None:
     kinds = {"emulated": EmulatedFabric, "processor": ProcessorFabric}
-    assert set(FABRICS) == set(kinds)
+    assert set(FABRICS) == {*kinds, "csim", "pynq"}, "which have tests of their own"
     for name, kind in kinds.items():
         fabric = open_fabric(name, tmp_path / name)
         assert isinstance(fabric, kind)
         assert fabric.facts.name == name
         fabric.close()
-    with pytest.raises(FabricError, match="one of emulated, processor, 'quantum' came"):
+    with pytest.raises(FabricError, match="one of emulated, csim, processor, pynq, 'quantum' came"):
         open_fabric("quantum", tmp_path)
+    with pytest.raises(FabricError, match="fabric pynq needs"):
+        open_fabric("pynq", tmp_path)

@@ -12,8 +12,12 @@ from typing import Protocol
 import numpy as np
 from convoy_schema.layers import Prepared
 from convoy_schema.messages.boards import Partition, PartitionReport
+from convoy_schema.network import PreparedNetwork
 from convoy_schema.topology import Kind
 from numpy.typing import NDArray
+
+#: What a fabric runs: a layer, or on shell `fixed` a whole network.
+Runnable = Prepared | PreparedNetwork
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,8 @@ class Fabric(Protocol):
         """Whether a kernel or a coupled module of `kind` is there now, so that `run` would not need a `configure`."""
         ...
 
-    def run(self, layer: Prepared, inputs: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
-        """One layer over a batch, each array (rows, *shape); raises `FabricError` when nothing there can run it."""
+    def run(self, work: Runnable, inputs: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
+        """`work` over a batch, each array (rows, *shape); raises `FabricError` when nothing there can run it."""
         ...
 
     def quiesce(self) -> None:

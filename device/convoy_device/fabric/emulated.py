@@ -17,11 +17,12 @@ from convoy_schema.floorplan import Floorplan
 from convoy_schema.layers import Prepared
 from convoy_schema.limits import KernelLimits
 from convoy_schema.messages.boards import Partition, PartitionReport
+from convoy_schema.network import PreparedNetwork, chain_cycles
 from convoy_schema.topology import Kind
 from numpy.typing import NDArray
 
 from convoy_device.errors import FabricError, LayerRefusedError
-from convoy_device.fabric import FabricFacts
+from convoy_device.fabric import FabricFacts, Runnable
 from convoy_device.fabric.memory import COUPLED, DEGRADED, ConfigurationMemory
 from convoy_device.fabric.pace import Pace
 from convoy_device.fabric.port import Write, accept
@@ -39,6 +40,8 @@ class EmulatedFabric:
     (1.0: as a board at its clock); None: as fast as the host computes. `offered` is how many partitions it says it has,
     as a board of which some are kept for something else; None: all. `power_on` begins with a power cycle.
     """
+
+    name = "emulated"
 
     def __init__(
         self,
@@ -74,7 +77,7 @@ class EmulatedFabric:
         plans = list(self._floorplans.values())
         partitions = tuple(Partition(place.name, plan.kinds) for plan in plans for place in plan.partitions)
         return FabricFacts(
-            name="emulated",
+            name=self.name,
             part=self._part.name,
             shells=tuple(sorted(self._floorplans)),
             partitions=partitions[: self._offered],
@@ -139,24 +142,38 @@ class EmulatedFabric:
         """See `Fabric`."""
         return kind in self._kernels
 
-    def run(self, layer: Prepared, inputs: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
+    def run(self, work: Runnable, inputs: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
         """See `Fabric`; a layer that exceeds the kernel's limits is a `LayerRefusedError`."""
         began = self._begin()
-        kernel = self._kernels.get(layer.kind)
-        if kernel is None:
-            raise FabricError(self._absence(layer.kind), layer=layer.layer.name, kind=layer.kind.value)
-        refusal = kernel.refusal(layer.layer, layer.inputs, layer.output)
-        if refusal:
-            raise LayerRefusedError(f"layer {layer.layer.name} cannot run here: {refusal}", layer=layer.layer.name)
+        cycles = self._network_cycles(work, inputs) if isinstance(work, PreparedNetwork) else self._cycles(work, inputs)
         if not self._dma_runs:
             self._memory.dma_running = self._dma_runs = True
         try:
-            output = layer.run(inputs)
-            self._end(began, layer.cost.cycles * len(output) / self._plan.clock_hz)
+            output = self.compute(work, inputs)
+            self._end(began, cycles / self._plan.clock_hz)
         except BaseException:
             self.quiesce()
             raise
         return output
+
+    def _cycles(self, layer: Prepared, inputs: Sequence[NDArray[np.int8]]) -> int:
+        """Modelled cycles of a layer, which a kernel that is there must take."""
+        kernel = self._kernels.get(layer.kind)
+        if kernel is None:
+            raise FabricError(self._absence(layer.kind), layer=layer.name, kind=layer.kind.value)
+        refusal = kernel.refusal(layer.layer, layer.inputs, layer.output)
+        if refusal:
+            raise LayerRefusedError(f"layer {layer.name} cannot run here: {refusal}", layer=layer.name)
+        return layer.cost.cycles * len(inputs[0])
+
+    def _network_cycles(self, network: PreparedNetwork, inputs: Sequence[NDArray[np.int8]]) -> int:
+        if self._shell is None or not self._plan.is_network:
+            raise FabricError(f"network {network.name} cannot run as a whole: shell {self.shell() or 'none'} is loaded")
+        return chain_cycles(len(inputs[0]))
+
+    def compute(self, work: Runnable, inputs: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
+        """What the kernels that are there make of `inputs`; `csim` has kernels of its own."""
+        return work.run(inputs)
 
     def quiesce(self) -> None:
         """See `Fabric`: channels once started run on between transfers, as the board's do, until they are stopped."""
@@ -239,6 +256,8 @@ class EmulatedFabric:
         idle = [name for name, module in self._modules.items() if module.kernels[0].kind is kind]
         if idle:
             return f"a {kind.value} cannot run: partition {idle[0]} holds one but is decoupled; configure it anew"
+        if self._plan.is_network:
+            return f"a {kind.value} cannot run alone: shell {self.shell()} computes its network as a whole"
         return f"a {kind.value} cannot run: shell {self.shell()} has no such kernel or module now"
 
     # Time --------------------------------------------------------------------------------------------------------

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from convoy_schema.layers import Prepared
 from convoy_schema.messages.boards import PartitionReport
 from convoy_schema.topology import Kind
 from numpy.typing import NDArray
 
 from convoy_device.errors import FabricError
-from convoy_device.fabric import FabricFacts
+from convoy_device.fabric import FabricFacts, Runnable
 
 #: A PYNQ-Z2's memory less what Linux and the daemon take, in bytes.
 USABLE_BYTES = 256 * 1024 * 1024
@@ -54,9 +53,9 @@ class ProcessorFabric:
         """See `Fabric`: it runs every kind."""
         return True
 
-    def run(self, layer: Prepared, inputs: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
+    def run(self, work: Runnable, inputs: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
         """See `Fabric`."""
-        return layer.run(inputs)
+        return work.run(inputs)
 
     def quiesce(self) -> None:
         """See `Fabric`: there is no DMA."""
