@@ -13,9 +13,9 @@ import math
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from convoy_controller.datasets import Dataset, digits, mnist
+from exporting import export
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -98,37 +98,6 @@ def train(network: nn.Module, images: Tensor, labels: Tensor, epochs: int, seed:
         print(f"epoch {epoch + 1} of {epochs}: loss {total / steps:.4f}", flush=True)
 
 
-def export(network: nn.Module, path: Path) -> None:
-    """Write `network` as ONNX, without the exporter's notes on where it was made."""
-    network.eval()
-    program = torch.onnx.export(
-        network,
-        (torch.zeros(2, 1, 28, 28),),
-        input_names=["image"],
-        output_names=["logits"],
-        dynamic_shapes={"x": {0: torch.export.Dim("batch")}},
-        opset_version=18,
-        dynamo=True,
-        verbose=False,
-    )
-    assert program is not None
-    model = program.model_proto
-    clean(model)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
-
-
-def clean(model: onnx.ModelProto) -> None:
-    """Drop stack traces, doc strings and everything else that is not the network."""
-    model.doc_string, model.domain = "", ""
-    model.graph.name, model.graph.doc_string = "lenet5", ""
-    del model.metadata_props[:]
-    graph = model.graph
-    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        del part.metadata_props[:]
-        part.doc_string = ""
-
-
 def main() -> None:
     """Train, report accuracy, write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -145,7 +114,7 @@ def main() -> None:
     train(network, images, labels, options.epochs, options.seed)
     print(f"MNIST test {accuracy(network, mnist(options.data_dir)):.2f} %")
     print(f"scikit-learn digits, held-out half {accuracy(network, digits()):.2f} %")
-    export(network, options.output)
+    export(network, options.output, (1, 28, 28), "image", "logits")
     print(f"wrote {options.output.name}, {options.output.stat().st_size} bytes")
 
 

@@ -241,8 +241,10 @@ def _centred(image: NDArray[np.int64]) -> NDArray[np.uint8]:
 # Folders -------------------------------------------------------------------------------------------------------------
 
 
-def folder(path: Path, shape: tuple[int, ...], class_names: Sequence[str] = ()) -> Dataset:
+def folder(path: Path, shape: tuple[int, ...], class_names: Sequence[str] = (), most: int | None = None) -> Dataset:
     """Image files in `path`, or in one subfolder a class, brought to `shape` (C, H, W); in order of their names.
+
+    Of more than `most` only those are read, spread evenly over all of them.
 
     A subfolder's label is its place among `class_names`, or, without any, among the sorted subfolders. Bare images are
     unlabelled. Raises `DatasetError` for a folder without images, an unknown class, or a file that cannot be read.
@@ -258,6 +260,8 @@ def folder(path: Path, shape: tuple[int, ...], class_names: Sequence[str] = ()) 
     found += [(file, names.index(entry.name)) for entry in subfolders for file in _images_of(entry)]
     if not 1 <= len(found) <= MAX_IMAGES:
         raise DatasetError(f"{path} holds {len(found)} images, 1 to {MAX_IMAGES} are needed", path=str(path))
+    if most is not None and len(found) > most:
+        found = [found[at * len(found) // most] for at in range(most)]
     images = np.stack([read_image(file, shape) for file, _ in found])
     return Dataset(path.name or "folder", images, np.array([label for _, label in found], np.int64))
 

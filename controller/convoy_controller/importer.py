@@ -1,29 +1,37 @@
 """Import of a model: an ONNX file and calibration samples in, a topology with parameters and golden tensors out.
 
 A float model is quantised by onnxruntime first; one that comes quantised (QDQ form) is taken as it is. What cannot be
-taken is refused by node name and operation, everything at once. Storing and signing are the catalogue's.
+taken is refused by node name and operation, everything at once. What was taken is compared with onnxruntime, layer by
+layer. Storing and signing are the catalogue's.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 from convoy_schema.layers import evaluate, quantise
 from convoy_schema.topology import Topology
-from google.protobuf.message import DecodeError as ProtobufError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from convoy_controller.importing.graph import read_graph, refuse, survey
-from convoy_controller.importing.operators import LAST
+from convoy_controller.importing.agreement import Agreement, Difference, compare
+from convoy_controller.importing.draft import Draft
+from convoy_controller.importing.graph import Read, read_graph
+from convoy_controller.importing.loading import load_model
 from convoy_controller.importing.quantising import is_quantised, quantise_model
+from convoy_controller.importing.refusals import refuse
+from convoy_controller.importing.shaping import turned
+from convoy_controller.importing.simplifying import simplified
+from convoy_controller.importing.values import View
+
+__all__ = ["Agreement", "Difference", "ImportedModel", "import_model", "input_shape"]
 
 #: Samples in the self-test that travels with a model.
 GOLDEN_ROWS = 4
-#: Bytes of an ONNX file, at most.
-MAX_MODEL = 256 * 1024 * 1024
+#: Samples over which a model is compared with onnxruntime, and elements of all its tensors over them, at most.
+CHECK_ROWS, CHECK_ELEMENTS = 16, 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -31,8 +39,9 @@ class ImportedModel:
     """A model as boards run it.
 
     `parameters` are the layers' artifacts by digest; `golden` holds the exact int8 bytes of every tensor, in C order,
-    over `golden_rows` samples; `quantised_onnx` is the ONNX file that onnxruntime runs, and `origins` names each
-    tensor's int8 counterpart in it.
+    over `golden_rows` samples; `quantised_onnx` is the ONNX file that onnxruntime runs, `origins` names each tensor's
+    int8 counterpart in it, and `views` how that shows those whose elements lie otherwise. `agreement` says how far the
+    two are apart, `layout` how callers lay out a picture, and `notes` what else they should know.
     """
 
     topology: Topology
@@ -41,6 +50,10 @@ class ImportedModel:
     golden_rows: int
     quantised_onnx: bytes
     origins: dict[str, str]
+    views: dict[str, View]
+    agreement: Agreement
+    layout: str
+    notes: tuple[str, ...]
 
     @property
     def output(self) -> str:
@@ -56,14 +69,14 @@ def import_model(
     `calibration` (rows, *input shape) holds real inputs as the network takes them, scaled; its first `golden_rows`
     become the self-test. Raises `ImportRefusedError` that lists every reason.
     """
-    model = _load(path, name)
-    reasons = survey(model)
-    if reasons:
-        raise refuse(name, reasons)
-    _drop_last(model)
-    samples = _samples(model, calibration, name)
-    quantised = model if is_quantised(model) else quantise_model(model, samples)
+    loaded = load_model(path, name)
+    draft = simplified(loaded, name)
+    samples = _samples(draft, calibration, Draft.of(loaded, name).shape)
+    model = draft.model("batch")
+    largest = max(math.prod(shape[1:]) for shape in draft.shapes.values())
+    quantised = model if is_quantised(model) else quantise_model(model, samples, largest)
     read = read_graph(quantised, name)
+    agreement = _checked(read, compare(read, quantised, samples, _check_rows(read.topology)))
     rows = quantise(np.resize(samples, (golden_rows, *samples.shape[1:])), read.topology.tensor(read.topology.input))
     golden = {tensor: array.tobytes() for tensor, array in evaluate(read.topology, read.parameters, rows).items()}
     return ImportedModel(
@@ -73,40 +86,42 @@ def import_model(
         golden_rows,
         quantised.SerializeToString(deterministic=True),
         read.origins,
+        read.views,
+        agreement,
+        draft.layout if len(samples.shape) == 4 else "N",
+        tuple(draft.notes),
     )
 
 
-def _load(path: Path, name: str) -> onnx.ModelProto:
-    try:
-        size = path.stat().st_size
-        if size > MAX_MODEL:
-            raise refuse(name, [f"{path} has {size} bytes, at most {MAX_MODEL} are read"])
-        model = onnx.load(str(path))
-        onnx.checker.check_model(model)
-    except (OSError, ValueError, ProtobufError, onnx.checker.ValidationError) as error:
-        raise refuse(name, [f"{path} is not a valid ONNX file: {error}"]) from error
-    if len(model.graph.input) == 0 or len(model.graph.output) == 0:
-        raise refuse(name, [f"{path} has no input or no output"])
-    return model
+def input_shape(path: Path, name: str) -> tuple[tuple[int, ...], str]:
+    """Shape of one input of the ONNX file at `path`, and its layout: "CHW", "HWC" or "N"; refused as `import_model`."""
+    loaded = load_model(path, name)
+    shape = Draft.of(loaded, name).shape
+    return shape, simplified(loaded, name).layout if len(shape) == 3 else "N"
 
 
-def _drop_last(model: onnx.ModelProto) -> None:
-    """Take Softmax off the end: it keeps the order of the classes, and a client computes it from the logits."""
-    graph = model.graph
-    for output in graph.output:
-        for node in [node for node in graph.node if node.op_type in LAST and node.output[0] == output.name]:
-            graph.node.remove(node)
-            output.name = node.input[0]
-
-
-def _samples(model: onnx.ModelProto, calibration: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    """`calibration` as float32, checked against the model's input."""
-    held = {initialiser.name for initialiser in model.graph.initializer}
-    inputs = [info for info in model.graph.input if info.name not in held]
-    shape = [each.dim_value for each in inputs[0].type.tensor_type.shape.dim][1:] if inputs else []
+def _samples(draft: Draft, calibration: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """`calibration` as float32, checked against `shape`, the file's own, and laid out as the draft takes it."""
     samples = np.ascontiguousarray(calibration, np.float32)
-    if not len(samples) or list(samples.shape[1:]) != shape:
-        raise refuse(name, [f"calibration samples must be (rows, {', '.join(map(str, shape))}), {samples.shape} came"])
+    if not len(samples) or samples.shape[1:] != shape:
+        expected = f"(rows, {', '.join(map(str, shape))})"
+        raise refuse(draft.name, [f"calibration samples must be {expected}, {samples.shape} came"])
     if not np.isfinite(samples).all():
-        raise refuse(name, ["calibration samples hold values that are not finite"])
-    return samples
+        raise refuse(draft.name, ["calibration samples hold values that are not finite"])
+    return turned(draft, samples, shape)
+
+
+def _check_rows(topology: Topology) -> int:
+    return max(1, min(CHECK_ROWS, CHECK_ELEMENTS // sum(tensor.size for tensor in topology.tensors)))
+
+
+def _checked(read: Read, agreement: Agreement) -> Agreement:
+    """`agreement`, unless a layer is more than a rounding step from both of ONNX Runtime's ways to compute it."""
+    reasons = [
+        f"layer {layer}: is {found.steps} steps from onnxruntime, so it was not understood; report the file"
+        for layer, found in agreement.layers.items()
+        if found.steps > 1 and agreement.plain_layers[layer].steps > 1
+    ]
+    if reasons:
+        raise refuse(read.topology.name, reasons)
+    return agreement

@@ -1,6 +1,5 @@
 """Import against ONNX Runtime: every layer, fed ORT's integers, within one step; and refusals that name the node."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,88 +8,10 @@ import onnxruntime
 import pytest
 from convoy_controller.errors import ImportRefusedError
 from convoy_controller.importer import ImportedModel, import_model
-from convoy_schema.layers import evaluate, prepare, quantise, unpack_parameters
+from convoy_schema.layers import evaluate, quantise, unpack_parameters
 from convoy_schema.names import digest_of
 from convoy_schema.topology import Kind
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
-
-Float = NDArray[np.float32]
-
-
-class Builder:
-    """A float ONNX model, node by node, with random weights from a seed."""
-
-    def __init__(self, shape: Sequence[int], seed: int = 1) -> None:
-        self.random = np.random.default_rng(seed)
-        self.shape = tuple(shape)
-        self.nodes: list[onnx.NodeProto] = []
-        self.held: list[onnx.TensorProto] = []
-
-    def hold(self, array: NDArray[np.generic]) -> str:
-        name = f"held{len(self.held)}"
-        self.held.append(numpy_helper.from_array(np.asarray(array), name))
-        return name
-
-    def node(self, op: str, *inputs: str, **attributes: object) -> str:
-        name = f"{op.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, inputs, [f"{name}_out"], name, **attributes))
-        return f"{name}_out"
-
-    def weights(self, *shape: int) -> str:
-        spread = 1 / np.sqrt(max(1, np.prod(shape[1:])))
-        return self.hold(self.random.normal(0, spread, shape).astype(np.float32))
-
-    def conv(self, source: str, depth: int, channels: int, kernel: int = 3, **attributes: object) -> str:
-        groups = attributes.get("group", 1)
-        assert isinstance(groups, int)
-        weights = self.weights(channels, depth // groups, kernel, kernel)
-        return self.node("Conv", source, weights, self.weights(channels), **attributes)
-
-    def model(self, output: str) -> onnx.ModelProto:
-        ends = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-            for name, shape in (("x", ["batch", *self.shape]), (output, None))
-        ]
-        graph = helper.make_graph(self.nodes, "test", ends[:1], ends[1:], self.held)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-
-    def save(self, folder: Path, output: str) -> Path:
-        model = onnx.shape_inference.infer_shapes(self.model(output))
-        onnx.save(model, folder / "model.onnx")
-        return folder / "model.onnx"
-
-    def samples(self, rows: int = 40) -> Float:
-        return self.random.normal(0, 1, (rows, *self.shape)).astype(np.float32)
-
-
-def check_against_onnxruntime(imported: ImportedModel, samples: Float) -> None:
-    """Each layer, fed with ORT's integers, differs from ORT by one step at most, in few elements."""
-    model = onnx.load_from_string(imported.quantised_onnx)
-    topology = imported.topology
-    for tensor in topology.tensors:
-        info = helper.make_tensor_value_info(imported.origins[tensor.name], TensorProto.INT8, None)
-        model.graph.output.append(info)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    source = session.get_inputs()[0].name
-    outputs = session.run([imported.origins[tensor.name] for tensor in topology.tensors], {source: samples})
-    theirs = {
-        tensor.name: np.asarray(array).reshape(-1, *tensor.shape)
-        for tensor, array in zip(topology.tensors, outputs, strict=True)
-    }
-    np.testing.assert_array_equal(theirs[topology.input], quantise(samples, topology.tensor(topology.input)))
-    for layer in topology.layers:
-        held = unpack_parameters(imported.parameters[layer.parameters]) if layer.parameters else None
-        ours = prepare(layer, topology, held).run([theirs[name] for name in layer.inputs])
-        apart = np.abs(ours.astype(int) - theirs[layer.output].astype(int))
-        assert apart.max() <= 1, layer.name
-        # The quantiser gives an average pool its input's scale; sums that are exactly half a step are then common, and
-        # ORT's own float rounding decides them one way or the other (its optimised and plain runs differ as well).
-        ties = layer.kind is Kind.AVERAGE_POOL
-        assert (apart > 0).mean() <= (0.25 if ties else 0.0005), layer.name
-        assert np.unique(ours).size > 4, f"{layer.name} makes nothing worth comparing"
+from onnx_builder import Builder, Float, check_against_onnxruntime
 
 
 def imported(builder: Builder, folder: Path, output: str) -> ImportedModel:

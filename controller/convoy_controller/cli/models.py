@@ -1,15 +1,17 @@
-"""`convoy models` and `convoy model import`: what can be deployed, and how a model becomes deployable."""
+"""`convoy models`, `convoy model import` and `convoy model remove`: what can be deployed, and how that changes."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convoy_controller.cli.calibration import read_samples
 from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption, opened
 from convoy_controller.cli.printing import ago, console, print_json, print_table, size
 
@@ -17,15 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
+    from convoy_models import ShippedModel
     from numpy.typing import NDArray
 
     from convoy_controller.database.engine import Database
     from convoy_controller.importer import ImportedModel
 
-#: Calibration samples that are used: more change the scales by less than a rounding step.
-MOST_SAMPLES = 1000
-
-_model = typer.Typer(name="model", no_args_is_help=True, help="Bring a model into the fleet's catalogue.")
+_model = typer.Typer(name="model", no_args_is_help=True, help="Bring a model into the fleet's catalogue, or out of it.")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,26 @@ class _Source:
     scale: float
     offset: float
     class_names: tuple[str, ...]
+    shipped: ShippedModel | None = None
+
+
+@dataclass(frozen=True)
+class _Agreement:
+    """How far the import is from onnxruntime over `rows` samples: parts of the elements, and steps of int8 at most.
+
+    `layers` is the worst layer's part, fed with onnxruntime's own integers; `output` and `plain_output` are end to end
+    against onnxruntime optimised and not, `onnxruntime` is the one of those against the other.
+    """
+
+    rows: int
+    layers: float
+    layer_steps: int
+    output: float
+    output_steps: int
+    plain_output: float
+    plain_output_steps: int
+    onnxruntime: float
+    onnxruntime_steps: int
 
 
 @dataclass(frozen=True)
@@ -49,6 +69,18 @@ class _Answer:
     digest: str
     layers: int
     parameters: int
+    artifacts: int
+    agreement: _Agreement
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Removed:
+    """What `convoy model remove --json` prints; `artifacts` are those that the version named."""
+
+    model: str
+    version: str
+    digest: str
     artifacts: int
 
 
@@ -96,13 +128,15 @@ def models(as_json: JsonOption = False, home: HomeOption = None, database: Datab
 
 @_model.command("import")
 def import_(
-    file: Annotated[str, typer.Argument(help="An ONNX file, float or quantised; or `lenet5`, which comes along.")],
+    file: Annotated[
+        str, typer.Argument(help="An ONNX file, float or quantised; or `lenet5` or another that comes along.")
+    ],
     calibration: Annotated[
         str,
         typer.Option(
             "--calibration",
-            help="An .npz file of typical inputs (rows first; uint8 is pixels, floats are taken as they are), or "
-            "`digits`, scikit-learn's handwriting.",
+            help="An .npz file of typical inputs (rows first; uint8 is pixels, floats are taken as they are), a folder "
+            "of images, `digits` (scikit-learn's handwriting), or `seeded` (the untrained networks that come along).",
         ),
     ],
     name: Annotated[str | None, typer.Option("--name", help="Name of the model; the file's unless given.")] = None,
@@ -121,8 +155,10 @@ def import_(
     """Quantise an ONNX model, sign it with this fleet's key, and store it with all that boards need.
 
     The same file under the same version changes nothing; other content needs another --version.
-    JSON keys: model, version, serial, digest, layers, parameters, artifacts. Exit codes: 0 imported, 1 refused (the
-    reasons are listed), 2 no such name can be, 3 no such file, 4 no database.
+    What boards will compute is compared with onnxruntime first. Class names are the calibration folder's subfolders
+    where there are any and --classes is not given. JSON keys: model, version, serial, digest, layers, parameters,
+    artifacts, agreement, notes. Exit codes: 0 imported, 1 refused (the reasons are listed), 2 no such name can be, 3 no
+    such file, 4 no database.
     """
     from convoy_schema import names
 
@@ -131,9 +167,11 @@ def import_(
     names.check_name(version, "version")
     with opened(home, database) as fleet, _steps(as_json) as step:
         step("reading the calibration samples", 0, 0)
-        samples = _samples(calibration, source)
-        step("quantising, and computing the self-test", 0, 0)
-        imported = _imported(source, samples)
+        with _whole(source) as whole:
+            samples = read_samples(calibration, whole.path, whole.scale, whole.offset, whole.shipped)
+            step("quantising, and computing the self-test", 0, 0)
+            imported = _imported(whole, samples)
+        source = _classified(source, calibration, imported)
         answer = _publish(fleet, home, source, version, imported, lambda done, total: step("storing", done, total))
     if as_json:
         print_json(answer)
@@ -142,6 +180,40 @@ def import_(
             f"{source.name} {version}: {answer.layers} layers, {size(answer.parameters)} of parameters, "
             f"{answer.artifacts} artifacts; `convoy deploy {source.name}` serves it"
         )
+        typer.echo(_told(answer.agreement))
+        for note in answer.notes:
+            typer.echo(note)
+
+
+@_model.command("remove")
+def remove(
+    model: Annotated[str, typer.Argument(metavar="NAME[:VERSION]", help="As `convoy models` lists it.")],
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Take a version of a model out of the catalogue; refused while a deployment needs it.
+
+    A running controller clears its files and what the broker retains of it; what other versions share stays.
+    VERSION may be left out where there is only one. JSON keys: model, version, digest, artifacts. Exit codes: 0
+    removed, 1 refused (by which deployment is said), 3 no such model or version, 4 no database.
+    """
+    from convoy_controller.database import queries, removals
+    from convoy_controller.errors import NotFoundError
+
+    name, _, version = model.partition(":")
+    with opened(home, database) as fleet:
+        known = [line.version for line in queries.models(fleet) if line.model == name]
+        if not known or (version and version not in known):
+            there = f"there is {', '.join(known)}" if known else "`convoy models` lists those there are"
+            raise NotFoundError(f"there is no model {model!r}; {there}", model=model)
+        if not version and len(known) > 1:
+            raise typer.BadParameter(f"{name} has versions {', '.join(known)}: say which, as {name}:{known[-1]}")
+        removed = removals.remove_model(fleet, name, version or known[0])
+    if as_json:
+        print_json(_Removed(removed.name, removed.version, removed.digest, len(removed.artifacts)))
+    else:
+        typer.echo(f"{name} {removed.version} is removed; a running controller clears what is left of it")
 
 
 def _source(file: str, name: str | None, scale: float | None, offset: float | None, classes: str | None) -> _Source:
@@ -149,18 +221,41 @@ def _source(file: str, name: str | None, scale: float | None, offset: float | No
 
     from convoy_controller.errors import NotFoundError
 
-    shipped, path = convoy_models.LENET5, Path(file)
-    is_shipped = file == shipped.name and not path.exists()
-    if is_shipped:
+    path = Path(file)
+    shipped = convoy_models.SHIPPED.get(file) if not path.exists() else None
+    if shipped is not None:
         path = shipped.path
     elif not path.is_file():
-        raise NotFoundError(f"there is no file {file}: give an ONNX file, or `{shipped.name}`, which comes along")
+        there = ", ".join(convoy_models.SHIPPED)
+        raise NotFoundError(f"there is no file {file}: give an ONNX file, or one of those that come along: {there}")
     return _Source(
         path,
         name or path.stem.lower(),
-        scale if scale is not None else (shipped.scale if is_shipped else 1 / 255),
-        offset if offset is not None else (shipped.offset if is_shipped else 0.0),
-        _class_names(classes) if classes is not None else (shipped.class_names if is_shipped else ()),
+        scale if scale is not None else (shipped.scale if shipped else 1 / 255),
+        offset if offset is not None else (shipped.offset if shipped else 0.0),
+        _class_names(classes) if classes is not None else (shipped.class_names if shipped else ()),
+        shipped,
+    )
+
+
+@contextmanager
+def _whole(source: _Source) -> Iterator[_Source]:
+    """`source` with a file that is whole: an untrained network's weights are written, for as long as this lasts."""
+    if source.shipped is None or source.shipped.is_trained:
+        yield source
+        return
+    with tempfile.TemporaryDirectory(prefix="convoy-model-") as folder:
+        yield replace(source, path=source.shipped.written(Path(folder)))
+
+
+def _classified(source: _Source, calibration: str, imported: ImportedModel) -> _Source:
+    """`source` with the calibration folder's subfolders as class names, if it has none and there are that many."""
+    folder = Path(calibration)
+    if source.class_names or not folder.is_dir():
+        return source
+    names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
+    return (
+        replace(source, class_names=names) if len(names) == imported.topology.tensor(imported.output).size else source
     )
 
 
@@ -168,46 +263,6 @@ def _class_names(classes: str) -> tuple[str, ...]:
     path = Path(classes)
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else classes.split(",")
     return tuple(line.strip() for line in lines if line.strip())
-
-
-def _samples(calibration: str, source: _Source) -> NDArray[np.float32]:
-    import numpy as np
-
-    from convoy_controller.datasets import digits
-
-    if calibration == "digits":
-        array: NDArray[np.generic] = digits(train=True).images
-    else:
-        array = _read_npz(Path(calibration))
-    array = array[:MOST_SAMPLES]
-    if array.dtype == np.uint8:
-        return (array.astype(np.float32) * np.float32(source.scale) + np.float32(source.offset)).astype(np.float32)
-    return array.astype(np.float32)
-
-
-def _read_npz(path: Path) -> NDArray[np.generic]:
-    """The one array of an .npz file, or the one called `images`, `x` or `input`."""
-    import zipfile
-
-    import numpy as np
-
-    from convoy_controller.errors import DatasetError, NotFoundError
-
-    if not path.is_file():
-        raise NotFoundError(f"there is no file {path} to calibrate with: give an .npz file, or `digits`")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            held = list(archive.keys())
-            chosen = [key for key in ("images", "x", "input") if key in held] or held
-            if len(held) != 1 and chosen == held:
-                raise DatasetError(f"{path} holds {', '.join(held)}: call the samples `images`, or hold them alone")
-            array = archive[chosen[0]]
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"{path} is not an .npz file of plain arrays: {error}") from error
-    if array.ndim < 2 or array.dtype.kind not in "fiu":
-        raise DatasetError(f"{path} must hold numbers with rows first, {array.dtype} of shape {array.shape} came")
-    loaded: NDArray[np.generic] = array
-    return loaded
 
 
 def _imported(source: _Source, samples: NDArray[np.float32]) -> ImportedModel:
@@ -234,9 +289,8 @@ def _publish(
     from convoy_controller.keys import signing_key
 
     place, topology = Home.locate(home), imported.topology
-    layout = "CHW" if len(topology.tensor(topology.input).shape) == 3 else "N"
-    spec = InputSpec(topology.input, layout, source.scale, source.offset)
-    images, key = convoy_bitstreams.catalogue(), signing_key(place.keys)
+    spec = InputSpec(topology.input, imported.layout, source.scale, source.offset)
+    images, key = convoy_bitstreams.catalogue_with(place.bitstreams), signing_key(place.keys)
     announcement = Catalogue(fleet, BlobStore(place.blobs)).publish_model(
         imported, source.name, version, spec, source.class_names, images, key, progress
     )
@@ -249,6 +303,31 @@ def _publish(
         len(topology.layers),
         sum(len(content) for content in imported.parameters.values()),
         len(publications.bundle_of(saved).artifacts(topology)),
+        _agreement(imported),
+        imported.notes,
+    )
+
+
+def _agreement(imported: ImportedModel) -> _Agreement:
+    found = imported.agreement
+    return _Agreement(
+        found.rows,
+        max(each.share for each in found.layers.values()),
+        max(each.steps for each in found.layers.values()),
+        found.output.share,
+        found.output.steps,
+        found.plain_output.share,
+        found.plain_output.steps,
+        found.onnxruntime.share,
+        found.onnxruntime.steps,
+    )
+
+
+def _told(found: _Agreement) -> str:
+    return (
+        f"against onnxruntime over {found.rows} samples: each layer alone differs in {found.layers:.4%} of its "
+        f"elements at most, by {found.layer_steps} steps; end to end {found.output:.2%} by {found.output_steps} "
+        f"(onnxruntime optimised against itself unoptimised: {found.onnxruntime:.2%} by {found.onnxruntime_steps})"
     )
 
 

@@ -11,21 +11,19 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-import numpy as np
 import onnx
 from convoy_schema.errors import ConvoyError
-from convoy_schema.kernels import covered
-from convoy_schema.layers import Parameters, fixed_point, pack_parameters, prepare, unpack_parameters
+from convoy_schema.layers import pack_parameters, prepare, unpack_parameters
 from convoy_schema.names import LABEL_PATTERN, digest_of
 from convoy_schema.topology import Kind, Layer, Tensor, Topology
-from numpy.typing import NDArray
 from onnx import numpy_helper, shape_inference
 
-from convoy_controller.errors import ImportRefusedError
 from convoy_controller.importing import operators
-from convoy_controller.importing.values import Constant, Pending, Quantised, Refusal, Refused, Source, Value
+from convoy_controller.importing.call import Call, call
+from convoy_controller.importing.refusals import LAST, refuse, survey
+from convoy_controller.importing.scales import dequantised, parameters, scale_and_zero, step
+from convoy_controller.importing.values import Constant, Pending, Quantised, Refusal, Refused, Source, Value, View
 
 #: What the layers of a kind are called, with a number.
 PREFIX = {
@@ -42,31 +40,15 @@ PREFIX = {
 
 @dataclass(frozen=True)
 class Read:
-    """A topology, its parameter artifacts by digest, and the ONNX name of each of its int8 tensors."""
+    """A topology, its parameter artifacts by digest, and the ONNX name of each of its int8 tensors.
+
+    `views` says how that ONNX tensor shows those whose elements lie otherwise.
+    """
 
     topology: Topology
     parameters: dict[str, bytes]
     origins: dict[str, str]
-
-
-def refuse(name: str, reasons: list[str]) -> ImportRefusedError:
-    """The error that names every reason."""
-    return ImportRefusedError(f"model {name} cannot be imported:\n  " + "\n  ".join(reasons), reasons=reasons)
-
-
-def survey(model: onnx.ModelProto) -> list[str]:
-    """Reasons why float `model` cannot be taken that its operations alone show, by node name."""
-    known = {*operators.READERS, *operators.FOLDED, *operators.LAST, "QuantizeLinear", "DequantizeLinear"}
-    outputs = {output.name for output in model.graph.output}
-    reasons = []
-    for node in model.graph.node:
-        label = f"{node.name or node.output[0]} ({node.op_type})"
-        if node.op_type not in known or node.domain not in ("", "ai.onnx"):
-            there = ", ".join(sorted({*operators.READERS, *operators.FOLDED}))
-            reasons.append(f"{label}: the layer library has no such operation; rewrite it with {there}")
-        elif node.op_type in operators.LAST and node.output[0] not in outputs:
-            reasons.append(f"{label}: may only be the last operation of the network")
-    return reasons
+    views: dict[str, View]
 
 
 def read_graph(model: onnx.ModelProto, name: str) -> Read:
@@ -88,6 +70,7 @@ class _Reader:
     layers: list[Layer] = field(default_factory=list)
     parameters: dict[str, bytes] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
+    views: dict[str, View] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     input: Tensor | None = None
@@ -106,6 +89,8 @@ class _Reader:
         output = self.values.get(graph.output[0].name) if graph.output else None
         if not self.reasons and not (isinstance(output, Quantised) and self.layers):
             self.reasons.append(f"output {graph.output[0].name}: is not quantised, or no layer makes it")
+        elif isinstance(output, Quantised) and output.view.order is not None:
+            self.reasons.append(f"output {graph.output[0].name}: is transposed at the end; leave that to the caller")
         if not self.reasons:
             assert isinstance(output, Quantised)
             return self._finish(output.tensor)
@@ -123,7 +108,7 @@ class _Reader:
         self.values[inputs[0]] = Source(inputs[0], shape)
 
     def _take(self, node: onnx.NodeProto) -> None:
-        given = operators.call(
+        given = call(
             node, [self.values.get(each) if each else None for each in node.input], self.shapes.get(node.output[0])
         )
         try:
@@ -132,16 +117,16 @@ class _Reader:
             self.reasons.append(f"{given.name} ({given.op}): {error}")
             self.values[node.output[0]] = Refused()
 
-    def _value(self, given: operators.Call, output: str) -> Value:
+    def _value(self, given: Call, output: str) -> Value:
         if given.op == "Constant":
             if "value" not in given.attributes:
                 raise Refusal("holds no tensor")
             return Constant(numpy_helper.to_array(given.attributes["value"]))
         if given.op == "DequantizeLinear":
-            return _dequantised(given)
+            return dequantised(given)
         if given.op == "QuantizeLinear":
             return self._quantised(given, output)
-        if given.op in operators.LAST:
+        if given.op in LAST:
             return given.activation()
         if given.op not in operators.READERS:
             raise Refusal("cannot be folded into a layer beside it")
@@ -149,8 +134,8 @@ class _Reader:
 
     # Layers
 
-    def _quantised(self, given: operators.Call, output: str) -> Value:
-        scale, zero = _scale_and_zero(given)
+    def _quantised(self, given: Call, output: str) -> Value:
+        scale, zero = scale_and_zero(given)
         value = given.get(0)
         if isinstance(value, Source):
             return self._input(value, scale, zero, output)
@@ -160,15 +145,14 @@ class _Reader:
             raise Refusal("quantises a value that is not a layer's result; fold constants first")
         if (scale, zero) not in value.made:
             value.made[scale, zero] = self._emit(value, scale, zero, output)
-        tensor = value.made[scale, zero]
-        return Quantised(tensor, value.shape)
+        return Quantised(value.made[scale, zero], value.seen)
 
     def _input(self, source: Source, scale: float, zero: int, output: str) -> Quantised:
         if self.input is None:
             self.input = self._tensor(source.name, source.shape, scale, zero, output)
         elif (self.input.scale, self.input.zero_point) != (scale, zero):
             raise Refusal("quantises the input a second time, otherwise")
-        return Quantised(self.input, source.shape)
+        return Quantised(self.input, View(source.shape))
 
     def _tensor(self, label: str, shape: tuple[int, ...], scale: float, zero: int, origin: str) -> Tensor:
         if not re.fullmatch(LABEL_PATTERN, label):
@@ -184,7 +168,7 @@ class _Reader:
         """The tensor of `made`, quantised so; adds the layer that makes it, if it takes one."""
         source = made.inputs[0].tensor
         same = (source.scale, source.zero_point) == (scale, zero)
-        low, high = (_step(each, scale, zero) for each in (made.floor, made.ceiling))
+        low, high = (step(each, scale, zero) for each in (made.floor, made.ceiling))
         if made.is_rescale:
             if same and (low, high) == (-128, 127):
                 return source
@@ -192,18 +176,20 @@ class _Reader:
         elif made.kind is Kind.MAX_POOL and not same:
             plain = replace(made, floor=-math.inf, ceiling=math.inf)
             pooled = self._emit(plain, source.scale, source.zero_point, f"{origin} (before rescaling)")
-            rescaled = operators.rescale(made.node, Quantised(pooled, pooled.shape))
+            rescaled = operators.rescale(made.node, Quantised(pooled, View(pooled.shape)))
             return self._emit(replace(rescaled, floor=made.floor, ceiling=made.ceiling), scale, zero, origin)
         prefix = "scale" if made.is_rescale and not same else PREFIX[made.kind]
         self.counts[prefix] += 1
         label = f"{prefix}{self.counts[prefix]}"
         tensor = self._tensor(label, made.shape, scale, zero, origin)
         digest = None
-        parameters = _parameters(made, tensor)
-        if parameters is not None:
-            content = pack_parameters(parameters)
+        held = parameters(made, tensor)
+        if held is not None:
+            content = pack_parameters(held)
             digest = digest_of(content)
             self.parameters[digest] = content
+        if made.view is not None:
+            self.views[tensor.name] = made.view
         names = tuple(each.tensor.name for each in made.inputs)
         layer = Layer(
             label, made.kind, names, tensor.name, made.window, made.groups, made.count_include_pad, low, high, digest
@@ -226,7 +212,8 @@ class _Reader:
             raise refuse(self.name, self.reasons)
         used = {layer.parameters for layer in topology.layers}
         kept = {digest: content for digest, content in self.parameters.items() if digest in used}
-        return Read(topology, kept, {tensor.name: self.origins[tensor.name] for tensor in topology.tensors})
+        origins = {tensor.name: self.origins[tensor.name] for tensor in topology.tensors}
+        return Read(topology, kept, origins, {name: self.views[name] for name in origins if name in self.views})
 
     def _named(self, topology: Topology) -> Topology:
         """`topology` with its output tensor called as the model's output is."""
@@ -234,6 +221,8 @@ class _Reader:
         if new in self.tensors or not re.fullmatch(LABEL_PATTERN, new):
             return topology
         self.origins[new] = self.origins[old]
+        if old in self.views:
+            self.views[new] = self.views[old]
 
         def named(label: str) -> str:
             return new if label == old else label
@@ -262,9 +251,6 @@ def _pruned(topology: Topology) -> Topology:
     return replace(topology, tensors=tensors, layers=tuple(layers))
 
 
-# Scales --------------------------------------------------------------------------------------------------------------
-
-
 def _static(info: onnx.ValueInfoProto) -> tuple[int, ...] | None:
     """The shape without the batch; None where it is not known."""
     if not info.type.tensor_type.HasField("shape"):
@@ -273,80 +259,3 @@ def _static(info: onnx.ValueInfoProto) -> tuple[int, ...] | None:
     if not all(each.HasField("dim_value") and each.dim_value > 0 for each in dimensions):
         return None
     return tuple(each.dim_value for each in dimensions)
-
-
-def _scale_and_zero(given: operators.Call) -> tuple[float, int]:
-    """Scale and int8 zero point of an activation; those of uint8 ones are shifted by 128."""
-    scale = given.constant(1).array
-    zero = given.constant(2).array if given.get(2) is not None else np.zeros((), np.uint8)
-    if scale.size != 1 or zero.dtype not in (np.int8, np.uint8):
-        raise Refusal(f"quantises an activation per channel or to {zero.dtype}; per tensor and 8 bits are needed")
-    return float(np.float32(scale.item())), int(zero.item()) - (128 if zero.dtype == np.uint8 else 0)
-
-
-def _dequantised(given: operators.Call) -> Value:
-    value = given.get(0)
-    if isinstance(value, Constant):
-        return _dequantised_constant(given, value)
-    if not isinstance(value, Quantised):
-        raise Refusal("dequantises a value that was not quantised")
-    if _scale_and_zero(given) != (value.tensor.scale, value.tensor.zero_point):
-        raise Refusal("has another scale or zero point than the QuantizeLinear before it")
-    return value
-
-
-def _dequantised_constant(given: operators.Call, value: Constant) -> Constant:
-    scale = given.constant(1).array.astype(np.float32).ravel()
-    zero = given.constant(2).array if given.get(2) is not None else np.zeros((), value.array.dtype)
-    array: NDArray[Any] = value.array
-    if array.dtype == np.uint8 and np.all(zero == 128):
-        array, zero = (array.astype(np.int16) - 128).astype(np.int8), np.zeros((), np.int8)
-    if np.any(zero != 0):
-        raise Refusal("has weights with zero points other than 0; quantise them symmetrically")
-    axis = given.attributes.get("axis", 1)
-    return Constant(array, scale, axis % array.ndim if array.ndim else 0)
-
-
-def _step(real: float, scale: float, zero: int) -> int:
-    """The int8 to which `real` (which may be infinite) is quantised."""
-    with np.errstate(over="ignore"):
-        return int(np.clip(np.rint(np.float32(real) / np.float32(scale)) + zero, -128, 127))
-
-
-def _parameters(made: Pending, output: Tensor) -> Parameters | None:
-    scales = [np.float32(each.tensor.scale) for each in made.inputs]
-    out = np.float32(output.scale)
-    if made.kind in (Kind.MAX_POOL, Kind.IDENTITY):
-        return None
-    if made.weights is not None:
-        assert made.weight_scale is not None
-        assert made.bias is not None
-        if np.abs(made.bias).max() >= 2**31:
-            raise Refusal("has a bias that does not fit int32 in units of input scale times weight scale")
-        channels = len(made.weights)
-        # In float32 and in this order, as onnxruntime does: 24 bits hold a float32's mantissa, so both scale alike.
-        real = np.broadcast_to(scales[0] * made.weight_scale / out, channels)
-        weights = np.ascontiguousarray(made.weights)
-        return Parameters(weights, made.bias.astype(np.int32), *_fixed([float(each) for each in real]))
-    if made.kind in (Kind.ADD, Kind.CONCAT):
-        return Parameters(None, None, *_fixed([float(each / out) for each in scales]))
-    real_scale = float(scales[0]) / float(out)
-    return Parameters(None, None, *_fixed([real_scale / count for count in _pool_counts(made, output)]))
-
-
-def _pool_counts(made: Pending, output: Tensor) -> list[int]:
-    """Over how many elements an average is taken: one number, or 1 to all when padding is left out of the count."""
-    shape = made.inputs[0].tensor.shape
-    if made.kind is Kind.GLOBAL_AVERAGE_POOL:
-        return [shape[1] * shape[2]]
-    assert made.window is not None
-    taps = math.prod(made.window.kernel)
-    counts = covered(made.window, made.inputs[0].tensor, (output.shape[1], output.shape[2]))
-    if made.count_include_pad or counts.min() == taps:
-        return [taps]
-    return list(range(1, taps + 1))
-
-
-def _fixed(reals: list[float]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    pairs = [fixed_point(real) for real in reals]
-    return np.array([pair[0] for pair in pairs], np.int32), np.array([pair[1] for pair in pairs], np.int32)

@@ -7,120 +7,17 @@ reason; nothing here knows what becomes of the result (`convoy_controller.import
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
-import onnx
-from convoy_schema.topology import Kind, Window
+from convoy_schema.topology import Kind
 from numpy.typing import NDArray
-from onnx import helper
 
-from convoy_controller.importing.values import Constant, Pending, Quantised, Refusal, Value
-
-
-@dataclass(frozen=True)
-class Call:
-    """One node: its name, attributes, input values (None where an optional one is absent) and inferred output shape."""
-
-    name: str
-    op: str
-    attributes: dict[str, Any]
-    inputs: tuple[Value | None, ...]
-    shape: tuple[int, ...] | None
-
-    def get(self, index: int) -> Value | None:
-        """Input number `index`, or None if it was not given."""
-        return self.inputs[index] if index < len(self.inputs) else None
-
-    def activation(self, index: int = 0) -> Quantised:
-        """Input `index`, which must be an int8 activation."""
-        value = self.get(index)
-        if isinstance(value, Quantised):
-            return value
-        if isinstance(value, Constant):
-            raise Refusal(f"input {index} is a constant where an activation is needed; fold it into the weights")
-        raise Refusal(f"input {index} is not quantised; quantise it, or import the float model")
-
-    def picture(self, index: int = 0) -> Quantised:
-        """Input `index`, which must be an activation of (C, H, W)."""
-        value = self.activation(index)
-        if len(value.shape) != 3 or value.is_reshaped:
-            raise Refusal(f"takes activations of (C, H, W), {value.shape} comes; only two-dimensional layers are there")
-        return value
-
-    def constant(self, index: int) -> Constant:
-        """Input `index`, which must be a constant."""
-        value = self.get(index)
-        if not isinstance(value, Constant):
-            raise Refusal(f"input {index} must be a constant: fold what computes it")
-        return value
-
-
-def call(node: onnx.NodeProto, inputs: Sequence[Value | None], shape: tuple[int, ...] | None) -> Call:
-    """`node` with its attributes unpacked; a node without a name goes by its first output's."""
-    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    return Call(node.name or node.output[0], node.op_type, attributes, tuple(inputs), shape)
-
-
-# Windows -------------------------------------------------------------------------------------------------------------
-
-
-def _window(given: Call, kernel: Sequence[int], shape: tuple[int, ...]) -> Window:
-    kernel = tuple(given.attributes.get("kernel_shape", kernel))
-    strides = tuple(given.attributes.get("strides", (1, 1)))
-    dilations = tuple(given.attributes.get("dilations", (1, 1)))
-    if not len(kernel) == len(strides) == len(dilations) == 2:
-        raise Refusal(f"has a kernel of {kernel}; only two-dimensional ones are there")
-    pads = list(given.attributes.get("pads", (0, 0, 0, 0)))
-    automatic = given.attributes.get("auto_pad", b"NOTSET")
-    if automatic != b"NOTSET":
-        pads = _automatic_pads(automatic, kernel, strides, dilations, shape)
-    if min(pads) < 0:
-        raise Refusal(f"has negative padding {pads}; crop the input before it")
-    top, left, bottom, right = pads
-    window = Window(
-        (kernel[0], kernel[1]), (strides[0], strides[1]), (top, left, bottom, right), (dilations[0], dilations[1])
-    )
-    return _rounded_up(given, window, shape) if given.attributes.get("ceil_mode", 0) else window
-
-
-def _rounded_up(given: Call, window: Window, shape: tuple[int, ...]) -> Window:
-    """`window` with as much more padding behind as a last, partial step needs (ceil_mode)."""
-    pads = list(window.padding)
-    for axis in (0, 1):
-        stride, padded = window.stride[axis], shape[1 + axis] + pads[axis] + pads[2 + axis]
-        room = padded - window.dilation[axis] * (window.kernel[axis] - 1) - 1
-        starts = (room // stride + 1) * stride
-        # A last window that would begin in the padding does not count.
-        if room % stride and starts < shape[1 + axis] + pads[axis]:
-            if given.op == "AveragePool":
-                raise Refusal("rounds its output size up over a part of a window; export it with ceil_mode 0")
-            pads[2 + axis] += -room % stride
-    return replace(window, padding=(pads[0], pads[1], pads[2], pads[3]))
-
-
-def _automatic_pads(
-    how: bytes, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], shape: tuple[int, ...]
-) -> list[int]:
-    pads = [0, 0, 0, 0]
-    if how == b"VALID":
-        return pads
-    for axis in (0, 1):
-        size = shape[1 + axis]
-        reach = dilations[axis] * (kernel[axis] - 1) + 1
-        total = max(0, (-(-size // strides[axis]) - 1) * strides[axis] + reach - size)
-        small, large = total // 2, total - total // 2
-        pads[axis], pads[2 + axis] = (small, large) if how == b"SAME_UPPER" else (large, small)
-    return pads
-
-
-def _shape(given: Call) -> tuple[int, ...]:
-    if given.shape is None:
-        raise Refusal("has an output of unknown shape; export the model with fixed sizes (only the batch may be free)")
-    return given.shape
-
+from convoy_controller.importing import shapes
+from convoy_controller.importing.call import Call
+from convoy_controller.importing.values import Constant, Pending, Quantised, Refusal, Value, View
+from convoy_controller.importing.windows import window_of
 
 # Layers with weights -------------------------------------------------------------------------------------------------
 
@@ -140,13 +37,15 @@ def _bias(value: Value | None, steps: NDArray[np.float64], channels: int) -> NDA
         return np.zeros(channels, np.int64)
     if not isinstance(value, Constant):
         raise Refusal("has a bias that is computed; it must be a constant")
+    if value.array.size == 1 < channels:
+        value = Constant(np.broadcast_to(value.real.ravel(), channels))
     if value.array.size != channels:
         raise Refusal(f"has a bias of shape {value.array.shape}, one value for each of {channels} channels is needed")
     same = value.scale is not None and np.allclose(value.scale, steps, rtol=1e-5, atol=0)
     if value.array.dtype == np.int32 and same:
         return value.array.ravel().astype(np.int64)
     bias = np.rint(value.real.ravel() / steps)
-    if np.abs(bias).max() >= 2**31:
+    if not np.abs(bias).max(initial=0) < 2**31:
         raise Refusal("has a bias that does not fit int32 in units of input scale times weight scale")
     return bias.astype(np.int64)
 
@@ -156,13 +55,13 @@ def _conv(given: Call) -> Pending:
     weights, scale = _weights(given.constant(1), 0)
     if weights.ndim != 4:
         raise Refusal(f"has weights of shape {weights.shape}; only two-dimensional convolutions are there")
-    window = _window(given, weights.shape[2:], source.shape)
+    window = window_of(given, weights.shape[2:], source.shape)
     steps = np.float64(source.tensor.scale) * scale
     return Pending(
         given.name,
         Kind.CONV2D,
         (source,),
-        _shape(given),
+        shapes.of_output(given),
         window,
         int(given.attributes.get("group", 1)),
         weights=weights,
@@ -174,8 +73,12 @@ def _conv(given: Call) -> Pending:
 def _dense(given: Call, weights: NDArray[np.int8], scale: NDArray[np.float32], bias: Value | None) -> Pending:
     source = given.activation()
     size = math.prod(source.shape)
-    if weights.ndim != 2 or weights.shape[1] != size:
+    if weights.ndim != 2 or len(source.shape) != 1 or weights.shape[1] != size:
         raise Refusal(f"multiplies {size} inputs by weights {weights.shape[::-1]}; flatten its input")
+    if source.view.order is not None:  # each weight to where its element lies
+        laid = np.empty_like(weights)
+        laid[:, source.view.order] = weights
+        weights = laid
     steps = np.float64(source.tensor.scale) * scale
     return Pending(
         given.name,
@@ -212,11 +115,11 @@ def _pool(given: Call) -> Pending:
         raise Refusal("stores by columns; export it with storage_order 0")
     if "kernel_shape" not in given.attributes:
         raise Refusal("has no kernel_shape")
-    window = _window(given, (), source.shape)
+    window = window_of(given, (), source.shape)
     if given.op == "MaxPool":
-        return Pending(given.name, Kind.MAX_POOL, (source,), _shape(given), window)
+        return Pending(given.name, Kind.MAX_POOL, (source,), shapes.of_output(given), window)
     include = bool(given.attributes.get("count_include_pad", 0))
-    return Pending(given.name, Kind.AVERAGE_POOL, (source,), _shape(given), window, count_include_pad=include)
+    return Pending(given.name, Kind.AVERAGE_POOL, (source,), shapes.of_output(given), window, count_include_pad=include)
 
 
 def _global_pool(given: Call) -> Pending:
@@ -227,24 +130,54 @@ def _global_pool(given: Call) -> Pending:
 def _add(given: Call) -> Pending:
     first, second = given.get(0), given.get(1)
     for value, other in ((first, second), (second, first)):
-        # A dense or convolution without bias of its own, whose sum with a constant is quantised once.
+        # A dense or convolution whose sum with a constant is quantised once.
         if isinstance(value, Pending) and isinstance(other, Constant) and value.bias is not None:
-            assert value.weight_scale is not None
-            steps = np.float64(value.inputs[0].tensor.scale) * value.weight_scale
-            return replace(value, node=given.name, bias=value.bias + _bias(other, steps, len(value.bias)), made={})
+            return _biased(given, value, other)
     a, b = given.activation(0), given.activation(1)
-    if a.shape != b.shape or a.is_reshaped or b.is_reshaped:
-        raise Refusal(f"adds {a.shape} and {b.shape}; both must be of one shape, without broadcasting")
-    return Pending(given.name, Kind.ADD, (a, b), a.shape)
+    if a.shape != b.shape or a.tensor.shape != b.tensor.shape or not a.view.is_like(b.view):
+        raise Refusal(f"adds {a.shape} and {b.shape}; both must be of one shape and order, without broadcasting")
+    return Pending(given.name, Kind.ADD, (a, b), a.tensor.shape, view=a.view)
+
+
+def _biased(given: Call, value: Pending, other: Constant) -> Pending:
+    assert value.weight_scale is not None
+    assert value.bias is not None
+    if math.isfinite(value.floor) or math.isfinite(value.ceiling):
+        raise Refusal("adds a constant behind an activation function; quantise between them, or add it before")
+    rank, shape = len(value.shape) + 1, other.array.shape
+    aligned = (1,) * (rank - len(shape)) + shape
+    if len(shape) > rank or any(size != 1 for at, size in enumerate(aligned) if at != 1):
+        raise Refusal(f"adds a constant of {shape} to {value.shape}; only one number a channel can become a bias")
+    steps = np.float64(value.inputs[0].tensor.scale) * value.weight_scale
+    return replace(value, node=given.name, bias=value.bias + _bias(other, steps, len(value.bias)), made={})
 
 
 def _concat(given: Call) -> Pending:
     parts = tuple(given.activation(index) for index in range(len(given.inputs)))
-    axis = given.attributes.get("axis", 1)
     rank = len(parts[0].shape) + 1
-    if axis % rank != 1 or any(part.is_reshaped for part in parts):
+    axis = int(given.attributes.get("axis", 1)) % rank
+    if any(part.is_reshaped for part in parts):
+        return _joined(given, parts, axis)
+    if axis != 1:
         raise Refusal(f"joins along axis {axis}; only channels (axis 1) are there")
-    return Pending(given.name, Kind.CONCAT, parts, _shape(given))
+    return Pending(given.name, Kind.CONCAT, parts, shapes.of_output(given))
+
+
+def _joined(given: Call, parts: tuple[Quantised, ...], axis: int) -> Pending:
+    """Channels one after the other, seen as the views of the parts are when they are joined along `axis`."""
+    rests = {part.tensor.shape[1:] for part in parts}
+    if len(rests) != 1 or axis == 0 or len({len(part.shape) for part in parts}) != 1:
+        raise Refusal("joins values that differ in more than their channels; join them before they are reshaped")
+    orders, first = [], 0
+    for part in parts:
+        own = np.arange(part.tensor.size) if part.view.order is None else part.view.order
+        orders.append(own.reshape(part.shape) + first)
+        first += part.tensor.size
+    joined = np.concatenate(orders, axis - 1)
+    order = joined.ravel()
+    view = View(joined.shape, None if np.array_equal(order, np.arange(order.size)) else order)
+    channels = sum(part.tensor.shape[0] for part in parts)
+    return Pending(given.name, Kind.CONCAT, parts, (channels, *rests.pop()), view=view)
 
 
 def _clamped(given: Call, floor: float, ceiling: float) -> Value:
@@ -259,7 +192,7 @@ def _clamped(given: Call, floor: float, ceiling: float) -> Value:
 
 def rescale(name: str, value: Quantised) -> Pending:
     """`value` as it is, to be clamped or quantised otherwise: an identity, or a concat of one input."""
-    return Pending(name, Kind.IDENTITY, (value,), value.shape, is_rescale=True)
+    return Pending(name, Kind.IDENTITY, (value,), value.tensor.shape, view=value.view, is_rescale=True)
 
 
 def _clip(given: Call) -> Value:
@@ -268,17 +201,6 @@ def _clip(given: Call) -> Value:
         for index, name, usual in ((1, "min", -math.inf), (2, "max", math.inf))
     )
     return _clamped(given, floor, ceiling)
-
-
-def _reshape(given: Call) -> Value:
-    value, shape = given.get(0), _shape(given)
-    if isinstance(value, Constant):
-        return replace(value, array=value.array.reshape(given.constant(1).array)) if given.op == "Reshape" else value
-    if not isinstance(value, Quantised):
-        raise Refusal("reshapes a value that is not quantised; quantise its input")
-    if math.prod(shape) != math.prod(value.shape):
-        raise Refusal(f"makes {shape} of {value.shape}; it may not mix samples of a batch")
-    return Quantised(value.tensor, shape)
 
 
 def _same(given: Call) -> Value:
@@ -298,13 +220,11 @@ READERS: dict[str, Callable[[Call], Value]] = {
     "Concat": _concat,
     "Relu": lambda given: _clamped(given, 0.0, math.inf),
     "Clip": _clip,
-    "Reshape": _reshape,
-    "Flatten": _reshape,
+    "Reshape": shapes.reshape,
+    "Flatten": shapes.reshape,
+    "Squeeze": shapes.reshape,
+    "Unsqueeze": shapes.reshape,
+    "Transpose": shapes.transpose,
     "Identity": _same,
     "Dropout": _same,
 }
-
-#: Operations that onnxruntime folds into others before it quantises.
-FOLDED = frozenset({"BatchNormalization", "Constant"})
-#: Operations that may stand at the end alone: they keep the order of the classes, and are left to the caller.
-LAST = frozenset({"Softmax", "LogSoftmax"})

@@ -38,16 +38,49 @@ class Constant:
 
 
 @dataclass(frozen=True)
+class View:
+    """How a tensor's elements are looked at: in `shape`, and in C order or, once they were transposed, in `order`.
+
+    `order` holds, for each element of the view, which element of the tensor it is.
+    """
+
+    shape: tuple[int, ...]
+    order: NDArray[np.int64] | None = None
+
+    def reshaped(self, shape: tuple[int, ...]) -> View:
+        """The same elements in the same order, in another shape."""
+        return View(shape, self.order)
+
+    def transposed(self, perm: tuple[int, ...]) -> View:
+        """With the axes in the order `perm`."""
+        own = np.arange(math.prod(self.shape)) if self.order is None else self.order
+        turned = own.reshape(self.shape).transpose(perm)
+        order = turned.ravel()
+        return View(turned.shape, None if np.array_equal(order, np.arange(order.size)) else order)
+
+    def is_like(self, other: View) -> bool:
+        """Whether both show the elements of two tensors of one shape in the same way."""
+        if self.order is None or other.order is None:
+            return self.shape == other.shape and self.order is other.order
+        return self.shape == other.shape and np.array_equal(self.order, other.order)
+
+
+@dataclass(frozen=True)
 class Quantised:
-    """An int8 tensor of the topology, before or behind DequantizeLinear; nodes that fold away change its `shape`."""
+    """An int8 tensor of the topology, before or behind DequantizeLinear; nodes that fold away change its `view`."""
 
     tensor: Tensor
-    shape: tuple[int, ...]
+    view: View
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape in which the node that takes it sees it."""
+        return self.view.shape
 
     @property
     def is_reshaped(self) -> bool:
-        """Whether its shape is no longer the tensor's own."""
-        return self.shape != self.tensor.shape
+        """Whether it is not seen as the tensor lies in memory."""
+        return self.shape != self.tensor.shape or self.view.order is not None
 
 
 @dataclass(frozen=True)
@@ -72,10 +105,17 @@ class Pending:
     weights: NDArray[np.int8] | None = None
     weight_scale: NDArray[np.float32] | None = None
     bias: NDArray[np.int64] | None = None
+    #: How the result is seen, where that is not as it lies.
+    view: View | None = None
     floor: float = -math.inf
     ceiling: float = math.inf
     is_rescale: bool = False
     made: dict[tuple[float, int], Tensor] = field(default_factory=dict, compare=False)
+
+    @property
+    def seen(self) -> View:
+        """The view of its result."""
+        return View(self.shape) if self.view is None else self.view
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,82 @@
+"""The calibration samples of `convoy model import`: an .npz file, a folder of images, or a set that comes along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from convoy_models import ShippedModel
+    from numpy.typing import NDArray
+
+#: Calibration samples that are used: more change the scales by less than a rounding step.
+MOST_SAMPLES = 1000
+#: Samples out of a network's name, where it was never trained.
+SEEDED_SAMPLES = 128
+
+
+def read_samples(
+    calibration: str, model: Path, scale: float, offset: float, shipped: ShippedModel | None
+) -> NDArray[np.float32]:
+    """Real inputs (rows, *shape) that `calibration` names, for the ONNX file `model`; pixels times `scale` + `offset`.
+
+    `shipped` is the network that came along, if it did. Raises `DatasetError`, `NotFoundError`, `ImportRefusedError`.
+    """
+    import numpy as np
+
+    from convoy_controller.datasets import digits
+    from convoy_controller.errors import DatasetError
+
+    if calibration == "digits":
+        array: NDArray[np.generic] = digits(train=True).images
+    elif calibration == "seeded":
+        if shipped is None:
+            raise DatasetError("`seeded` calibrates the networks that come along; bring typical inputs for your own")
+        return shipped.samples(SEEDED_SAMPLES)
+    elif Path(calibration).is_dir():
+        array = _pictures(Path(calibration), model)
+    else:
+        array = _read_npz(Path(calibration))
+    array = array[:MOST_SAMPLES]
+    if array.dtype == np.uint8:
+        return (array.astype(np.float32) * np.float32(scale) + np.float32(offset)).astype(np.float32)
+    return array.astype(np.float32)
+
+
+def _pictures(folder: Path, model: Path) -> NDArray[np.uint8]:
+    """The images of a folder, or of its subfolders in turn, in the model's own size and layout."""
+    import numpy as np
+
+    from convoy_controller import datasets
+    from convoy_controller.importer import input_shape
+
+    shape, layout = input_shape(model, model.stem)
+    read = (shape[2], shape[0], shape[1]) if layout == "HWC" else shape
+    images = datasets.folder(folder, read, most=MOST_SAMPLES).images
+    return np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if layout == "HWC" else images
+
+
+def _read_npz(path: Path) -> NDArray[np.generic]:
+    """The one array of an .npz file, or the one called `images`, `x` or `input`."""
+    import zipfile
+
+    import numpy as np
+
+    from convoy_controller.errors import DatasetError, NotFoundError
+
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {path} to calibrate with: give an .npz file, or `digits`")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            held = list(archive.keys())
+            chosen = [key for key in ("images", "x", "input") if key in held] or held
+            if len(held) != 1 and chosen == held:
+                raise DatasetError(f"{path} holds {', '.join(held)}: call the samples `images`, or hold them alone")
+            array = archive[chosen[0]]
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{path} is not an .npz file of plain arrays: {error}") from error
+    if array.ndim < 2 or array.dtype.kind not in "fiu":
+        raise DatasetError(f"{path} must hold numbers with rows first, {array.dtype} of shape {array.shape} came")
+    loaded: NDArray[np.generic] = array
+    return loaded
