@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from convoy_schema.bundle import Method, VerifiedModel
+from convoy_schema.messages.boards import Capability
 from convoy_schema.messages.desired import Intent, Slot
 from convoy_schema.names import Generation
 from convoy_schema.topology import Kind
@@ -15,6 +16,7 @@ from convoy_schema.topology import Kind
 from convoy_controller import planner
 from convoy_controller.database.records import BoardPresence, GenerationState
 from convoy_controller.placement import Placement, StagePlacement, place_modules
+from convoy_controller.planning.naming import name_boards
 from convoy_controller.registry import Registry
 
 #: A fabric that computes on the CPU and takes any method without configuring anything.
@@ -50,14 +52,10 @@ def candidate(
     `live` is everything that boards hold already, of any deployment. Raises `PlanError` with need and have.
     """
     count = min(intent.boards or len(names), len(names))
-    capabilities = [capability for name in names if (capability := registry.board(name).capability) is not None]
-    model_board = planner.board_model(capabilities, intent.method)
-    plan = _plan(intent, model, count, model_board)
-    following = iter(names)
+    plan, named = _plan(registry, intent, model, names, count)
     stages = []
-    for stage in plan.stages:
+    for stage, boards in zip(plan.stages, named, strict=True):
         layers = model.topology.layers[stage.first : stage.last]
-        boards = tuple(next(following) for _ in range(stage.replicas))
         slots = tuple(_slots(registry, board, intent, [layer.kind for layer in layers], live) for board in boards)
         stages.append(StagePlacement(tuple(layer.name for layer in layers), boards, slots))
     return Placement(
@@ -66,25 +64,62 @@ def candidate(
         bundle=model.digest,
         stages=tuple(stages),
         batch_rows=plan.batch_rows,
-        queue_frames=model_board.queue_frames,
+        queue_frames=planner.board_model(_capabilities(registry, names), intent.method).queue_frames,
         period_s=plan.period_s,
         state=GenerationState.STAGED,
         reason=reason,
     )
 
 
-def _plan(intent: Intent, model: VerifiedModel, count: int, board: planner.BoardModel) -> planner.Plan:
+def _capabilities(registry: Registry, names: Sequence[str]) -> list[Capability]:
+    return [capability for name in names if (capability := registry.board(name).capability) is not None]
+
+
+def _plan(
+    registry: Registry, intent: Intent, model: VerifiedModel, names: Sequence[str], count: int
+) -> tuple[planner.Plan, tuple[tuple[str, ...], ...]]:
+    """The plan, and the boards of each of its stages."""
     if intent.method is Method.STREAM:  # a shell with the whole network: boards can only be replicas
-        return planner.whole(model.topology, count, board, batch=intent.batch)
-    return planner.plan(
+        weakest = planner.board_model(_capabilities(registry, names), intent.method)
+        plan = planner.whole(model.topology, count, weakest, batch=intent.batch)
+        return plan, (tuple(names[:count]),)
+    alike = _alike(registry, intent.method, names)
+    plan = planner.plan_fleet(
         model.topology,
-        count,
-        board,
+        [(_called(boards), board, len(boards)) for board, boards in alike.items()],
+        most=count,
         cut=intent.cut,
         objective=intent.objective,
         batch=intent.batch,
         exactly=intent.boards > 0,
     )
+    layers, sizes = [layer.name for layer in model.topology.layers], planner.parameter_bytes(model.topology)
+    named = {_called(boards): boards for boards in alike.values()}
+    return plan, name_boards(plan.stages, layers, sizes, named, _held(registry, model, names))
+
+
+def _alike(registry: Registry, method: Method, names: Sequence[str]) -> dict[planner.BoardModel, list[str]]:
+    """The boards `names` by what they are to the planner, in order."""
+    found: dict[planner.BoardModel, list[str]] = {}
+    for name in names:
+        for capability in _capabilities(registry, [name]):
+            found.setdefault(planner.model_of(capability, method), []).append(name)
+    return found
+
+
+def _called(boards: Sequence[str]) -> str:
+    """What boards of one kind are called in a refusal."""
+    return boards[0] if len(boards) == 1 else f"{boards[0]} (and {len(boards) - 1} like it)"
+
+
+def _held(registry: Registry, model: VerifiedModel, names: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Layers whose parameters each board has, as far as its assignments say."""
+    found = {}
+    for name in names:
+        reported = registry.board(name).reported
+        held = [] if reported is None else [each for each in reported.held if each.bundle == model.digest]
+        found[name] = frozenset(layer for assignment in held for layer in assignment.layers)
+    return found
 
 
 def _slots(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from convoy_controller.candidate import PROCESSOR, candidate, must_pause, usable
 from convoy_controller.database.records import GenerationState
@@ -9,7 +11,7 @@ from convoy_controller.errors import PlanError
 from convoy_controller.placement import Placement
 from convoy_controller.registry import Registry
 from convoy_schema.bundle import Bundle, InputSpec, Method, VerifiedModel
-from convoy_schema.messages.boards import BoardState, Capability, Partition, Presence
+from convoy_schema.messages.boards import BoardState, Capability, Partition, Presence, Reported
 from convoy_schema.messages.desired import Cut, Intent
 from convoy_schema.names import Generation
 from convoy_schema.topology import Kind, Layer, Tensor, Topology, Window
@@ -44,9 +46,10 @@ def join(
     memory: int = 2**28,
     *,
     online: bool = True,
+    part: str = "part",
 ) -> None:
     session = 1 + len(registry.boards)
-    capability = Capability(session, "part", fabric, shells, partitions, 100_000_000, memory, 64, "0")
+    capability = Capability(session, part, fabric, shells, partitions, 100_000_000, memory, 64, "0")
     registry.capability(name, capability, not online, 0.0)
     if online:
         registry.board_state(name, BoardState(Presence.ONLINE, session), False, 0.0)
@@ -140,3 +143,30 @@ def test_other_boards_need_no_pause() -> None:
     old = candidate(registry, intent(), MODEL, ["a"], (), Generation(1, 1), "")
     new = candidate(registry, intent(Method.ALLOCATE), MODEL, ["b"], (), Generation(1, 2), "")
     assert not must_pause(registry, old, new)
+
+
+def test_a_board_keeps_the_layers_it_has() -> None:
+    registry = fleet("a", "b")
+    first = place(registry, intent(boards=2))
+    swapped = replace(first, stages=tuple(replace(s, boards=(b,)) for s, b in zip(first.stages, "ba", strict=True)))
+    for name, assignment in swapped.assignments().items():
+        session = registry.board(name).session
+        reported = Reported(session, 1, 1, "layers", (), (), 0, 0, held=(assignment,))
+        registry.board(name).reported = reported
+    assert place(registry, intent(boards=2), counter=2).boards == ("b", "a")
+
+
+def test_a_board_too_small_for_any_layer_is_left_out_of_the_plan_for_the_others() -> None:
+    registry = fleet("a", "c")
+    join(registry, "b", memory=2000)
+    made = place(registry, intent(Method.ALLOCATE, 3))
+    assert "b" not in made.boards
+    assert set(made.boards) == {"a", "c"}
+
+
+def test_what_no_kernel_of_the_shell_takes_is_refused_with_need_and_have() -> None:
+    registry = Registry()
+    join(registry, "a", part="xc7z020")
+    wide = replace(network(), tensors=tuple(replace(t, shape=(4, 1, 8000)) for t in network().tensors))
+    with pytest.raises(PlanError, match=r"layer l0 cannot run on board a: it needs 8000 elements in a row"):
+        candidate(registry, intent(), replace(MODEL, topology=wide), ["a"], (), Generation(1, 1), "")

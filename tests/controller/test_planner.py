@@ -2,12 +2,17 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 from convoy_controller import planner
 from convoy_controller.errors import PlanError
-from convoy_controller.planner import BoardModel, plan, swaps_per_batch
+from convoy_controller.planner import BoardModel, plan
+from convoy_controller.planning.costing import ProcessorRate, crossing_bytes, instance_of
+from convoy_controller.planning.segments import memory, segments
+from convoy_schema.limits import KernelLimits
 from convoy_schema.messages.desired import Cut, Objective
+from convoy_schema.network import chain_cycles
 from convoy_schema.topology import Kind, Layer, Tensor, Topology, Window
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,18 +28,37 @@ def chain(channels: list[int], extent: int = 8) -> Topology:
     return Topology("chain", tensors, layers, "t0", f"t{len(channels) - 1}")
 
 
+def residual() -> Topology:
+    """A convolution between a tensor and its sum with it, and one before and after."""
+    tensors = tuple(Tensor(name, (8, 8, 8), 0.1, 0) for name in ("in", "a", "b", "sum", "out"))
+    window = Window((3, 3), padding=(1, 1, 1, 1))
+    layers = (
+        Layer("before", Kind.CONV2D, ("in",), "a", window),
+        Layer("inside", Kind.CONV2D, ("a",), "b", window),
+        Layer("add", Kind.ADD, ("a", "b"), "sum"),
+        Layer("after", Kind.CONV2D, ("sum",), "out", window),
+    )
+    return Topology("residual", tensors, layers, "in", "out")
+
+
+def small_queue(memory_bytes: int) -> BoardModel:
+    return replace(BOARD, memory_bytes=memory_bytes, queue_frames=1)
+
+
 def brute_force(topology: Topology, boards: int, replicate: bool) -> float:
     """The least period over every cut and every share of the boards."""
     length = len(topology.layers)
-    costs = planner._Chain(topology, BOARD, planner.batch_rows(topology, 32))
+    instance = instance_of(topology, [("board", BOARD, boards)], 32)
+    costs = segments(instance, instance.kinds[0])
     best = math.inf
     for stages in range(1, min(boards, length) + 1):
         for cuts in itertools.combinations(range(1, length), stages - 1):
             ends = (0, *cuts, length)
             shares = itertools.product(range(1, boards + 1 if replicate else 2), repeat=stages)
             for share in (s for s in shares if sum(s) <= boards):
-                times = [costs.stage_s(a, b) / n for a, b, n in zip(ends, ends[1:], share, strict=False)]
-                links = [costs.link_s(cut) for cut in cuts]
+                times = [costs.compute[a, b] / n for a, b, n in zip(ends, ends[1:], share, strict=False)]
+                links = [costs.send[b] / n for b, n in zip(ends[1:], share, strict=True)]
+                links += [costs.receive[a] / n for a, n in zip(ends, share, strict=False)]
                 best = min(best, max([*times, *links]))
     return best
 
@@ -66,11 +90,11 @@ def test_latency_takes_one_board() -> None:
 
 def test_a_network_too_large_for_a_board_is_cut_and_too_large_for_all_is_refused_with_need_and_have() -> None:
     topology = chain([64, 64, 64, 64])
-    whole = planner._Chain(topology, BOARD, 1).memory(0, 3)
-    small = BoardModel(100e6, whole // 2, None, queue_frames=1)
+    whole = int(memory(instance_of(topology, [("board", small_queue(10**9), 1)], 1))[0, 3])
+    small = small_queue(whole // 2)
     assert len(plan(topology, 3, small, batch=1).stages) > 1
     with pytest.raises(PlanError) as refusal:
-        plan(topology, 3, BoardModel(100e6, 1000, None, queue_frames=1), batch=1)
+        plan(topology, 3, small_queue(1000), batch=1)
     assert refusal.value.data["need"] > refusal.value.data["have"]
     assert "1000" in str(refusal.value)
 
@@ -86,12 +110,51 @@ def test_the_batch_is_bounded_by_the_largest_cut() -> None:
         planner.batch_rows(chain([1, 300], 32), 32)
 
 
-def test_swaps_are_counted_only_when_kinds_outnumber_partitions() -> None:
-    kinds = [Kind.CONV2D, Kind.MAX_POOL, Kind.CONV2D, Kind.MAX_POOL, Kind.DENSE]
-    assert swaps_per_batch(kinds, None) == 0
-    assert swaps_per_batch(kinds, 3) == 0
-    assert swaps_per_batch(kinds, 1) == 5
-    assert 1 <= swaps_per_batch(kinds, 2) <= 3
+def test_a_cut_too_large_for_a_frame_is_not_made_and_does_not_shrink_the_batch() -> None:
+    topology = chain([1, 2, 300, 2, 1], 32)
+    found = plan(topology, 4, BOARD, exactly=True)
+    assert found.batch_rows == 32
+    assert 2 not in {stage.first for stage in found.stages}
+    assert found.boards == 3
+
+
+def test_a_skip_connection_crosses_every_cut_it_spans() -> None:
+    topology = residual()
+    assert crossing_bytes(topology) == [
+        sum(topology.tensor(name).size for name in topology.crossing(cut)) for cut in range(len(topology.layers) + 1)
+    ]
+    assert crossing_bytes(topology)[2] == 2 * crossing_bytes(topology)[0]
+
+
+def test_a_layer_beyond_a_kernel_goes_where_it_fits_or_is_refused_with_need_and_have() -> None:
+    topology = chain([4, 64, 4])
+    narrow = replace(BOARD, kernels=(KernelLimits(Kind.CONV2D, 32, 64, 0, 3),))
+    with pytest.raises(PlanError, match="board board: it needs 64 channels, the conv2d kernel has room for 32"):
+        plan(topology, 2, narrow)
+    found = planner.plan_fleet(topology, [("narrow", narrow, 2), ("wide", BOARD, 1)])
+    assert {stage.kind for stage in found.stages} == {"wide"}
+    with pytest.raises(PlanError, match="it has no conv2d kernel"):
+        plan(topology, 2, replace(BOARD, kernels=(KernelLimits(Kind.DENSE, 0, 0, 9),)))
+
+
+def test_a_faster_board_takes_more() -> None:
+    topology = chain([16] * 9, 8)
+    found = planner.plan_fleet(topology, [("slow", BOARD, 1), ("fast", replace(BOARD, clock_hz=300e6), 1)])
+    layers = {stage.kind: stage.last - stage.first for stage in found.stages}
+    assert layers == {"slow": 2, "fast": 6}
+
+
+def test_what_the_processor_is_faster_at_goes_there() -> None:
+    model = replace(BOARD, processor=ProcessorRate(1e12, 1e12))
+    found = plan(chain([8, 8, 8]), 1, model)
+    assert found.stages[0].processor == ("conv0", "conv1")
+    assert plan(chain([8, 8, 8]), 1, replace(BOARD, processor=ProcessorRate(1.0, 1.0))).stages[0].processor == ()
+
+
+def test_a_shell_that_is_one_network_takes_its_chains_time() -> None:
+    board = replace(BOARD, is_network=True)
+    found = planner.whole(chain([3, 5, 7]), 2, board, batch=8)
+    assert found.stages[0].seconds == pytest.approx(chain_cycles(8) / 8 / board.clock_hz)
 
 
 def test_the_whole_network_on_every_board_or_a_refusal_that_says_what_else_there_is() -> None:
@@ -99,7 +162,7 @@ def test_the_whole_network_on_every_board_or_a_refusal_that_says_what_else_there
     found = planner.whole(topology, 3, BOARD)
     (stage,) = found.stages
     assert (stage.first, stage.last, stage.replicas) == (0, 2, 3)
-    assert found.period_s == pytest.approx(stage.seconds / 3)
+    assert found.period_s == pytest.approx(max(stage.seconds, stage.send_s) / 3)
     with pytest.raises(PlanError, match="allocate, library") as refusal:
         planner.whole(topology, 3, BoardModel(100e6, 100, None, queue_frames=1), batch=1)
     assert refusal.value.data["need"] > refusal.value.data["have"]

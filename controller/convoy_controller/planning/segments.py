@@ -1,0 +1,195 @@
+"""What every run of layers [i, j) costs every kind of board, as matrices over (i, j); infinite where it cannot be.
+
+A module swap is paid by the batch: runs that need more kinds of modules than there are partitions load some anew for
+each batch, the least recently used one going. Where a layer may run on the processor, a kind of module may be left out
+altogether; the best choice of modules is taken for each run.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convoy_controller.planning.instance import BoardKind, Instance
+
+Matrix = NDArray[np.float64]
+#: Kinds of modules among which choices are weighed, at most; more of them are always kept.
+MOST_CHOICES = 8
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Of one kind of board, for a sample: `compute` seconds; `receive[i]` and `send[j]` at the ends; `period` is the
+    largest of the three, `delay` what a sample needs to get through and on to the next. Infinite where it cannot be.
+    `least[i]`: layer i takes no less in any run.
+    """
+
+    compute: Matrix
+    receive: NDArray[np.float64]
+    send: NDArray[np.float64]
+    period: Matrix
+    delay: Matrix
+    least: NDArray[np.float64]
+
+
+def segments(instance: Instance, kind: BoardKind) -> Segments:
+    """All runs on one kind of board."""
+    crossing = np.array(instance.crossing, float)
+    receive = crossing / kind.link_bytes_per_s
+    send = receive + instance.hop_s / instance.batch_rows
+    # What gateways send into the first stage is theirs: no stage waits for it in a pipeline that is full.
+    receive[0] = 0.0
+    compute = np.where(memory(instance) > kind.memory_bytes, np.inf, seconds(instance, kind))
+    period = np.maximum(np.maximum(compute, receive[:, None]), send[None, :])
+    least = np.array(kind.seconds, float)
+    if kind.processor:
+        least = np.minimum(least, kind.processor)
+    return Segments(compute, receive, send, period, compute + send[None, :], least)
+
+
+def memory(instance: Instance) -> Matrix:
+    """Bytes of every run: parameters, every buffer of a batch, and the frames that wait before its first layer."""
+    rows = instance.batch_rows
+    parameters = _running([layer.parameter_bytes for layer in instance.layers])
+    buffers = _running([layer.buffer_bytes for layer in instance.layers])
+    held = parameters + buffers * rows
+    queue = np.array(instance.crossing, float) * rows * instance.queue_frames
+    found: Matrix = held[None, :] - held[:, None] + queue[:, None]
+    return found
+
+
+def seconds(instance: Instance, kind: BoardKind) -> Matrix:
+    """Seconds a sample of every run, swaps included; infinite where i >= j and where a layer cannot run."""
+    best = np.full((len(instance.layers) + 1,) * 2, np.inf)
+    for kept in _choices(instance, kind):
+        each, modules = _placed(instance, kind, kept)
+        found = _sums(each)
+        if kind.partitions is not None:
+            found = found + swaps(modules, kind.partitions) * (kind.swap_s / instance.batch_rows)
+        np.minimum(best, found, out=best)
+    return best
+
+
+def on_processor(instance: Instance, kind: BoardKind, first: int, last: int) -> tuple[int, ...]:
+    """Layers of the run that its best choice leaves to the processor."""
+    best = np.inf
+    chosen: tuple[int, ...] = ()
+    for kept in _choices(instance, kind):
+        each, modules = _placed(instance, kind, kept)
+        loads = 0.0
+        if kind.partitions is not None:
+            loads = swaps(modules[first:last], kind.partitions)[0, last - first]
+        total = sum(each[first:last]) + loads * kind.swap_s / instance.batch_rows
+        if total < best:
+            best, chosen = total, tuple(at for at in range(first, last) if modules[at] == "")
+    return chosen
+
+
+def _choices(instance: Instance, kind: BoardKind) -> Iterator[frozenset[str]]:
+    """Sets of kinds of modules that may be kept: all of them first, and others where the processor can stand in."""
+    kinds = sorted({layer.module for layer in instance.layers})
+    yield frozenset(kinds)
+    if kind.partitions is None or not kind.processor or len(kinds) <= kind.partitions or len(kinds) > MOST_CHOICES:
+        return
+    for size in range(len(kinds)):
+        yield from map(frozenset, itertools.combinations(kinds, size))
+
+
+def _placed(instance: Instance, kind: BoardKind, kept: frozenset[str]) -> tuple[list[float], list[str]]:
+    """Seconds of each layer where it runs, and the module it takes; '' on the processor."""
+    each, modules = [], []
+    for at, layer in enumerate(instance.layers):
+        fabric = kind.seconds[at] if layer.module in kept else np.inf
+        processor = kind.processor[at] if kind.processor else np.inf
+        each.append(min(fabric, processor))
+        modules.append(layer.module if fabric <= processor else "")
+    return each, modules
+
+
+def swaps(modules: Sequence[str], partitions: int) -> Matrix:
+    """Loads for each batch of every run in the steady state, with so many partitions; '' needs none.
+
+    The least recently used module goes. So a layer finds its module gone when, since the last layer of that kind (of
+    the batch before, for the first), at least `partitions` other kinds had their turn.
+    """
+    length = len(modules)
+    kinds = sorted({module for module in modules if module})
+    if len(kinds) <= partitions:
+        return np.zeros((length + 1, length + 1))
+    bit = {module: 1 << number for number, module in enumerate(kinds)}
+    first, before = _first_uses(modules, bit)
+    after = _after_last(modules, bit)
+    loads = _within(modules, bit, partitions)
+    for number in range(len(kinds)):
+        there = first[:, number][:, None] < np.arange(length + 1)[None, :]
+        others = _ones(before[:, number][:, None] | after[:, number][None, :])
+        loads += there & (others >= partitions)
+    loads[np.tril_indices(length + 1)] = 0.0
+    return loads
+
+
+def _first_uses(modules: Sequence[str], bit: dict[str, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """From layer i on: where each kind is first used, and which kinds are used before that."""
+    length = len(modules)
+    first = np.full((length + 1, len(bit)), length + 1, np.int64)
+    before = np.zeros((length + 1, len(bit)), np.int64)
+    for i in range(length - 1, -1, -1):
+        first[i], before[i] = first[i + 1], before[i + 1]
+        if modules[i]:
+            own = bit[modules[i]].bit_length() - 1
+            before[i] |= bit[modules[i]]
+            first[i, own], before[i, own] = i, 0
+    return first, before
+
+
+def _after_last(modules: Sequence[str], bit: dict[str, int]) -> NDArray[np.int64]:
+    """Up to layer j: which kinds are used after the last use of each."""
+    after = np.zeros((len(modules) + 1, len(bit)), np.int64)
+    for j, module in enumerate(modules, start=1):
+        after[j] = after[j - 1]
+        if module:
+            after[j] |= bit[module]
+            after[j, bit[module].bit_length() - 1] = 0
+    return after
+
+
+def _within(modules: Sequence[str], bit: dict[str, int], partitions: int) -> Matrix:
+    """Loads of those layers whose module was used earlier in the same run."""
+    length = len(modules)
+    loads = np.zeros((length + 1, length + 1))
+    for at, module in enumerate(modules):
+        since = 0
+        for back in range(at - 1, -1, -1) if module else ():
+            if modules[back] == module:
+                if since.bit_count() >= partitions:
+                    loads[: back + 1, at + 1 :] += 1.0
+                break
+            since |= bit.get(modules[back], 0)
+    return loads
+
+
+def _ones(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many bits of each value are set."""
+    counted = np.zeros(values.shape, np.int64)
+    left = values.copy()
+    while left.any():
+        counted += left & 1
+        left >>= 1
+    return counted
+
+
+def _sums(each: Sequence[float]) -> Matrix:
+    length = len(each)
+    found = np.full((length + 1, length + 1), np.inf)
+    values = np.array(each, float)
+    for i in range(length):
+        found[i, i + 1 :] = np.cumsum(values[i:])
+    return found
+
+
+def _running(values: Sequence[int]) -> NDArray[np.float64]:
+    return np.concatenate(([0.0], np.cumsum(np.array(values, float))))
