@@ -5,24 +5,47 @@ ARGS ?=
 BIN := .venv/bin
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check format clean
+.PHONY: help bitstreams demo test test-long test-pynq check format clean hls-coverage hls-sanitize hls-reports
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: ## Three boards, a broker, a controller and a gateway classify handwriting; ARGS="--kill" kills a board half way
 	@.ci/setup demo
 	@$(BIN)/convoy demo $(ARGS)
 
+bitstreams: ## The shells and their modules, where Vivado and Vitis HLS are; ARGS name shells
+	@$${PYTHON:-python3} hls/convoy_shells/toolchain.py
+	@.ci/setup dev
+	@$(BIN)/python -m convoy_shells $(ARGS)
+
 test: ## The tests, in parallel on all cores; ARGS go to pytest
 	@.ci/setup dev
 	@$(BIN)/python -m pytest -n logical -m "not long" $(ARGS)
+	@$(if $(ARGS),,$(MAKE) --no-print-directory test-pynq)
 	@echo "make test: passed. Whatever was skipped is listed above with its reason."
+
+test-pynq: ## The board's driver against the real pynq package; `make test` without ARGS runs these too
+	@.ci/setup-pynq || { test $$? = 3 && echo "make test-pynq: skipped, see above."; exit; }; \
+	  .venv-pynq/bin/python -m pytest -q tests/board
 
 test-long: ## The tests that take minutes
 	@.ci/setup dev
 	@$(BIN)/python -m pytest -n logical -m long $(ARGS)
 	@echo "make test-long: passed."
+
+hls-coverage: ## Which lines of the HLS headers the tests reach, under g++
+	@.ci/setup dev
+	@$(BIN)/python tests/hls/hls_quality.py coverage
+
+hls-sanitize: ## The HLS kernels' tests under the address and undefined-behaviour sanitizers
+	@.ci/setup dev
+	@$(BIN)/python tests/hls/hls_quality.py sanitize
+
+hls-reports: ## Vitis' own reports beside the model of cycles and resources, where Vitis HLS is; ARGS name kernels
+	@$${PYTHON:-python3} hls/convoy_hls/vitis.py
+	@.ci/setup dev
+	@$(BIN)/python -m convoy_hls.reports $(ARGS)
 
 check: ## Format, lint, types, layers, documents, and that the wheel is complete
 	@.ci/setup dev
@@ -40,5 +63,5 @@ format: ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --fix .
 
 clean: ## Remove the environment and every cache
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .venv-pynq .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

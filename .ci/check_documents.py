@@ -14,7 +14,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Import packages whose dotted names are looked up.
-PACKAGES = ("convoy_schema", "convoy_device", "convoy_controller", "convoy_bitstreams", "convoy_models", "convoy")
+PACKAGES = (
+    "convoy_schema",
+    "convoy_device",
+    "convoy_controller",
+    "convoy_bitstreams",
+    "convoy_hls",
+    "convoy_models",
+    "convoy",
+)
 
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
