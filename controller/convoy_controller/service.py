@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from convoy_schema import codec
 from convoy_schema.bundle import ModelAnnouncement, VerifiedModel, load_public_key, verify
 from convoy_schema.errors import ConvoyError, DecodeError, TopicError
-from convoy_schema.link import Link
+from convoy_schema.link import FEW_MOST_S, Link
 from convoy_schema.messages.boards import (
     BoardState,
     Capability,
@@ -119,6 +119,7 @@ class Controller:
         self._control = Link(
             url,
             f"{name}:control",
+            most_wait_s=FEW_MOST_S,
             on_message=self._received,
             on_connect=self._connected,
             on_disconnect=self._disconnected,

@@ -37,9 +37,11 @@ MAX_INFLIGHT = 20
 MAX_OUTBOX = 4096
 #: Bytes that may wait for a socket that does not take them; beyond it QoS 0 is dropped, as it is when disconnected.
 MAX_UNWRITTEN = 16 * 1024 * 1024
-#: Seconds: first and longest bound of the random wait before the next attempt to connect.
+#: Seconds: first and longest bound of the random wait before the next attempt to connect. A thousand boards make two
+#: hundred attempts a second; for those that are few, and that requests wait for, it is `FEW_MOST_S`.
 BACKOFF_FIRST_S = 0.5
-BACKOFF_MOST_S = 30.0
+BACKOFF_MOST_S = 10.0
+FEW_MOST_S = 2.0
 #: Seconds: connections that were accepted and ended sooner make the waits between them grow; failed attempts before
 #: an accepted one count no longer, or a broker that was away twice would be found again later each time.
 STABLE_S = 1.0
@@ -68,7 +70,8 @@ def parse_url(url: str) -> tuple[str, int]:
 class Link:
     """A connection that keeps coming back. All methods are called from the event loop's thread.
 
-    `on_message` gets (topic, payload, retained). What a callback raises is logged and goes no further.
+    `most_wait_s` bounds the random wait between attempts. `on_message` gets (topic, payload, retained). What a callback
+    raises is logged and goes no further.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Link:
         on_disconnect: OnDisconnect | None = None,
         will: tuple[str, bytes] | None = None,
         keepalive_s: int = 5,
+        most_wait_s: float = BACKOFF_MOST_S,
         chance: random.Random | None = None,
     ) -> None:
         self._host, self._port = parse_url(url)
@@ -91,6 +95,7 @@ class Link:
         self._on_disconnect = on_disconnect or (lambda reason: None)
         self._will = will
         self._keepalive_s = keepalive_s
+        self._most_wait_s = most_wait_s
         self._chance = chance or random.Random()
         self._client: mqtt.Client | None = None
         self._lost: asyncio.Event = asyncio.Event()
@@ -131,7 +136,7 @@ class Link:
                 said = ""
                 lasted = asyncio.get_running_loop().time() - started
                 attempt = brief = 0 if lasted > STABLE_S else min(brief + 1, 10)
-            wait = self._chance.uniform(0, min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2**attempt))
+            wait = self._chance.uniform(0, min(self._most_wait_s, BACKOFF_FIRST_S * 2**attempt))
             attempt = min(attempt + 1, 10)
             # A broker that stays away is one line, not one a second.
             level = logging.DEBUG if said == self._loss else logging.WARNING

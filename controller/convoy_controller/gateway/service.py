@@ -19,7 +19,7 @@ from convoy_schema import codec, framing
 from convoy_schema.bundle import VerifiedModel
 from convoy_schema.errors import ConvoyError, DecodeError, TooLargeError
 from convoy_schema.fixedpoint import dequantise
-from convoy_schema.link import Link
+from convoy_schema.link import FEW_MOST_S, Link
 from convoy_schema.messages.boards import Presence, Published
 from convoy_schema.messages.gateways import Feed, FeedReport, GatewayDesired, GatewayReported, GatewayState
 from convoy_schema.names import Generation, check_name
@@ -106,6 +106,7 @@ class GatewayService:
             will=(self._topics.gateway(name, "state"), will),
             on_connect=self._connected,
             on_disconnect=self._disconnected,
+            most_wait_s=FEW_MOST_S,
             on_message=self._message,
         )
 
