@@ -118,6 +118,12 @@ class ImportRefusedError(ControllerError):
     code = "import-refused"
 
 
+class CompositionError(ControllerError):
+    """A network cannot be composed: layers, keys or parameters do not fit; `data["reasons"]` holds all of it."""
+
+    code = "composition"
+
+
 # Gateway
 
 

@@ -35,9 +35,12 @@ def _short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def dead_url() -> str:
-    """An address at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"mqtt://127.0.0.1:{listener.getsockname()[1]}"
+    """An address at which nobody listens, and which nobody else is given while this process lives."""
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    port = bound.getsockname()[1]
+    bound.detach()
+    return f"mqtt://127.0.0.1:{port}"
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
-    from convoy_models import ShippedModel
     from numpy.typing import NDArray
 
 #: Calibration samples that are used: more change the scales by less than a rounding step.
@@ -16,12 +15,21 @@ MOST_SAMPLES = 1000
 SEEDED_SAMPLES = 128
 
 
+class Sampled(Protocol):
+    """A network that has samples of its own."""
+
+    def samples(self, rows: int) -> NDArray[np.float32]:
+        """Real inputs (rows, *shape)."""
+        ...
+
+
 def read_samples(
-    calibration: str, model: Path, scale: float, offset: float, shipped: ShippedModel | None
+    calibration: str, model: Path, scale: float, offset: float, shipped: Sampled | None
 ) -> NDArray[np.float32]:
     """Real inputs (rows, *shape) that `calibration` names, for the ONNX file `model`; pixels times `scale` + `offset`.
 
-    `shipped` is the network that came along, if it did. Raises `DatasetError`, `NotFoundError`, `ImportRefusedError`.
+    `shipped` is the network if it came along or was composed.
+    Raises `DatasetError`, `NotFoundError`, `ImportRefusedError`.
     """
     import numpy as np
 
@@ -32,7 +40,9 @@ def read_samples(
         array: NDArray[np.generic] = digits(train=True).images
     elif calibration == "seeded":
         if shipped is None:
-            raise DatasetError("`seeded` calibrates the networks that come along; bring typical inputs for your own")
+            raise DatasetError(
+                "`seeded` calibrates the networks that come along or are composed; bring typical inputs for your own"
+            )
         return shipped.samples(SEEDED_SAMPLES)
     elif Path(calibration).is_dir():
         array = _pictures(Path(calibration), model)

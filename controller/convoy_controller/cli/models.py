@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from convoy_models import ShippedModel
     from numpy.typing import NDArray
 
+    from convoy_controller.cli.composed import Composed
     from convoy_controller.database.engine import Database
     from convoy_controller.importer import ImportedModel
 
@@ -37,7 +38,7 @@ class _Source:
     scale: float
     offset: float
     class_names: tuple[str, ...]
-    shipped: ShippedModel | None = None
+    shipped: ShippedModel | Composed | None = None
 
 
 @dataclass(frozen=True)
@@ -129,16 +130,24 @@ def models(as_json: JsonOption = False, home: HomeOption = None, database: Datab
 @_model.command("import")
 def import_(
     file: Annotated[
-        str, typer.Argument(help="An ONNX file, float or quantised; or `lenet5` or another that comes along.")
+        str,
+        typer.Argument(
+            help="An ONNX file, float or quantised; a network composed as .toml; `lenet5` or another that comes along."
+        ),
     ],
     calibration: Annotated[
         str,
         typer.Option(
             "--calibration",
             help="An .npz file of typical inputs (rows first; uint8 is pixels, floats are taken as they are), a folder "
-            "of images, `digits` (scikit-learn's handwriting), or `seeded` (the untrained networks that come along).",
+            "of images, `digits` (scikit-learn's handwriting), or `seeded` (untrained networks that come along or are "
+            "composed).",
         ),
     ],
+    parameters: Annotated[
+        str | None,
+        typer.Option("--parameters", help="Of a composed network: an .npz file, or `seeded` for random ones."),
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the model; the file's unless given.")] = None,
     version: Annotated[str, typer.Option("--version", help="Name of the version.")] = "1",
     scale: Annotated[
@@ -152,7 +161,7 @@ def import_(
     home: HomeOption = None,
     database: DatabaseOption = None,
 ) -> None:
-    """Quantise an ONNX model, sign it with this fleet's key, and store it with all that boards need.
+    """Quantise an ONNX model or a composed network, sign it with this fleet's key, and store it for the boards.
 
     The same file under the same version changes nothing; other content needs another --version.
     What boards will compute is compared with onnxruntime first. Class names are the calibration folder's subfolders
@@ -162,7 +171,7 @@ def import_(
     """
     from convoy_schema import names
 
-    source = _source(file, name, scale, offset, classes)
+    source = _source(file, parameters, name, scale, offset, classes)
     names.check_name(source.name, "model")
     names.check_name(version, "version")
     with opened(home, database) as fleet, _steps(as_json) as step:
@@ -216,7 +225,14 @@ def remove(
         typer.echo(f"{name} {removed.version} is removed; a running controller clears what is left of it")
 
 
-def _source(file: str, name: str | None, scale: float | None, offset: float | None, classes: str | None) -> _Source:
+def _source(
+    file: str,
+    parameters: str | None,
+    name: str | None,
+    scale: float | None,
+    offset: float | None,
+    classes: str | None,
+) -> _Source:
     import convoy_models
 
     from convoy_controller.errors import NotFoundError
@@ -228,6 +244,16 @@ def _source(file: str, name: str | None, scale: float | None, offset: float | No
     elif not path.is_file():
         there = ", ".join(convoy_models.SHIPPED)
         raise NotFoundError(f"there is no file {file}: give an ONNX file, or one of those that come along: {there}")
+    if path.suffix.lower() == ".toml":
+        from convoy_controller.cli.composed import read_composed
+
+        factor, added = 1 / 255 if scale is None else scale, offset or 0.0
+        composed = read_composed(path, parameters, factor, added)
+        return _Source(
+            path, name or composed.network.name, factor, added, _class_names(classes) if classes else (), composed
+        )
+    if parameters is not None:
+        raise typer.BadParameter(f"--parameters belongs to a network composed as .toml; {path} holds its own")
     return _Source(
         path,
         name or path.stem.lower(),
@@ -240,8 +266,8 @@ def _source(file: str, name: str | None, scale: float | None, offset: float | No
 
 @contextmanager
 def _whole(source: _Source) -> Iterator[_Source]:
-    """`source` with a file that is whole: an untrained network's weights are written, for as long as this lasts."""
-    if source.shipped is None or source.shipped.is_trained:
+    """`source` with an ONNX file that is whole, for as long as this lasts: composed, or with its weights written."""
+    if source.shipped is None:
         yield source
         return
     with tempfile.TemporaryDirectory(prefix="convoy-model-") as folder:
