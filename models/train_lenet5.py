@@ -98,17 +98,23 @@ def train(network: nn.Module, images: Tensor, labels: Tensor, epochs: int, seed:
         print(f"epoch {epoch + 1} of {epochs}: loss {total / steps:.4f}", flush=True)
 
 
-def main() -> None:
-    """Train, report accuracy, write the file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def read_options(description: str | None, *, epochs: int, output: Path) -> argparse.Namespace:
+    """A training script's command line (data_dir, epochs, seed, threads, output), with seed and threads already set."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True, help="folder with MNIST's four IDX files")
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=epochs)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--output", type=Path, default=output)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
+    return options
+
+
+def main() -> None:
+    """Train, report accuracy, write the file."""
+    options = read_options(__doc__, epochs=20, output=OUTPUT)
     network = LeNet5()
     images, labels = tensors(mnist(options.data_dir, train=True), *[digits(train=True)] * DIGITS_REPEAT)
     train(network, images, labels, options.epochs, options.seed)

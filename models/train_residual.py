@@ -9,7 +9,6 @@ one core.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -17,7 +16,7 @@ from convoy_controller.datasets import mnist
 from exporting import export
 from torch import Tensor, nn
 from torch.nn import functional
-from train_lenet5 import accuracy, tensors, train
+from train_lenet5 import accuracy, read_options, tensors, train
 
 OUTPUT = Path(__file__).parent / "convoy_models" / "residual.onnx"
 
@@ -65,15 +64,7 @@ class Residual(nn.Module):
 
 def main() -> None:
     """Train, report accuracy, write the file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", type=Path, required=True, help="folder with MNIST's four IDX files")
-    parser.add_argument("--epochs", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=OUTPUT)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+    options = read_options(__doc__, epochs=16, output=OUTPUT)
     network = Residual()
     images, labels = tensors(mnist(options.data_dir, train=True))
     train(network, images, labels, options.epochs, options.seed)
