@@ -93,11 +93,11 @@ class Workbench:
     def _load(self, plan: StagePlan) -> Stage:
         wanted = plan.topology.layers[plan.start : plan.end]
         parameters = {digest: self._store.read(digest) for digest in plan.parameters}
-        works: list[Runnable] = [
-            layers.prepare(layer, plan.topology, layers.load(layer, parameters)) for layer in wanted
-        ]
+        works: list[Runnable]
         if plan.is_network:
             works = [prepare_network(plan.topology, parameters)]
+        else:
+            works = [layers.prepare(layer, plan.topology, layers.load(layer, parameters)) for layer in wanted]
         return Stage(plan, works, self._board, self._topics, self._most_queued)
 
     def _test(self, plan: StagePlan) -> None:

@@ -63,7 +63,7 @@ def swept(layer: Layer, window: Window, shape: tuple[int, ...]) -> tuple[int, in
     top, left, bottom, right = window.padding
     sizes = []
     for axis, padding in ((0, top + bottom), (1, left + right)):
-        reach = window.dilation[axis] * (window.kernel[axis] - 1) + 1
+        reach = window.reach[axis]
         room = shape[1 + axis] + padding - reach
         if room < 0:
             raise TopologyError(f"layer {layer.name}: a window that reaches {reach} does not fit {shape} plus padding")

@@ -70,9 +70,8 @@ class KernelLimits:
         return ""
 
     def _window_needs(self, window: Window) -> list[tuple[str, int, int]]:
-        reach = (d * (k - 1) + 1 for k, d in zip(window.kernel, window.dilation, strict=True))
         return [
-            ("elements along the window", max(reach), self.window),
+            ("elements along the window", max(window.reach), self.window),
             ("elements of stride", max(window.stride), self.window),
             ("elements of padding", max(window.padding[:2]), self.window),
         ]
@@ -82,7 +81,7 @@ def _line_words(layer: Layer, source: Tensor) -> int:
     if layer.window is None:
         return sample_words(source.shape)
     window = layer.window
-    rows = window.dilation[0] * (window.kernel[0] - 1) + 1
+    rows = window.reach[0]
     if layer.kind is not Kind.CONV2D:  # which waits for the next rows if it must
         rows += window.stride[0]
     return rows * source.shape[2] * words_of(source.shape[0])

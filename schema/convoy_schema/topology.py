@@ -62,6 +62,12 @@ class Window:
     ] = (0, 0, 0, 0)
     dilation: tuple[Extent, Extent] = (1, 1)
 
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Height and width from its first element to its last, dilation included."""
+        height, width = (step * (size - 1) + 1 for size, step in zip(self.kernel, self.dilation, strict=True))
+        return height, width
+
 
 @dataclass(frozen=True)
 class Layer:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from convoy_schema.topology import Window
 
 from convoy_controller.composing.values import MAX_EXTENT, Form, Key, Unfit, Value, extents, number, padding, whole
 
@@ -29,29 +31,14 @@ class Operation:
     most: int | None = 1
 
 
-@dataclass(frozen=True)
-class Moves:
-    """How a window moves over a picture, as ONNX has it."""
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int, int, int]
-    dilation: tuple[int, int] = field(default=(1, 1))
-
-    @property
-    def reach(self) -> tuple[int, int]:
-        """Rows and columns from a window's first element to its last."""
-        return (self.kernel[0] - 1) * self.dilation[0] + 1, (self.kernel[1] - 1) * self.dilation[1] + 1
-
-
-def moves(values: Values, shape: Shape) -> Moves:
+def moves(values: Values, shape: Shape) -> Window:
     """The window of a convolution or pool over a picture of `shape`."""
     kernel = extents(values["kernel"] if "kernel" in values else values["size"])
     stride = kernel if values["stride"] is None else extents(values["stride"])
     dilation = extents(values.get("dilation", 1))
-    without = Moves(kernel, stride, (0, 0, 0, 0), dilation)
+    without = Window(kernel, stride, (0, 0, 0, 0), dilation)
     pads = padding(values["padding"], (shape[1], shape[2]), without.reach, stride)
-    return Moves(kernel, stride, pads, dilation)
+    return Window(kernel, stride, pads, dilation)
 
 
 def groups_of(values: Values, channels: int) -> int:
@@ -68,7 +55,7 @@ def _picture(shape: Shape) -> Shape:
     return shape
 
 
-def _swept(found: Moves, shape: Shape) -> tuple[int, int]:
+def _swept(found: Window, shape: Shape) -> tuple[int, int]:
     sizes = []
     for axis in (0, 1):
         room = shape[1 + axis] + found.padding[axis] + found.padding[2 + axis] - found.reach[axis]

@@ -7,6 +7,7 @@ import math
 
 from convoy_schema.costs import window_of
 from convoy_schema.cycles.loops import Loop, entered
+from convoy_schema.cycles.windows import rows_needed
 from convoy_schema.kernels import covered
 from convoy_schema.registers import WORD_BYTES
 from convoy_schema.streams import sample_words, words_of
@@ -40,7 +41,7 @@ def _windowed(layer: Layer, source: Tensor, output: Tensor, tile: PoolTile) -> l
     """
     height = output.shape[1]
     line = source.shape[2] * words_of(source.shape[0])
-    needed = [_rows_needed(layer, source, output, row) for row in range(height + 1)]
+    needed = [rows_needed(layer, source, output, row) for row in range(height + 1)]
     name, trips = _row(layer, output, tile)
     arriving = [(after - before) * line - trips for before, after in itertools.pairwise(needed)]
     fill = entered("fill", [needed[0] * line, *(max(0, words) for words in arriving)])
@@ -55,15 +56,6 @@ def _row(layer: Layer, output: Tensor, tile: PoolTile) -> tuple[str, int]:
         return "maximum", words * taps
     pace = WORD_BYTES // tile.rate
     return "average", words * max(taps, pace) + min(taps, pace)
-
-
-def _rows_needed(layer: Layer, source: Tensor, output: Tensor, row: int) -> int:
-    """Input rows that have arrived before output row `row` is made; past the last one, all of them."""
-    if row >= output.shape[1]:
-        return source.shape[1]
-    window = window_of(layer)
-    reach = window.dilation[0] * (window.kernel[0] - 1) + 1
-    return min(max(row * window.stride[0] + reach - window.padding[0], 0), source.shape[1])
 
 
 def _global(source: Tensor, tile: PoolTile) -> list[Loop]:

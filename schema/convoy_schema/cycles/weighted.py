@@ -6,9 +6,10 @@ from itertools import pairwise
 
 from convoy_schema.costs import window_of
 from convoy_schema.cycles.loops import Loop, entered
+from convoy_schema.cycles.windows import rows_needed
 from convoy_schema.streams import Blocks, dense_tile, words_of
 from convoy_schema.tiles import WeightedTile
-from convoy_schema.topology import Kind, Layer, Tensor, Window
+from convoy_schema.topology import Kind, Layer, Tensor
 
 
 def load(layer: Layer, source: Tensor, output: Tensor, tile: WeightedTile) -> list[Loop]:
@@ -72,11 +73,11 @@ def _convolution(layer: Layer, source: Tensor, output: Tensor, blocks: Blocks) -
     """
     height, columns = output.shape[1:]
     line = source.shape[2] * words_of(source.shape[0])
-    needed = [_rows_needed(layer, source, output, row) for row in range(height + 1)]
+    needed = [rows_needed(layer, source, output, row) for row in range(height + 1)]
     row = _row(blocks, columns)
     (hidden,) = (loop.trips for loop in row if loop.name == "compute")
     window, tile = window_of(layer), blocks.tile
-    early = (_reach(window) + window.stride[0]) * line <= tile.line
+    early = (window.reach[0] + window.stride[0]) * line <= tile.line
     arriving = [(after - before) * line - (hidden if early else 0) for before, after in pairwise(needed)]
     results = columns * blocks.count
     late = 2 * results <= tile.entries
@@ -86,15 +87,3 @@ def _convolution(layer: Layer, source: Tensor, output: Tensor, blocks: Blocks) -
         *(Loop(loop.name, loop.entries * height, loop.trips * height) for loop in row),
         entered("drain", leaving),
     ]
-
-
-def _rows_needed(layer: Layer, source: Tensor, output: Tensor, row: int) -> int:
-    """Input rows that arrive before output row `row` is computed; past the last one, all of them."""
-    if row >= output.shape[1]:
-        return source.shape[1]
-    window = window_of(layer)
-    return min(max(row * window.stride[0] + _reach(window) - window.padding[0], 0), source.shape[1])
-
-
-def _reach(window: Window) -> int:
-    return window.dilation[0] * (window.kernel[0] - 1) + 1
