@@ -25,7 +25,7 @@ from convoy_schema.messages.boards import (
     Reported,
     Want,
 )
-from convoy_schema.messages.desired import Desired
+from convoy_schema.messages.desired import Assignment, Desired
 from convoy_schema.names import Generation
 from convoy_schema.topics import Topics
 
@@ -252,3 +252,32 @@ class Bench:
             raise AssertionError("ticks without end")
         self.now = end
         self.send(events.Tick())
+
+
+# What tests begin with -----------------------------------------------------------------------------------------------
+
+PART = catalogue().shells[0].part
+COPIES = models.copies(images=False)
+LAYERS_SHELL = catalogue().shell("layers", PART).digest
+PLAIN_DIGITS = models.digits(images=False)
+COPIES_ALLOCATE = models.with_images(models.copies(), [LAYERS_SHELL])
+
+
+def awake(**options: object) -> Bench:
+    bench = Bench(**options)  # type: ignore[arg-type]
+    bench.wake()
+    bench.connect()
+    return bench
+
+
+def deployed(bench: Bench, model: models.Model, *assignments: Assignment, revision: int = 1) -> Bench:
+    bench.send(events.DesiredReceived(models.desired(*assignments, revision=revision)))
+    bench.announce(model)
+    bench.serve(model)
+    bench.settle()
+    return bench
+
+
+def wide() -> models.Model:
+    """A model whose golden values take many blocks."""
+    return models.copies(1, width=65536, name="wide", images=False)
