@@ -72,9 +72,17 @@ class Rig:
     async def deploy_intents(self, intents: Sequence[Intent]) -> None:
         """Deploy what these ask for and wait until it serves; raises `DemoError`."""
         for intent in intents:
-            await asyncio.to_thread(request_deployment, self.database, intent)
+            await self.request(intent)
         for intent in intents:
-            await self._until(intent.deployment, DeploymentState.SERVING)
+            await self.until_serving(intent.deployment)
+
+    async def request(self, intent: Intent) -> None:
+        """Ask for a deployment, and wait for nothing."""
+        await asyncio.to_thread(request_deployment, self.database, intent)
+
+    async def until_serving(self, deployment: str) -> None:
+        """Wait until it serves, by asking the database 20 times a second; raises `DemoError`."""
+        await self._until(deployment, DeploymentState.SERVING)
 
     async def remove(self, deployment: str) -> None:
         """Withdraw a deployment and wait until it has gone; raises `DemoError`."""
