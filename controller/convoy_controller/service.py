@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from convoy_schema import codec
+from convoy_schema.backoff import FEW_MOST_S
 from convoy_schema.bundle import ModelAnnouncement, VerifiedModel, load_public_key, verify
 from convoy_schema.errors import ConvoyError, DecodeError, TopicError
-from convoy_schema.link import FEW_MOST_S, Link
+from convoy_schema.link import Link
 from convoy_schema.messages.boards import (
     BoardState,
     Capability,

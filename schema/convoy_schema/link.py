@@ -22,6 +22,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from convoy_schema.backoff import BACKOFF_MOST_S, Backoff
 from convoy_schema.errors import LinkError, TooLargeError
 from convoy_schema.packets import PacketSocket
 
@@ -37,14 +38,6 @@ MAX_INFLIGHT = 20
 MAX_OUTBOX = 4096
 #: Bytes that may wait for a socket that does not take them; beyond it QoS 0 is dropped, as it is when disconnected.
 MAX_UNWRITTEN = 16 * 1024 * 1024
-#: Seconds: first and longest bound of the random wait before the next attempt to connect. A thousand boards make two
-#: hundred attempts a second; for those that are few, and that requests wait for, it is `FEW_MOST_S`.
-BACKOFF_FIRST_S = 0.5
-BACKOFF_MOST_S = 10.0
-FEW_MOST_S = 2.0
-#: Seconds: connections that were accepted and ended sooner make the waits between them grow; failed attempts before
-#: an accepted one count no longer, or a broker that was away twice would be found again later each time.
-STABLE_S = 1.0
 CONNECT_TIMEOUT_S = 5.0
 
 _PINGREQ = b"\xc0\x00"
@@ -119,10 +112,11 @@ class Link:
 
     async def run(self) -> None:
         """Connect, and connect again after every loss, until `stop` is called or the task is cancelled."""
-        attempt = brief = 0
+        clock = asyncio.get_running_loop().time
+        backoff = Backoff(self._most_wait_s, clock())
         said = ""
         while not self._stopping:
-            started = asyncio.get_running_loop().time()
+            began = clock()
             try:
                 await self._connection()
             except (OSError, LinkError) as error:
@@ -134,10 +128,8 @@ class Link:
                 return
             if had_connection:
                 said = ""
-                lasted = asyncio.get_running_loop().time() - started
-                attempt = brief = 0 if lasted > STABLE_S else min(brief + 1, 10)
-            wait = self._chance.uniform(0, min(self._most_wait_s, BACKOFF_FIRST_S * 2**attempt))
-            attempt = min(attempt + 1, 10)
+                backoff.ended(began, clock())
+            wait = self._chance.uniform(0, backoff.bound_s(clock()))
             # A broker that stays away is one line, not one a second.
             level = logging.DEBUG if said == self._loss else logging.WARNING
             log.log(level, "%s: no broker at %s (%s); trying again", self._client_id, self.url, self._loss)

@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from convoy_schema import codec, framing
+from convoy_schema.backoff import FEW_MOST_S
 from convoy_schema.bundle import VerifiedModel
 from convoy_schema.errors import ConvoyError, DecodeError, TooLargeError
 from convoy_schema.fixedpoint import dequantise
-from convoy_schema.link import FEW_MOST_S, Link
+from convoy_schema.link import Link
 from convoy_schema.messages.boards import Presence, Published
 from convoy_schema.messages.gateways import Feed, FeedReport, GatewayDesired, GatewayReported, GatewayState
 from convoy_schema.names import Generation, check_name
