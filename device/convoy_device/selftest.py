@@ -167,7 +167,7 @@ class SelfTest:
         wrong = int(np.count_nonzero(found != expected))
         if wrong:
             raise SelfTestError(f"{wrong} of {expected.size} elements differ from the exact arithmetic")
-        modelled = 1000 * one.layer.cost.cycles * len(expected) / self._fabric.facts.clock_hz
+        modelled = 1000 * one.layer.run_cycles(len(expected)) / self._fabric.facts.clock_hz
         return f"{expected.size} elements equal, {modelled:.3f} ms by the cycle model"
 
     def _loop_back(self, size: int) -> str:

@@ -1,8 +1,6 @@
-"""What a layer costs a board: multiply-accumulates, bytes and cycles for one sample. Needs no weights.
+"""What a layer makes and holds: the shape of its output, multiply-accumulates and bytes for one sample. No weights.
 
-The planner and the paced emulation call it. Cycles are a *model* of one kernel of the layer library, not a
-measurement: a kernel takes `LANES` bytes of activations or parameters a cycle, multiplies `PE` output channels by
-`SIMD` taps a cycle, and overlaps the three, so the slowest decides; `FILL` cycles start it.
+How long a kernel takes for it is `convoy_schema.cycles`' to say.
 """
 
 from __future__ import annotations
@@ -14,22 +12,14 @@ from dataclasses import dataclass
 from convoy_schema.errors import TopologyError
 from convoy_schema.topology import Kind, Layer, Topology, Window
 
-#: Output channels and taps that the convolution and dense kernels multiply at once: 36 of an xc7z020's 220 DSPs.
-PE, SIMD = 4, 9
-#: Bytes that a 64-bit port moves in a cycle, and int8 elements that the other kernels treat in one.
-LANES = 8
-#: Cycles before the first result leaves a kernel: set-up by AXI-Lite and the pipeline's depth.
-FILL = 200
-
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one sample: multiply-accumulates, bytes of parameters, bytes of inputs and output, and modelled cycles."""
+    """Of one sample: multiply-accumulates, bytes of parameters, bytes of inputs and output."""
 
     macs: int
     parameter_bytes: int
     buffer_bytes: int
-    cycles: int
 
 
 def output_shape(layer: Layer, inputs: Sequence[tuple[int, ...]], channels: int | None = None) -> tuple[int, ...]:
@@ -83,18 +73,13 @@ def cost(layer: Layer, topology: Topology) -> Cost:
     shapes = [topology.tensor(name).shape for name in layer.inputs]
     out = topology.tensor(layer.output).shape
     taken, made = sum(map(math.prod, shapes)), math.prod(out)
-    macs, rounds, parameters = 0, -(-max(taken, made) // LANES), 0
+    macs, parameters = 0, 0
     if layer.kind in (Kind.CONV2D, Kind.DENSE):
-        taps, positions = _taps(layer, shapes[0]), made // out[0]
-        macs = taps * made
-        rounds = layer.groups * -(-out[0] // layer.groups // PE) * -(-taps // SIMD) * positions
-        parameters = out[0] * (taps + 12)
-    elif layer.kind in (Kind.MAX_POOL, Kind.AVERAGE_POOL):
-        rounds = max(rounds, -(-made * math.prod(window_of(layer).kernel) // LANES))
-    if layer.kind in (Kind.AVERAGE_POOL, Kind.GLOBAL_AVERAGE_POOL, Kind.ADD, Kind.CONCAT):
+        taps = _taps(layer, shapes[0])
+        macs, parameters = taps * made, out[0] * (taps + 12)
+    elif layer.kind in (Kind.AVERAGE_POOL, Kind.GLOBAL_AVERAGE_POOL, Kind.ADD, Kind.CONCAT):
         parameters = 8 * len(shapes)
-    cycles = FILL + max(rounds, *(-(-moved // LANES) for moved in (taken, made, parameters)))
-    return Cost(macs, parameters, taken + made, cycles)
+    return Cost(macs, parameters, taken + made)
 
 
 def _taps(layer: Layer, shape: tuple[int, ...]) -> int:

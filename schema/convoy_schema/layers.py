@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from convoy_schema import kernels
+from convoy_schema import cycles, kernels
 from convoy_schema.costs import Cost, cost, output_shape
 from convoy_schema.errors import TopologyError
 from convoy_schema.fixedpoint import dequantise, fixed_point, quantise
@@ -44,7 +44,6 @@ class Prepared:
     layer: Layer
     inputs: tuple[Tensor, ...]
     output: Tensor
-    cost: Cost
     _kernel: Kernel = field(repr=False, compare=False)
     #: What a kernel outside this process is sent.
     parameters: Parameters | None = field(default=None, repr=False, compare=False)
@@ -68,6 +67,14 @@ class Prepared:
     def kind(self) -> Kind:
         """What it computes, and so which kernel or module must run it."""
         return self.layer.kind
+
+    def run_cycles(self, rows: int) -> int:
+        """Modelled cycles of `rows` samples in one run of its kernel."""
+        return cycles.run(self.layer, self.inputs, self.output, rows)
+
+    def load_cycles(self) -> int:
+        """Modelled cycles of giving the kernel this layer's parameters, when it had another layer's."""
+        return cycles.load(self.layer, self.inputs, self.output)
 
     def run(self, inputs: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
         """The output (rows, *shape) of inputs (rows, *shape) each; raises `TopologyError` for other arrays."""
@@ -98,7 +105,7 @@ def prepare(layer: Layer, topology: Topology, parameters: Parameters | None) -> 
     if layer.low > layer.high:
         raise TopologyError(f"layer {layer.name}: clamp [{layer.low}, {layer.high}] is empty")
     kernel = kernels.choose(layer, inputs, output, parameters)
-    return Prepared(layer, inputs, output, cost(layer, topology), kernel, parameters)
+    return Prepared(layer, inputs, output, kernel, parameters)
 
 
 def evaluate(

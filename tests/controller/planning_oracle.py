@@ -43,6 +43,7 @@ def _kind(r: random.Random, number: int, count: int, length: int) -> BoardKind:
         partitions=r.choice((None, 1, 2, 3)),
         processor=processor,
         swap_s=r.uniform(0.0, 6.0),
+        reload_s=tuple(r.uniform(0.0, 4.0) for _ in range(length)) if r.random() < 0.7 else (),
     )
 
 
@@ -75,11 +76,29 @@ def simulated_swaps(modules: Sequence[str], partitions: int) -> int:
     return loads if len(set(filter(None, modules))) > partitions else 0
 
 
+def simulated_reloads(modules: Sequence[str], seconds: Sequence[float], partitions: int | None) -> float:
+    """Seconds of the second of two batches in which kernels take parameters; a module just loaded holds none."""
+    held: dict[str, int] = {}  # module to the layer whose parameters it has, the least recently used module first
+    total = 0.0
+    for _ in range(2):
+        total = 0.0
+        for at, module in enumerate(modules):
+            if module and held.get(module) != at:
+                total += seconds[at]
+            if module:
+                held.pop(module, None)
+                held[module] = at
+            if partitions is not None and len(held) > partitions:
+                del held[next(iter(held))]
+    return total
+
+
 def stage_seconds(problem: Instance, kind: BoardKind, first: int, last: int) -> float:
     """Of the best choice of modules to keep."""
     names = sorted({layer.module for layer in problem.layers[first:last]})
     processor = kind.processor or (math.inf,) * len(problem.layers)
-    free = kind.partitions is not None and len(names) > kind.partitions and bool(kind.processor)
+    several = len({layer.module for layer in problem.layers})
+    free = kind.partitions is not None and several > kind.partitions and bool(kind.processor)
     choices = chain.from_iterable(combinations(names, n) for n in range(len(names) + 1)) if free else [tuple(names)]
     best = math.inf
     for kept in choices:
@@ -90,6 +109,9 @@ def stage_seconds(problem: Instance, kind: BoardKind, first: int, last: int) -> 
             modules.append(problem.layers[at].module if fabric <= processor[at] else "")
         if kind.partitions is not None:
             total += simulated_swaps(modules, kind.partitions) * kind.swap_s / problem.batch_rows
+        if kind.reload_s:
+            reloads = simulated_reloads(modules, kind.reload_s[first:last], kind.partitions)
+            total += reloads / problem.batch_rows
         best = min(best, total)
     return best
 

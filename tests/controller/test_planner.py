@@ -10,6 +10,7 @@ from convoy_controller.errors import PlanError
 from convoy_controller.planner import BoardModel, plan
 from convoy_controller.planning.costing import ProcessorRate, crossing_bytes, instance_of
 from convoy_controller.planning.segments import memory, segments
+from convoy_schema import cycles
 from convoy_schema.limits import KernelLimits
 from convoy_schema.messages.desired import Cut, Objective
 from convoy_schema.network import chain_cycles
@@ -149,6 +150,19 @@ def test_what_the_processor_is_faster_at_goes_there() -> None:
     found = plan(chain([8, 8, 8]), 1, model)
     assert found.stages[0].processor == ("conv0", "conv1")
     assert plan(chain([8, 8, 8]), 1, replace(BOARD, processor=ProcessorRate(1.0, 1.0))).stages[0].processor == ()
+
+
+def test_a_batch_is_planned_by_what_one_run_of_it_takes_and_a_kernel_with_several_layers_reloads() -> None:
+    topology = chain([8, 16, 8])
+    described = [
+        (layer, [topology.tensor(layer.inputs[0])], topology.tensor(layer.output)) for layer in topology.layers
+    ]
+    runs = [cycles.run(*each, 4) for each in described]
+    loads = [cycles.load(*each) for each in described]
+    whole = plan(topology, 1, BOARD, batch=4).stages[0].seconds
+    assert whole == pytest.approx((sum(runs) + sum(loads)) / 4 / BOARD.clock_hz)
+    alone = plan(topology, 2, BOARD, batch=4, exactly=True)
+    assert [stage.seconds for stage in alone.stages] == pytest.approx([each / 4 / BOARD.clock_hz for each in runs])
 
 
 def test_a_shell_that_is_one_network_takes_its_chains_time() -> None:

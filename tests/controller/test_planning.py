@@ -16,7 +16,7 @@ from convoy_controller.planning.instance import BoardKind, Instance, LayerLoad, 
 from convoy_controller.planning.solution import Solution
 from convoy_controller.planning.solver import notes, one_more, solve
 from convoy_schema.messages.desired import Objective
-from planning_oracle import best, instance, simulated_swaps
+from planning_oracle import best, instance, simulated_reloads, simulated_swaps
 
 Force = Callable[[str], None]
 WISHES = [Wish(objective, replicate, worth=1.0) for objective in Objective for replicate in (False, True)]
@@ -145,6 +145,19 @@ def test_swaps_of_every_run_are_those_of_the_least_recently_used() -> None:
         for i in range(len(modules)):
             for j in range(i + 1, len(modules) + 1):
                 assert matrix[i, j] == simulated_swaps(modules[i:j], partitions), (modules[i:j], partitions)
+
+
+def test_reloads_of_every_run_are_those_of_kernels_that_hold_one_layer() -> None:
+    r = random.Random(8)
+    for _ in range(60):
+        modules = [r.choice(["", "a", "b", "c", "d"]) for _ in range(r.randint(1, 12))]
+        seconds = [float(r.randint(1, 9)) for _ in modules]
+        partitions = r.choice([None, 1, 2, 3, 4])
+        matrix = segments.reloads(modules, seconds, partitions)
+        for i in range(len(modules)):
+            for j in range(i + 1, len(modules) + 1):
+                expected = simulated_reloads(modules[i:j], seconds[i:j], partitions)
+                assert matrix[i, j] == expected, (modules[i:j], partitions)
 
 
 def large(seed: int, layers: int = 100, counts: tuple[int, ...] = (16, 16, 16, 16)) -> Instance:

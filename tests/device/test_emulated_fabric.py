@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -515,7 +515,7 @@ def test_a_paced_layer_takes_what_the_cycle_model_says(tmp_path: Path) -> None:
     layer = dense(1000, 100)
     rows = 50
     inputs = batch(layer, rows)
-    modelled = layer.cost.cycles * rows / 100_000_000
+    modelled = layer.run_cycles(rows) / 100_000_000
     slowdown = 0.02 / modelled
     fabric = open_fabric("emulated", tmp_path, pace=slowdown)
     fabric.load_shell(shell_image("layers"))
@@ -525,6 +525,26 @@ def test_a_paced_layer_takes_what_the_cycle_model_says(tmp_path: Path) -> None:
     took = time.perf_counter() - begun
     fabric.close()
     assert 0.099 <= took < 10
+
+
+def test_a_paced_kernel_takes_parameters_again_when_it_had_another_layers(tmp_path: Path) -> None:
+    one, other = dense(16, 40), dense(16, 40)
+    slowdown = 0.01 * 100_000_000 / one.load_cycles()
+    run_s = one.run_cycles(1) / 100_000_000 * slowdown
+    fabric = open_fabric("emulated", tmp_path, pace=slowdown)
+    fabric.load_shell(shell_image("layers"))
+
+    def took(layers: Sequence[Prepared]) -> float:
+        begun = time.perf_counter()
+        for layer in layers:
+            fabric.run(layer, batch(layer, 1))
+        return time.perf_counter() - begun
+
+    took([one])
+    kept, given = took([one] * 6), took([other, one] * 3)
+    fabric.close()
+    assert 6 * run_s <= kept < given
+    assert given >= 6 * (run_s + 0.01) * 0.99
 
 
 def test_pace_gives_back_what_a_sleep_took_too_long() -> None:

@@ -1,7 +1,7 @@
 """Costs and shapes against figures worked out by hand for LeNet-5's layers."""
 
 import pytest
-from convoy_schema.costs import FILL, LANES, Cost, cost, output_shape
+from convoy_schema.costs import Cost, cost, output_shape
 from convoy_schema.errors import TopologyError
 from convoy_schema.topology import Kind, Layer, Tensor, Topology, Window
 
@@ -17,25 +17,22 @@ def test_a_convolution() -> None:
     assert got.macs == 240_000
     assert got.parameter_bytes == 16 * (150 + 12)
     assert got.buffer_bytes == 1176 + 1600
-    assert got.cycles == FILL + 4 * 17 * 100  # 16 / 4 channel rounds, 150 / 9 tap rounds, 100 positions
 
 
 def test_a_depthwise_convolution_counts_each_group() -> None:
     layer = Layer("conv1", Kind.CONV2D, ("x",), "y", Window((3, 3), padding=(1, 1, 1, 1)), groups=8)
     got = alone(layer, (8, 10, 10), (8, 10, 10))
     assert got.macs == 9 * 800
-    assert got.cycles == FILL + 8 * 100
 
 
-def test_a_dense_layer_is_bound_by_its_parameters() -> None:
+def test_a_dense_layer() -> None:
     got = alone(Layer("dense1", Kind.DENSE, ("x",), "y"), (16, 5, 5), (120,))
     assert (got.macs, got.parameter_bytes) == (48_000, 120 * 412)
-    assert got.cycles == FILL + 120 * 412 // LANES
 
 
 def test_layers_without_weights_multiply_nothing() -> None:
     pool = alone(Layer("pool1", Kind.MAX_POOL, ("x",), "y", Window((2, 2), (2, 2))), (6, 28, 28), (6, 14, 14))
-    assert (pool.macs, pool.parameter_bytes, pool.cycles) == (0, 0, FILL + 6 * 28 * 28 // LANES)
+    assert (pool.macs, pool.parameter_bytes, pool.buffer_bytes) == (0, 0, 6 * 28 * 28 + 6 * 14 * 14)
     added = alone(Layer("add1", Kind.ADD, ("a", "b"), "y"), (8, 4, 4), (8, 4, 4))
     assert (added.macs, added.parameter_bytes, added.buffer_bytes) == (0, 16, 3 * 128)
 

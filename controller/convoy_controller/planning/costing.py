@@ -1,7 +1,7 @@
 """From a topology and models of boards to an instance: the one place where cycles become seconds.
 
-Cycles are `convoy_schema.layers.cost`'s, a model until hardware has said it. The reconciler's boards come from what
-they say of themselves (`Capability`), those of `convoy plan` from a file of profiles.
+Cycles are `convoy_schema.cycles`', counted in the layer library's own code. The reconciler's boards come from what they
+say of themselves (`Capability`), those of `convoy plan` from a file of profiles.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from convoy_schema import cycles
 from convoy_schema.frames import FRAME_OVERHEAD, MAX_FRAME
 from convoy_schema.layers import Cost, cost
 from convoy_schema.limits import KernelLimits
@@ -60,9 +61,20 @@ class BoardModel:
     is_network: bool = False
 
 
-def layer_seconds(layer: Layer, topology: Topology, board: BoardModel) -> float:
-    """Seconds a sample of `layer` on the board's fabric."""
-    return cost(layer, topology).cycles / board.clock_hz
+@dataclass(frozen=True)
+class _Timed:
+    """A layer's cost, the cycles of a batch of it in one run, and those of giving a kernel its parameters."""
+
+    layer: Layer
+    cost: Cost
+    batch_cycles: int
+    load_cycles: int
+
+
+def _timed(layer: Layer, topology: Topology, rows: int) -> _Timed:
+    inputs, output = [topology.tensor(name) for name in layer.inputs], topology.tensor(layer.output)
+    batch = cycles.run(layer, inputs, output, rows)
+    return _Timed(layer, cost(layer, topology), batch, cycles.load(layer, inputs, output))
 
 
 def processor_seconds(costs: Cost, rate: ProcessorRate) -> float:
@@ -118,27 +130,31 @@ def instance_of(
     room = (MAX_FRAME - FRAME_OVERHEAD) // rows
     crossing = [float(size) for size in crossing_bytes(topology)]
     inner = [size if cuts and size <= room else math.inf for size in crossing[1:-1]]
-    costs = [cost(layer, topology) for layer in topology.layers]
+    layers = [_timed(layer, topology, rows) for layer in topology.layers]
     return Instance(
         name=topology.name,
         layers=tuple(
-            LayerLoad(layer.name, layer.kind.value, each.parameter_bytes, each.buffer_bytes)
-            for layer, each in zip(topology.layers, costs, strict=True)
+            LayerLoad(each.layer.name, each.layer.kind.value, each.cost.parameter_bytes, each.cost.buffer_bytes)
+            for each in layers
         ),
         crossing=(crossing[0], *inner, crossing[-1]),
-        kinds=tuple(_kind(topology, costs, name, model, count, rows) for name, model, count in boards),
+        kinds=tuple(_kind(topology, layers, name, model, count, rows) for name, model, count in boards),
         batch_rows=rows,
         queue_frames=min((model.queue_frames for _, model, _ in boards), default=QUEUE_FRAMES),
         hop_s=HOP_S,
     )
 
 
-def _kind(topology: Topology, costs: Sequence[Cost], name: str, model: BoardModel, count: int, rows: int) -> BoardKind:
-    limits = {at: reason for at, layer in enumerate(topology.layers) if (reason := _refusal(layer, topology, model))}
+def _kind(
+    topology: Topology, layers: Sequence[_Timed], name: str, model: BoardModel, count: int, rows: int
+) -> BoardKind:
+    limits = {at: reason for at, each in enumerate(layers) if (reason := _refusal(each.layer, topology, model))}
     seconds = [
-        math.inf if at in limits else layer_seconds(layer, topology, model) for at, layer in enumerate(topology.layers)
+        math.inf if at in limits else each.batch_cycles / rows / model.clock_hz for at, each in enumerate(layers)
     ]
-    if model.is_network:  # only the sum is real: the layers of a chain work at once
+    reload_s = tuple(each.load_cycles / model.clock_hz for each in layers)
+    if model.is_network:  # only the sum is real: the layers of a chain work at once, each with a kernel of its own
+        reload_s = ()
         scale = chain_cycles(rows) / rows / model.clock_hz / sum(seconds)
         seconds = [scale * each for each in seconds]
     rate = model.processor
@@ -149,8 +165,9 @@ def _kind(topology: Topology, costs: Sequence[Cost], name: str, model: BoardMode
         memory_bytes=model.memory_bytes,
         link_bytes_per_s=model.link_bytes_per_s,
         partitions=model.partitions,
-        processor=tuple(processor_seconds(each, rate) for each in costs) if rate is not None else (),
+        processor=tuple(processor_seconds(each.cost, rate) for each in layers) if rate is not None else (),
         swap_s=model.swap_s,
+        reload_s=reload_s,
         shell_s=model.shell_s,
         load_bytes_per_s=model.link_bytes_per_s,
         limits=limits,

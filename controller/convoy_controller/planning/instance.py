@@ -27,12 +27,14 @@ class LayerLoad:
 
 @dataclass(frozen=True)
 class BoardKind:
-    """`count` identical boards. `seconds` are a sample's in each layer on the fabric, infinite where no kernel fits.
+    """`count` identical boards. `seconds` are a sample's in each layer on the fabric, infinite where no kernel fits; a
+    batch's are as many times that.
 
     `processor`: the same on its processor, where a layer may run instead; empty when none may. `partitions` hold one
-    module each, None: kernels of every kind are fixed. A module takes `swap_s` to load, the shell `shell_s`, and
-    parameters arrive at `load_bytes_per_s`; the link carries `link_bytes_per_s` each way at once. `limits` say why a
-    layer's seconds are infinite, by layer.
+    module each, None: kernels of every kind are fixed. A module takes `swap_s` to load, the shell `shell_s`, and a
+    kernel `reload_s` to be given each layer's parameters when it had another's (empty: no time). Parameters arrive at
+    `load_bytes_per_s`; the link carries `link_bytes_per_s` each way at once. `limits` say why a layer's seconds are
+    infinite, by layer.
     """
 
     name: str
@@ -43,6 +45,7 @@ class BoardKind:
     partitions: int | None = None
     processor: tuple[float, ...] = ()
     swap_s: float = 0.0
+    reload_s: tuple[float, ...] = ()
     shell_s: float = 0.0
     load_bytes_per_s: float = math.inf
     limits: dict[int, str] = field(default_factory=dict)

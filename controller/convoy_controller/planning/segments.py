@@ -1,8 +1,9 @@
 """What every run of layers [i, j) costs every kind of board, as matrices over (i, j); infinite where it cannot be.
 
-A module swap is paid by the batch: runs that need more kinds of modules than there are partitions load some anew for
-each batch, the least recently used one going. Where a layer may run on the processor, a kind of module may be left out
-altogether; the best choice of modules is taken for each run.
+Swaps and reloads are paid by the batch. Runs that need more kinds of modules than there are partitions load some anew
+for each batch, the least recently used one going. A kernel holds one layer's parameters: of several layers of a kind
+each takes its own anew, and so does the only one of its kind in a module that was just loaded. Where a layer may run on
+the processor, a kind of module may be left out altogether; the best choice of modules is taken for each run.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,9 +69,7 @@ def seconds(instance: Instance, kind: BoardKind) -> Matrix:
     best = np.full((len(instance.layers) + 1,) * 2, np.inf)
     for kept in _choices(instance, kind):
         each, modules = _placed(instance, kind, kept)
-        found = _sums(each)
-        if kind.partitions is not None:
-            found = found + swaps(modules, kind.partitions) * (kind.swap_s / instance.batch_rows)
+        found = _sums(each) + _changes(kind, modules, kind.reload_s) / instance.batch_rows
         np.minimum(best, found, out=best)
     return best
 
@@ -80,10 +80,8 @@ def on_processor(instance: Instance, kind: BoardKind, first: int, last: int) -> 
     chosen: tuple[int, ...] = ()
     for kept in _choices(instance, kind):
         each, modules = _placed(instance, kind, kept)
-        loads = 0.0
-        if kind.partitions is not None:
-            loads = swaps(modules[first:last], kind.partitions)[0, last - first]
-        total = sum(each[first:last]) + loads * kind.swap_s / instance.batch_rows
+        changes = _changes(kind, modules[first:last], kind.reload_s[first:last])[0, last - first]
+        total = sum(each[first:last]) + changes / instance.batch_rows
         if total < best:
             best, chosen = total, tuple(at for at in range(first, last) if modules[at] == "")
     return chosen
@@ -110,26 +108,60 @@ def _placed(instance: Instance, kind: BoardKind, kept: frozenset[str]) -> tuple[
     return each, modules
 
 
+def _changes(kind: BoardKind, modules: Sequence[str], reload_s: Sequence[float]) -> Matrix:
+    """Seconds a batch that every run spends on swapping modules and on giving kernels their layers' parameters."""
+    found = np.zeros((len(modules) + 1,) * 2)
+    if kind.partitions is not None:
+        found += swaps(modules, kind.partitions) * kind.swap_s
+    return found + reloads(modules, reload_s, kind.partitions) if reload_s else found
+
+
+def reloads(modules: Sequence[str], seconds: Sequence[float], partitions: int | None) -> Matrix:
+    """Seconds a batch of every run in which kernels are given parameters; each layer's take `seconds`, '' none."""
+    gone = {} if partitions is None else _gone(modules, partitions)
+    found = np.zeros((len(modules) + 1,) * 2)
+    for module in set(modules) - {""}:
+        own = np.array([used == module for used in modules])
+        layers, taken = _running(own), _running(np.where(own, seconds, 0.0))
+        count = layers[None, :] - layers[:, None]
+        is_given = (count > 1) | ((count == 1) & gone.get(module, False))
+        found += np.where(is_given, taken[None, :] - taken[:, None], 0.0)
+    return found
+
+
 def swaps(modules: Sequence[str], partitions: int) -> Matrix:
     """Loads for each batch of every run in the steady state, with so many partitions; '' needs none.
 
     The least recently used module goes. So a layer finds its module gone when, since the last layer of that kind (of
     the batch before, for the first), at least `partitions` other kinds had their turn.
     """
-    length = len(modules)
-    kinds = sorted({module for module in modules if module})
-    if len(kinds) <= partitions:
-        return np.zeros((length + 1, length + 1))
-    bit = {module: 1 << number for number, module in enumerate(kinds)}
+    bit = _bits(modules)
+    if len(bit) <= partitions:
+        return np.zeros((len(modules) + 1,) * 2)
+    loads = _within(modules, bit, partitions)
+    for found in _gone(modules, partitions).values():
+        loads += found
+    return loads
+
+
+def _bits(modules: Sequence[str]) -> dict[str, int]:
+    """A bit for every kind of module."""
+    return {module: 1 << number for number, module in enumerate(sorted(set(modules) - {""}))}
+
+
+def _gone(modules: Sequence[str], partitions: int) -> dict[str, NDArray[np.bool_]]:
+    """By kind: whether the first layer of it in every run finds its module gone; none when there is room for all."""
+    bit, length = _bits(modules), len(modules)
+    if len(bit) <= partitions:
+        return {}
     first, before = _first_uses(modules, bit)
     after = _after_last(modules, bit)
-    loads = _within(modules, bit, partitions)
-    for number in range(len(kinds)):
+    found = {}
+    for number, module in enumerate(bit):
         there = first[:, number][:, None] < np.arange(length + 1)[None, :]
         others = _ones(before[:, number][:, None] | after[:, number][None, :])
-        loads += there & (others >= partitions)
-    loads[np.tril_indices(length + 1)] = 0.0
-    return loads
+        found[module] = np.triu(there & (others >= partitions), 1)
+    return found
 
 
 def _first_uses(modules: Sequence[str], bit: dict[str, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -191,5 +223,5 @@ def _sums(each: Sequence[float]) -> Matrix:
     return found
 
 
-def _running(values: Sequence[int]) -> NDArray[np.float64]:
+def _running(values: Sequence[float] | NDArray[Any]) -> NDArray[np.float64]:
     return np.concatenate(([0.0], np.cumsum(np.array(values, float))))

@@ -62,6 +62,8 @@ class EmulatedFabric:
         self._shell: Descriptor | None = None
         self._modules: dict[str, Descriptor] = {}
         self._kernels: dict[Kind, KernelLimits] = {}
+        #: Whose parameters the kernel of each kind holds: another layer's take cycles of their own.
+        self._held: dict[Kind, Prepared] = {}
         self._dma_runs = False
         try:
             if power_on:
@@ -123,6 +125,7 @@ class EmulatedFabric:
         # Before anything that can fail, so that whatever happens from here on is seen, also by the next daemon.
         self._memory.set_flags(place, DEGRADED)
         self._modules.pop(partition, None)
+        self._held.pop(kind, None)  # a module begins without parameters
         self._collect_kernels()
         self._write(accept(image, self._part, region))
         module = self._read_module(partition, region)
@@ -145,31 +148,41 @@ class EmulatedFabric:
     def run(self, work: Runnable, inputs: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
         """See `Fabric`; a layer that exceeds the kernel's limits is a `LayerRefusedError`."""
         began = self._begin()
-        cycles = self._network_cycles(work, inputs) if isinstance(work, PreparedNetwork) else self._cycles(work, inputs)
+        self._admit(work)
         if not self._dma_runs:
             self._memory.dma_running = self._dma_runs = True
         try:
             output = self.compute(work, inputs)
-            self._end(began, cycles / self._plan.clock_hz)
+            if self._pace:
+                self._end(began, self._cycles(work, len(inputs[0])) / self._plan.clock_hz)
         except BaseException:
             self.quiesce()
             raise
         return output
 
-    def _cycles(self, layer: Prepared, inputs: Sequence[NDArray[np.int8]]) -> int:
-        """Modelled cycles of a layer, which a kernel that is there must take."""
-        kernel = self._kernels.get(layer.kind)
+    def _admit(self, work: Runnable) -> None:
+        """Raise unless a kernel that is there takes the layer, or the shell the network."""
+        if isinstance(work, PreparedNetwork):
+            if self._shell is None or not self._plan.is_network:
+                shell = self.shell() or "none"
+                raise FabricError(f"network {work.name} cannot run as a whole: shell {shell} is loaded")
+            return
+        kernel = self._kernels.get(work.kind)
         if kernel is None:
-            raise FabricError(self._absence(layer.kind), layer=layer.name, kind=layer.kind.value)
-        refusal = kernel.refusal(layer.layer, layer.inputs, layer.output)
+            raise FabricError(self._absence(work.kind), layer=work.name, kind=work.kind.value)
+        refusal = kernel.refusal(work.layer, work.inputs, work.output)
         if refusal:
-            raise LayerRefusedError(f"layer {layer.name} cannot run here: {refusal}", layer=layer.name)
-        return layer.cost.cycles * len(inputs[0])
+            raise LayerRefusedError(f"layer {work.name} cannot run here: {refusal}", layer=work.name)
 
-    def _network_cycles(self, network: PreparedNetwork, inputs: Sequence[NDArray[np.int8]]) -> int:
-        if self._shell is None or not self._plan.is_network:
-            raise FabricError(f"network {network.name} cannot run as a whole: shell {self.shell() or 'none'} is loaded")
-        return chain_cycles(len(inputs[0]))
+    def _cycles(self, work: Runnable, rows: int) -> int:
+        """Modelled cycles of a run, and of giving the kernel the layer's parameters unless it holds them."""
+        if isinstance(work, PreparedNetwork):
+            return chain_cycles(rows)
+        cycles = work.run_cycles(rows)
+        if self._held.get(work.kind) is not work:
+            self._held[work.kind] = work
+            cycles += work.load_cycles()
+        return cycles
 
     def compute(self, work: Runnable, inputs: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
         """What the kernels that are there make of `inputs`; `csim` has kernels of its own."""
@@ -214,6 +227,7 @@ class EmulatedFabric:
         self._shell = None
         self._modules.clear()
         self._kernels.clear()
+        self._held.clear()
 
     def _write(self, writes: Sequence[Write]) -> None:
         for write in writes:

@@ -7,13 +7,18 @@ counts); one iteration a cycle and each loop's depth are a model until Vitis HLS
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from convoy_schema.cycles import elementwise, pools, weighted
 from convoy_schema.cycles.loops import Loop, gathered, total
 from convoy_schema.tiles import ADD, AVERAGE_POOL, CONCAT, CONV2D, DENSE, GLOBAL_AVERAGE_POOL, IDENTITY, MAX_POOL
 from convoy_schema.topology import Kind, Layer, Tensor
 
-__all__ = ["Loop", "load_loops", "run_loops", "total"]
+__all__ = ["Loop", "load", "load_loops", "run", "run_loops", "total"]
+
+#: Layers and numbers of samples whose cycles are remembered: a board's run after run, a planner's plan after plan.
+_REMEMBERED = 8192
+
 
 _WEIGHTED = {Kind.CONV2D: CONV2D, Kind.DENSE: DENSE}
 _POOLS = {
@@ -22,6 +27,26 @@ _POOLS = {
     Kind.GLOBAL_AVERAGE_POOL: GLOBAL_AVERAGE_POOL,
 }
 _ELEMENTWISE = {Kind.ADD: ADD, Kind.CONCAT: CONCAT, Kind.IDENTITY: IDENTITY}
+
+
+def load(layer: Layer, inputs: Sequence[Tensor], output: Tensor) -> int:
+    """Cycles of `LOAD`: a kernel takes a layer's parameters. Of a layer beyond its kernel, what a larger one would."""
+    return _load(layer, tuple(inputs), output)
+
+
+def run(layer: Layer, inputs: Sequence[Tensor], output: Tensor, rows: int) -> int:
+    """Cycles of `RUN` over `rows` samples, parts that come once a run included; 0 of none. See `load`."""
+    return _run(layer, tuple(inputs), output, rows) if rows else 0
+
+
+@lru_cache(_REMEMBERED)
+def _load(layer: Layer, inputs: tuple[Tensor, ...], output: Tensor) -> int:
+    return total(load_loops(layer, inputs, output))
+
+
+@lru_cache(_REMEMBERED)
+def _run(layer: Layer, inputs: tuple[Tensor, ...], output: Tensor, rows: int) -> int:
+    return total(run_loops(layer, inputs, output, rows))
 
 
 def load_loops(layer: Layer, inputs: Sequence[Tensor], output: Tensor) -> tuple[Loop, ...]:

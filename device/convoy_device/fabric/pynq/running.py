@@ -40,7 +40,8 @@ Words = NDArray[np.uint64]
 class _Task:
     """One run, as words and registers: a layer's on its kernel, or a network's on the chain.
 
-    `key` names the parameters, which `pack` gives; `passes` says how often a run takes those that are not kept.
+    `key` names the parameters, which `pack` gives; `passes` says how often a run takes those that are not kept;
+    `cycles` are those of loading and running together.
     """
 
     key: Hashable
@@ -170,7 +171,7 @@ def _task(work: Runnable, inputs: Sequence[NDArray[np.int8]]) -> _Task:
         (work.layer, work.inputs, work.output),
         streams.pack_inputs(work.kind, inputs),
         layer_arguments(work.layer, work.inputs, work.output),
-        work.cost.cycles * rows,
+        work.load_cycles() + work.run_cycles(rows),
         work.parameters is not None,
         lambda: streams.pack_parameters(work.layer, work.inputs, work.output, work.parameters),
         lambda: _passes(work, rows),
