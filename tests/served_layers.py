@@ -26,11 +26,12 @@ def weighted(shape: tuple[int, ...]) -> Parameters:
     )
 
 
-def conv2d(channels: int, outputs: int) -> Prepared:
+def conv2d(channels: int, outputs: int, stride: int = 1) -> Prepared:
     parameters = weighted((outputs, channels, 3, 3))
-    window = Window((3, 3), padding=(1, 1, 1, 1))
+    window = Window((3, 3), (stride, stride), (1, 1, 1, 1))
     layer = Layer("conv", Kind.CONV2D, ("x",), "y", window, parameters=digest_of(pack_parameters(parameters)))
-    tensors = (Tensor("x", (channels, 5, 6), 0.1, 3), Tensor("y", (outputs, 5, 6), 0.1, -5))
+    extents = (4 // stride + 1, 5 // stride + 1)
+    tensors = (Tensor("x", (channels, 5, 6), 0.1, 3), Tensor("y", (outputs, *extents), 0.1, -5))
     return prepare(layer, Topology("t", tensors, (layer,), "x", "y"), parameters)
 
 

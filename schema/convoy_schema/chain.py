@@ -8,13 +8,14 @@ output a word or more of logits: as `convoy_schema.streams` packs any other tens
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convoy_schema.errors import TopologyError
+from convoy_schema.folding import fold
 from convoy_schema.parameters import Parameters
 from convoy_schema.streams import Words, pack_parameters
 from convoy_schema.tiles import WeightedTile
@@ -113,30 +114,3 @@ def pack_chain(
 def _settings(layer: Layer, source: Tensor, output: Tensor) -> Words:
     values = np.array([source.zero_point, output.zero_point, layer.low, layer.high, 0, 0, 0, 0], np.int8)
     return values.view("<u8").astype(np.uint64)
-
-
-def fold(layer: Layer, source: Tensor, parameters: Parameters | None) -> tuple[Layer, Tensor, Parameters | None]:
-    """The same convolution with the window's columns as channels: one column wide, channel k * C + c for column k."""
-    assert layer.window is not None
-    height, width = layer.window.kernel
-    top, left, bottom, right = layer.window.padding
-    channels, rows, columns = source.shape
-    if layer.window.stride[1] != 1 or layer.window.dilation[1] != 1 or layer.groups != 1:
-        raise TopologyError(f"layer {layer.name}: only a convolution of stride, dilation and groups 1 can be folded")
-    window = replace(layer.window, kernel=(height, 1), padding=(top, 0, bottom, 0))
-    narrow = replace(source, shape=(channels * width, rows, columns + left + right - width + 1))
-    if parameters is None or parameters.weights is None:
-        return replace(layer, window=window), narrow, parameters
-    weights = parameters.weights.transpose(0, 3, 1, 2).reshape(len(parameters.weights), -1, height, 1)
-    folded = replace(parameters, weights=np.ascontiguousarray(weights))
-    return replace(layer, window=window), narrow, folded
-
-
-def fold_tensor(layer: Layer, source: Tensor, array: NDArray[np.int8]) -> NDArray[np.int8]:
-    """int8 (rows, k * C + c, H, W) of (rows, C, H, W), as the fold kernel makes it."""
-    assert layer.window is not None
-    width = layer.window.kernel[1]
-    left, right = layer.window.padding[1], layer.window.padding[3]
-    padded = np.pad(array, ((0, 0), (0, 0), (0, 0), (left, right)), constant_values=source.zero_point)
-    columns = padded.shape[3] - width + 1
-    return np.concatenate([padded[..., first : first + columns] for first in range(width)], axis=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from convoy_schema import cycles, kernels
 from convoy_schema.costs import Cost, cost, output_shape
 from convoy_schema.errors import TopologyError
 from convoy_schema.fixedpoint import dequantise, fixed_point, quantise
+from convoy_schema.folding import Given, given
 from convoy_schema.kernels import Kernel
 from convoy_schema.parameters import Parameters, pack_parameters, unpack_parameters
 from convoy_schema.topology import Kind, Layer, Tensor, Topology
@@ -45,7 +47,6 @@ class Prepared:
     inputs: tuple[Tensor, ...]
     output: Tensor
     _kernel: Kernel = field(repr=False, compare=False)
-    #: What a kernel outside this process is sent.
     parameters: Parameters | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -67,6 +68,11 @@ class Prepared:
     def kind(self) -> Kind:
         """What it computes, and so which kernel or module must run it."""
         return self.layer.kind
+
+    @cached_property
+    def given(self) -> Given:
+        """What a kernel outside this process is given in its place."""
+        return given(self.layer, self.inputs, self.parameters)
 
     def run_cycles(self, rows: int) -> int:
         """Modelled cycles of `rows` samples in one run of its kernel."""

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from convoy_bitstreams import catalogue, floorplans
 from convoy_device.errors import FabricError, ImageRefusedError, LayerRefusedError
-from convoy_device.fabric import Fabric
+from convoy_device.fabric import Fabric, emulated
 from convoy_device.fabric.emulated import MEMORY_FILE, EmulatedFabric
 from convoy_device.fabric.memory import ConfigurationMemory
 from convoy_device.fabric.opening import open_fabric
@@ -527,24 +527,34 @@ def test_a_paced_layer_takes_what_the_cycle_model_says(tmp_path: Path) -> None:
     assert 0.099 <= took < 10
 
 
-def test_a_paced_kernel_takes_parameters_again_when_it_had_another_layers(tmp_path: Path) -> None:
+def test_a_paced_kernel_takes_parameters_again_when_it_had_another_layers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(emulated, "Pace", lambda slowdown: Pace(slowdown, lambda: now[0], sleep))
+    fabric = open_fabric("emulated", tmp_path, pace=1.0)
+    fabric.load_shell(shell_image("partitions"))
+    fabric.configure("west", Kind.DENSE, module_image("west", Kind.DENSE))
     one, other = dense(16, 40), dense(16, 40)
-    slowdown = 0.01 * 100_000_000 / one.load_cycles()
-    run_s = one.run_cycles(1) / 100_000_000 * slowdown
-    fabric = open_fabric("emulated", tmp_path, pace=slowdown)
-    fabric.load_shell(shell_image("layers"))
 
-    def took(layers: Sequence[Prepared]) -> float:
-        begun = time.perf_counter()
+    def cycles(*layers: Prepared) -> int:
+        begun = now[0]
         for layer in layers:
-            fabric.run(layer, batch(layer, 1))
-        return time.perf_counter() - begun
+            fabric.run(layer, batch(layer, 2))
+        return round((now[0] - begun) * 100_000_000)
 
-    took([one])
-    kept, given = took([one] * 6), took([other, one] * 3)
+    run, given = one.run_cycles(2), one.load_cycles()
+    assert given > 0
+    assert cycles(one) == run + given
+    assert cycles(one, one) == 2 * run
+    assert cycles(other, one) == 2 * (run + given)
+    fabric.configure("west", Kind.DENSE, module_image("west", Kind.DENSE))
+    assert cycles(one, one) == 2 * run + given
     fabric.close()
-    assert 6 * run_s <= kept < given
-    assert given >= 6 * (run_s + 0.01) * 0.99
 
 
 def test_pace_gives_back_what_a_sleep_took_too_long() -> None:

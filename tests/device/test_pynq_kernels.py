@@ -65,6 +65,14 @@ def test_parameters_that_no_kernel_can_hold_stream_past_it(fabric: PynqFabric, l
         assert np.array_equal(fabric.run(layer, batch(layer, rows)), layer.run(batch(layer, rows)))
 
 
+@pytest.mark.parametrize(("channels", "stride"), [(1, 1), (2, 1), (1, 2)])
+def test_a_convolution_of_few_channels_is_folded_on_its_way(fabric: PynqFabric, channels: int, stride: int) -> None:
+    layer = conv2d(channels, 9, stride)
+    assert layer.given.folded is not None
+    for rows in (1, 3):
+        assert np.array_equal(fabric.run(layer, batch(layer, rows)), layer.run(batch(layer, rows)))
+
+
 def test_layers_of_all_kinds_take_turns(fabric: PynqFabric) -> None:
     samples = [sample(kind, seed) for seed in (1, 2) for kind in Kind]
     order = np.random.default_rng(7).permutation(len(samples) * 3) % len(samples)

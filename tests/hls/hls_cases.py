@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from convoy_hls import Kernel, Library
@@ -125,11 +124,9 @@ def windows(draw: st.DrawFn, *, pool: bool = False, most: int = 4) -> tuple[Wind
 
 
 @st.composite
-def convolutions(draw: st.DrawFn, channels: int = 20, *, foldable: bool = False) -> Case:
+def convolutions(draw: st.DrawFn, channels: int = 20) -> Case:
     window, size = draw(windows())
     groups = draw(st.sampled_from([1, 1, 1, 2, 3, 8]))
-    if foldable:
-        groups, window = 1, replace(window, stride=(window.stride[0], 1), dilation=(window.dilation[0], 1))
     each_in = 1 if draw(st.integers(0, 3)) == 0 else draw(st.integers(1, max(1, channels // groups)))
     each_out = draw(st.integers(1, max(1, channels // groups)))
     seed = draw(st.integers(0, 2**32 - 1))

@@ -11,18 +11,19 @@ import numpy as np
 import pytest
 from convoy_hls import Chain, Library
 from convoy_schema import cycles
-from convoy_schema.chain import LENET5, fold, fold_tensor, pack_chain, refusal
+from convoy_schema.chain import LENET5, pack_chain, refusal
 from convoy_schema.cycles import chain as chain_cycles
 from convoy_schema.cycles.loops import Loop, gathered
 from convoy_schema.errors import TopologyError
 from convoy_schema.fixedpoint import fixed_point
-from convoy_schema.layers import Parameters, evaluate, pack_parameters, prepare
+from convoy_schema.folding import fold_tensor
+from convoy_schema.layers import Parameters, evaluate, pack_parameters
 from convoy_schema.names import digest_of
 from convoy_schema.registers import CHAIN_IDENTITY
 from convoy_schema.resources import chain
 from convoy_schema.streams import pack_tensor, sample_words, unpack_tensor
 from convoy_schema.topology import Kind, Layer, Tensor, Topology, Window
-from hls_cases import EXAMPLES, Case, convolutions, counted
+from hls_cases import EXAMPLES, counted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -166,23 +167,6 @@ def test_another_network_is_refused() -> None:
 
 
 # Folding
-
-
-@settings(max_examples=EXAMPLES // 10, deadline=None, suppress_health_check=list(HealthCheck))
-@given(case=convolutions(foldable=True))
-def test_a_folded_convolution_is_the_convolution(case: Case) -> None:
-    x = case.arrays(2)
-    plain = case.prepared().run(x)
-    layer, source, parameters = fold(case.layer, case.inputs[0], case.parameters)
-    folded = Topology("folded", (source, case.output), (layer,), "x", "y")
-    columns = fold_tensor(case.layer, case.inputs[0], x[0])
-    np.testing.assert_array_equal(prepare(layer, folded, parameters).run([columns]), plain)
-
-
-def test_a_strided_convolution_is_not_folded() -> None:
-    layer = Layer("c", Kind.CONV2D, ("x",), "y", Window((3, 3), (1, 2)))
-    with pytest.raises(TopologyError, match="can be folded"):
-        fold(layer, Tensor("x", (1, 9, 9), 1.0, 0), None)
 
 
 @settings(max_examples=EXAMPLES // 10, deadline=None, suppress_health_check=list(HealthCheck))

@@ -81,9 +81,10 @@ class CsimFabric(EmulatedFabric):
         if loaded is None or prepared is not layer:
             self._loaded.pop(layer.kind, None)
             kernel = Kernel(self._library, layer.kind)
-            loaded = kernel.load(layer.layer, layer.inputs, layer.output, layer.parameters)
+            given = layer.given
+            loaded = kernel.load(given.layer, given.inputs, layer.output, given.parameters)
             self._loaded[layer.kind] = (layer, loaded)
-        return loaded.run(inputs)
+        return loaded.run(layer.given.arrays(inputs))
 
     def _run_network(self, network: PreparedNetwork, images: NDArray[np.int8]) -> NDArray[np.int8]:
         if self._network is not network:

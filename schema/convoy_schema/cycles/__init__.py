@@ -1,5 +1,7 @@
 """Cycles that the layer library's kernels take, by formula: the loops of `LOAD` and of `RUN`, for any layer.
 
+A convolution that is folded on the way to its kernel is counted as folded (`convoy_schema.folding`).
+
 The count is exact for the code as it stands (tests compare every random configuration with the trips that the g++ build
 counts); one iteration a cycle and each loop's depth are a model until Vitis HLS has reported them.
 """
@@ -11,6 +13,7 @@ from functools import lru_cache
 
 from convoy_schema.cycles import elementwise, pools, weighted
 from convoy_schema.cycles.loops import Loop, gathered, total
+from convoy_schema.folding import given
 from convoy_schema.tiles import ADD, AVERAGE_POOL, CONCAT, CONV2D, DENSE, GLOBAL_AVERAGE_POOL, IDENTITY, MAX_POOL
 from convoy_schema.topology import Kind, Layer, Tensor
 
@@ -50,7 +53,9 @@ def _run(layer: Layer, inputs: tuple[Tensor, ...], output: Tensor, rows: int) ->
 
 
 def load_loops(layer: Layer, inputs: Sequence[Tensor], output: Tensor) -> tuple[Loop, ...]:
-    """Loops of `LOAD` for a layer that fits its kernel."""
+    """Loops of `LOAD` for a layer that fits its kernel, as the kernel is given it."""
+    as_given = given(layer, inputs)
+    layer, inputs = as_given.layer, as_given.inputs
     if layer.kind in _WEIGHTED:
         return gathered(weighted.load(layer, inputs[0], output, _WEIGHTED[layer.kind]))
     if layer.kind in _POOLS:
@@ -59,7 +64,9 @@ def load_loops(layer: Layer, inputs: Sequence[Tensor], output: Tensor) -> tuple[
 
 
 def run_loops(layer: Layer, inputs: Sequence[Tensor], output: Tensor, rows: int) -> tuple[Loop, ...]:
-    """Loops of `RUN` over `rows` samples of a layer that fits its kernel."""
+    """Loops of `RUN` over `rows` samples of a layer that fits its kernel, as the kernel is given it."""
+    as_given = given(layer, inputs)
+    layer, inputs = as_given.layer, as_given.inputs
     if layer.kind in _WEIGHTED:
         return gathered(weighted.run(layer, inputs[0], output, rows, _WEIGHTED[layer.kind]))
     if layer.kind in _POOLS:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from convoy_schema import chain
 from convoy_schema.chain import LENET5, ChainStage
 from convoy_schema.cycles import run_loops, weighted
 from convoy_schema.cycles.loops import Loop, gathered, total
+from convoy_schema.folding import fold
 from convoy_schema.streams import words_of
 from convoy_schema.topology import Kind, Layer, Tensor
 
@@ -34,7 +34,7 @@ def kernels(rows: int, stages: Sequence[ChainStage] = LENET5) -> tuple[ChainKern
         source, output = Tensor("x", stage.source, 1.0, 0), Tensor("y", stage.output, 1.0, 0)
         if stage.folded:
             found.append(ChainKernel(f"fold-{number}", (_fold(stage, rows),)))
-            layer, source, _ = chain.fold(layer, source, None)
+            layer, source, _ = fold(layer, source, None)
         if stage.tile is not None:
             loops = gathered(weighted.run(layer, source, output, rows, stage.tile))
         else:

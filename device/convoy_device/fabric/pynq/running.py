@@ -167,13 +167,14 @@ def _task(work: Runnable, inputs: Sequence[NDArray[np.int8]]) -> _Task:
         words = streams.pack_tensor(inputs[0])
         key = work.topology.layers, work.topology.tensors
         return _Task(key, words, {"rows": rows}, chain_cycles(rows), True, lambda: _held(work), lambda: 0)
+    given = work.given
     return _Task(
         (work.layer, work.inputs, work.output),
-        streams.pack_inputs(work.kind, inputs),
-        layer_arguments(work.layer, work.inputs, work.output),
+        streams.pack_inputs(work.kind, given.arrays(inputs)),
+        layer_arguments(given.layer, given.inputs, work.output),
         work.load_cycles() + work.run_cycles(rows),
         work.parameters is not None,
-        lambda: streams.pack_parameters(work.layer, work.inputs, work.output, work.parameters),
+        lambda: streams.pack_parameters(given.layer, given.inputs, work.output, given.parameters),
         lambda: _passes(work, rows),
     )
 
@@ -186,8 +187,8 @@ def _held(network: PreparedNetwork) -> ParameterStream:
 def _passes(layer: Prepared, rows: int) -> int:
     """How often a run of `rows` samples takes what its kernel cannot keep."""
     tile = tiles.CONV2D if layer.kind is Kind.CONV2D else tiles.DENSE
-    blocks = streams.Blocks(layer.layer, layer.inputs[0], layer.output, tile)
-    return streams.parameter_passes(layer.layer, layer.output, rows, blocks)
+    blocks = streams.Blocks(layer.given.layer, layer.given.inputs[0], layer.output, tile)
+    return streams.parameter_passes(layer.given.layer, layer.output, rows, blocks)
 
 
 def _fill(buffer: Buffer, words: Words) -> None:
