@@ -145,7 +145,7 @@ def test_the_timeout_follows_what_was_measured() -> None:
     assert trip.timeout() == pytest.approx(3.0)
     for _ in range(100):
         trip.observe(1.0)
-    assert trip.timeout() == pytest.approx(1.0, abs=0.05)
+    assert trip.timeout() == pytest.approx(2.0, abs=0.05), "a queue may grow and a round trip double, nothing lost"
     for _ in range(200):
         trip.observe(0.001)
     assert trip.timeout() == FLOOR_S

@@ -14,7 +14,10 @@ CEILING_S = 8.0
 
 
 class RoundTrip:
-    """Smoothed round-trip time and the timeout that follows from it (srtt + 4 rttvar), as TCP reckons it.
+    """Smoothed round-trip time and the timeout that follows from it: srtt + 4 rttvar as TCP reckons it, or 2 srtt.
+
+    Frames queue behind one another: with more of them in flight a round trip doubles and nothing is lost. A timeout
+    close above a steady round trip would send such frames again, and the repeats would lengthen it further.
 
     Every sending of a batch has an id of its own, so an answer is never ambiguous and every one is a sample.
     """
@@ -33,7 +36,9 @@ class RoundTrip:
 
     def timeout(self, attempts: int = 0) -> float:
         """Seconds to wait for an answer after `attempts` earlier ones went unanswered: doubled for each."""
-        base = FIRST_TIMEOUT_S if self._smoothed is None else max(FLOOR_S, self._smoothed + 4 * self._variation)
+        base = FIRST_TIMEOUT_S
+        if self._smoothed is not None:
+            base = max(FLOOR_S, self._smoothed + max(self._smoothed, 4 * self._variation))
         return min(CEILING_S, base * 2.0 ** min(attempts, 10))
 
 
