@@ -6,14 +6,16 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from convoy_bitstreams import floorplans
+from convoy_bitstreams import catalogue, floorplans
 from convoy_controller.errors import ProfileError
+from convoy_controller.planning.costing import SWAP_S
 from convoy_controller.planning.instance import BoardKind, Instance, LayerLoad, Wish
 from convoy_controller.planning.naming import name_boards
 from convoy_controller.planning.profiles import boards_of, kernels_of, shipped
 from convoy_controller.planning.solution import Solution, Stage
 from convoy_controller.planning.solver import solve
 from convoy_controller.planning.timeline import FRAMES, draw, schedule
+from convoy_schema.bitstream import EMULATED_XC7Z020
 from convoy_schema.bundle import Method
 from convoy_schema.topology import Kind
 from PIL import Image
@@ -37,7 +39,16 @@ def test_the_pynq_z2_is_what_its_floorplan_says() -> None:
     assert board.model(Method.ALLOCATE).partitions is None
     assert board.model(Method.ALLOCATE).missing == ()
     assert board.model(Method.LIBRARY, processor=True).processor is not None
+    assert kernels_of(EMULATED_XC7Z020.name, Method.LIBRARY) == plan.kernels
     assert kernels_of("another", Method.LIBRARY) == ()
+
+
+def test_a_swap_is_reckoned_as_long_as_the_largest_modules_image_takes() -> None:
+    images = catalogue()
+    places, part = floorplans()["partitions"].partitions, EMULATED_XC7Z020.name
+    sizes = [len(images.read(images.module("partitions", part, place.name, Kind.CONV2D).digest)) for place in places]
+    assert shipped()["pynq-z2"].swap_s == SWAP_S
+    assert pytest.approx(max(sizes) / 145e6, rel=0.01) == SWAP_S
 
 
 def test_a_file_lists_boards_of_known_and_of_its_own_profiles(tmp_path: Path) -> None:

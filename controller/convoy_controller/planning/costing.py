@@ -24,8 +24,8 @@ from convoy_controller.planning.instance import QUEUE_FRAMES, BoardKind, Instanc
 LINK_BYTES_PER_S = 12.5e6
 #: Seconds that a hop costs whatever its size, measured on loopback with NODELAY on both ends.
 HOP_S = 100e-6
-#: Seconds to swap a module: a clock region's partial bitstream through PCAP at 145 MB/s.
-SWAP_S = 4.1e-3
+#: Seconds to swap a module: the largest partition's image of 1,245,791 bytes through PCAP at 145 MB/s.
+SWAP_S = 8.6e-3
 #: Seconds to load a shell: a whole xc7z020's 4,045,564 bytes, the same way.
 SHELL_S = 27.9e-3
 

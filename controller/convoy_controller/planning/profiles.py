@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from convoy_schema.bitstream import PARTS
 from convoy_schema.bundle import Method
 from convoy_schema.limits import KernelLimits
 from convoy_schema.resources import Resources, module, total
@@ -101,11 +102,15 @@ def _lacking(needed: Resources, dsps: int, ramb36: int) -> str:
 
 
 def kernels_of(part: str, method: Method) -> tuple[KernelLimits, ...]:
-    """Limits of the kernels that `method` brings onto that part, as its floorplan says; none where it says nothing."""
+    """Limits of the kernels that `method` brings onto that part, as its floorplan says; none where it says nothing.
+
+    A floorplan is of the emulated part as well, which has the same columns under another name.
+    """
     from convoy_bitstreams import floorplans
 
     plan = floorplans().get(method.shell)
-    if plan is None or plan.part.name != part or method is Method.STREAM:
+    known = PARTS.get(part)
+    if plan is None or known is None or known.geometry != plan.part.geometry or method is Method.STREAM:
         return ()
     return plan.kernels
 
