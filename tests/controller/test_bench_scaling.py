@@ -10,38 +10,17 @@ from convoy_controller.bench.scaling import (
     BALANCED,
     BATCH,
     CASES,
-    SLOWDOWN,
     WIDE,
     WIDE_BYTES,
     Case,
     Measured,
-    board_settings,
     figures,
     predicted,
-    steady_rate,
 )
 from convoy_schema import cycles
 from convoy_schema.messages.desired import Cut
 
 BOARD = planner.BoardModel(100e6, 128 * 1024 * 1024, None)
-
-
-def test_a_steady_rate_is_that_of_even_answers() -> None:
-    assert steady_rate([0.1 * n for n in range(100)], 1.0, 9.0) == pytest.approx(10.0)
-    assert steady_rate([1.0], 0.0, 2.0) == 0.0
-
-
-def test_bursts_of_replicas_count_whole() -> None:
-    times = [0.3 * turn + 0.001 * replica for turn in range(40) for replica in range(3)]
-    for since in (1.0, 1.1, 1.2001, 1.2005):
-        assert steady_rate(times, since, 10.0) == pytest.approx(10.0, rel=0.002)
-
-
-def test_settings_slow_links_as_they_slow_boards() -> None:
-    settings = board_settings()
-    assert settings["pace"] == SLOWDOWN
-    assert float(settings["link_bytes_per_s"]) * SLOWDOWN == planner.LINK_BYTES_PER_S
-    assert float(settings["link_frame_s"]) == planner.HOP_S * SLOWDOWN
 
 
 def test_the_balanced_network_allows_three_times_as_much_on_three_boards() -> None:

@@ -52,6 +52,12 @@ def _bitstream(broker: str) -> Result:
     return bitstream.run(broker)
 
 
+def _networks(broker: str) -> Result:
+    from convoy_controller.bench import shipped
+
+    return shipped.run(broker)
+
+
 def _plan(broker: str) -> Result:
     from convoy_controller.bench import planning
 
@@ -63,6 +69,9 @@ BENCHES = {
     "throughput": Bench("LeNet-5 over three boards, beside one process of the same NumPy code", _throughput),
     "footprint": Bench("memory and start-up of every process, over 50,000 requests", _footprint),
     "scaling": Bench("paced pipelines and replicas on 1 to 3 boards, beside what their plans predict", _scaling),
+    "networks": Bench(
+        "every network that comes along on 1, 3 and 6 paced boards, beside what its plan predicts", _networks
+    ),
     "delivery": Bench("what the controller sends to 1 and 32 boards, and what a blob costs everyone else", _delivery),
     "bitstream": Bench("the check of a partial image before a load, beside a hash of it", _bitstream),
     "plan": Bench("plans of up to 64 boards of 4 kinds: time, proven gap, and simple splits beside them", _plan),

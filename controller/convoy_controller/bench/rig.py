@@ -14,18 +14,20 @@ from pathlib import Path
 import convoy_bitstreams
 import numpy as np
 from convoy_schema.bundle import InputSpec, Method, load_public_key
+from convoy_schema.messages.boards import Capability
 from convoy_schema.messages.desired import Intent
 from convoy_schema.resident import settle_memory
 from convoy_schema.topology import Kind, Layer, Tensor, Topology
 from numpy.typing import NDArray
 
+from convoy_controller import planner
 from convoy_controller.blobs import BlobStore
 from convoy_controller.catalogue import Catalogue, ModelContents
 from convoy_controller.database import queries
 from convoy_controller.database.engine import Database, open_database
 from convoy_controller.database.intents import request_deployment, withdraw_deployment
-from convoy_controller.database.records import DeploymentState
-from convoy_controller.errors import DemoError
+from convoy_controller.database.records import BoardPresence, DeploymentState
+from convoy_controller.errors import DemoError, NotFoundError
 from convoy_controller.gateway.service import GatewayService
 from convoy_controller.home import Home
 from convoy_controller.keys import signing_key
@@ -54,6 +56,18 @@ def identity_chain(name: str, size: int, layers: int = 3) -> Described:
     return Described(topology, golden={tensor.name: row for tensor in tensors})
 
 
+def paced(slowdown: float) -> dict[str, float]:
+    """What makes an emulated board as slow as the planner's model of it, times `slowdown`; its outgoing link as well.
+
+    What a gateway sends into the first stage is not slowed: no plan counts it.
+    """
+    return {
+        "pace": slowdown,
+        "link_bytes_per_s": planner.LINK_BYTES_PER_S / slowdown,
+        "link_frame_s": planner.HOP_S * slowdown,
+    }
+
+
 @dataclass
 class Rig:
     """What a bench works with: the fleet's processes, its database, and the gateway in this process."""
@@ -68,6 +82,25 @@ class Rig:
         await self.deploy_intents(
             [Intent(name, name, "1", method, boards, batch=batch) for name, method, batch in models]
         )
+
+    async def capabilities(self) -> list[Capability]:
+        """What every board says of itself, once all of them are there; raises `DemoError`."""
+        deadline = time.monotonic() + SERVE_S
+        while True:
+            found = [await asyncio.to_thread(self._capability, name) for name in self.fleet.boards]
+            there = [each for each in found if each is not None]
+            if len(there) == len(found):
+                return there
+            if time.monotonic() > deadline:
+                raise DemoError(f"{len(there)} of {len(found)} boards came within {SERVE_S:g} s")
+            await asyncio.sleep(0.05)
+
+    def _capability(self, name: str) -> Capability | None:
+        try:
+            board = queries.board(self.database, name)
+        except NotFoundError:
+            return None
+        return board.capability if board.facts.presence is BoardPresence.ONLINE else None
 
     async def deploy_intents(self, intents: Sequence[Intent]) -> None:
         """Deploy what these ask for and wait until it serves; raises `DemoError`."""

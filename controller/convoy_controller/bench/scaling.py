@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import numpy as np
 from convoy_schema.bundle import InputSpec, Method
 from convoy_schema.messages.desired import Cut, Intent
-from numpy.typing import NDArray
 
 from convoy_controller import lenet5, planner
 from convoy_controller.bench.figures import Figure, Result
 from convoy_controller.bench.networks import balanced_chain
-from convoy_controller.bench.rig import Rig, identity_chain, rig
+from convoy_controller.bench.rig import Rig, identity_chain, paced, rig
+from convoy_controller.bench.steady import Schedule, steady_state
 from convoy_controller.catalogue import ModelContents
 from convoy_controller.database import queries
 
@@ -33,10 +30,7 @@ SLOWDOWN = 60.0
 BATCH = 8
 #: Frames in flight for each board: one in work, one on the way and two that wait.
 IN_FLIGHT = 4
-WARM_UP_S = 2.5
-#: The rate is the median of so many windows: a host that was busy with something else for a second spoils one.
-WINDOWS = 3
-WINDOW_S = 3.0
+SCHEDULE = Schedule(warm_up_s=2.5, window_s=3.0)
 BOUND_BAR = 0.95
 REPLICATED_BARS = {2: 1.9, 3: 2.8}
 BALANCED_BAR = 2.5
@@ -87,15 +81,6 @@ def run(broker: str) -> Result:
     return asyncio.run(_run(broker))
 
 
-def board_settings() -> dict[str, float | str]:
-    """What makes a board as slow as the planner's model of it, times `SLOWDOWN`."""
-    return {
-        "pace": SLOWDOWN,
-        "link_bytes_per_s": planner.LINK_BYTES_PER_S / SLOWDOWN,
-        "link_frame_s": planner.HOP_S * SLOWDOWN,
-    }
-
-
 def predicted(case: Case, network: ModelContents, board: planner.BoardModel) -> planner.Plan:
     """The plan that the controller makes for `case`."""
     return planner.plan(network.topology, case.boards, board, cut=case.cut, batch=BATCH, exactly=True)
@@ -112,7 +97,7 @@ async def _run(broker: str) -> Result:
     models = [(name, network, specs[name]) for name, network in networks.items()]
     measured: dict[Case, Measured] = {}
     load = os.getloadavg()[0]
-    async with rig(BOARDS, models, broker, **board_settings()) as bench:
+    async with rig(BOARDS, models, broker, **paced(SLOWDOWN)) as bench:
         for case in CASES:
             network = networks[case.model]
             await bench.deploy_intents([_intent(case)])
@@ -127,56 +112,20 @@ def _intent(case: Case) -> Intent:
 
 
 async def _measure(bench: Rig, case: Case, network: ModelContents) -> Measured:
-    boards = [await asyncio.to_thread(queries.board, bench.database, name) for name in bench.fleet.boards]
-    capabilities = [board.capability for board in boards if board.capability is not None]
-    expected = predicted(case, network, planner.board_model(capabilities, Method.ALLOCATE))
+    expected = predicted(case, network, planner.board_model(await bench.capabilities(), Method.ALLOCATE))
     placed = await asyncio.to_thread(queries.plan, bench.database, case.deployment)
     if abs(float(placed.facts["period_s"]) - expected.period_s) > 1e-12:
         raise AssertionError(f"{case.deployment} was placed by another plan than predicted: {placed.facts}")
     tensor = network.topology.tensor(network.topology.input)
     batch = np.random.default_rng(0).integers(-128, 128, (expected.batch_rows, *tensor.shape)).astype(np.int8)
-    rate = await samples_per_second(bench, case.deployment, batch, IN_FLIGHT * case.boards)
+
+    async def ask() -> None:
+        await bench.gateway.infer(batch, case.deployment)
+
+    rate = len(batch) * await steady_state(ask, IN_FLIGHT * case.boards, SCHEDULE)
     layers = [layer.name for layer in network.topology.layers]
     stages = tuple(tuple(layers[stage.first : stage.last]) for stage in expected.stages)
     return Measured(rate, 1.0 / (expected.period_s * SLOWDOWN), expected.bottleneck, stages)
-
-
-async def samples_per_second(bench: Rig, deployment: str, batch: NDArray[np.int8], in_flight: int) -> float:
-    """Rows answered a second in the steady state: neither filling the pipeline nor emptying it counts.
-
-    Callers begin one after the other, so that the gateway learns how long answers take while queues grow.
-    """
-    answered: list[float] = []
-    started = time.perf_counter()
-    until = started + WARM_UP_S + WINDOWS * WINDOW_S
-
-    async def caller(number: int) -> None:
-        await asyncio.sleep(number * WARM_UP_S / (in_flight + 2))
-        while time.perf_counter() < until:
-            await bench.gateway.infer(batch, deployment)
-            answered.append(time.perf_counter())
-
-    await asyncio.gather(*(caller(number) for number in range(in_flight)))
-    begins = [started + WARM_UP_S + number * WINDOW_S for number in range(WINDOWS)]
-    return len(batch) * median(steady_rate(answered, begin, begin + WINDOW_S) for begin in begins)
-
-
-def steady_rate(times: Sequence[float], since: float, until: float) -> float:
-    """Events a second of those in [since, until), bursts of replicas counted whole; 0 of fewer than two.
-
-    From one burst's end to another's: replicas answer at about the same moment, and a window that begins between two
-    of them would count one more or less.
-    """
-    inside = sorted(moment for moment in times if since <= moment < until)
-    if len(inside) < 2:
-        return 0.0
-    gaps = np.diff(inside)
-    mean = (inside[-1] - inside[0]) / len(gaps)
-    ends = [index for index, gap in enumerate(gaps) if gap > mean / 2]
-    if len(ends) < 2:
-        return float(1.0 / mean)
-    first, last = ends[0], ends[-1]
-    return (last - first) / (inside[last] - inside[first])
 
 
 def figures(measured: dict[Case, Measured]) -> tuple[Figure, ...]:
