@@ -21,6 +21,7 @@ from convoy_controller.gateway.service import GatewayService
 from convoy_controller.gateway.session import Limits
 from convoy_schema import codec
 from convoy_schema.bundle import Method, ModelAnnouncement, VerifiedModel, verify
+from convoy_schema.ending import Ending
 from convoy_schema.frames import Frame, TensorData
 from convoy_schema.layers import load, prepare
 from convoy_schema.link import Link
@@ -140,8 +141,10 @@ class Fleet:
 class Site:
     """A gateway with its HTTP server, and the fleet behind it."""
 
-    def __init__(self, url: str, name: str = "gateway", limits: Limits | None = None) -> None:
-        self.fleet = Fleet(url, *digits())
+    def __init__(
+        self, url: str, name: str = "gateway", limits: Limits | None = None, ending: Ending | None = None
+    ) -> None:
+        self.fleet = Fleet(url, *digits(ending))
         self.service = GatewayService(name, SITE, url, TRUSTED, secrets.randbits(62), limits=limits)
         self.app = create_app(self.service)
         self.address = ""
@@ -171,8 +174,15 @@ class Site:
 class SiteThread:
     """A `Site` in a loop and thread of its own, for tests that block."""
 
-    def __init__(self, url: str, name: str = "gateway", limits: Limits | None = None, port: int = 0) -> None:
-        self._arguments = url, name, limits
+    def __init__(
+        self,
+        url: str,
+        name: str = "gateway",
+        limits: Limits | None = None,
+        port: int = 0,
+        ending: Ending | None = None,
+    ) -> None:
+        self._arguments = url, name, limits, ending
         self._port = port
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name=f"site-{name}")

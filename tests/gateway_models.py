@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from convoy_schema import codec
 from convoy_schema.bundle import Bundle, GoldenTensor, InputSpec, ModelAnnouncement, VerifiedModel, announce, verify
+from convoy_schema.ending import Ending, Operation
 from convoy_schema.layers import Parameters, evaluate, fixed_point, pack_parameters
 from convoy_schema.names import digest_of
 from convoy_schema.topology import Kind, Layer, Tensor, Topology, Window
@@ -12,6 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 TRUSTED = KEY.public_key()
+#: What `digits` may end in.
+SOFTMAX = Ending(Operation.SOFTMAX, "probabilities", (10,), 0, (10,))
+ARGMAX = Ending(Operation.ARGMAX, "class", (10,), 0, (1,))
 DIGITS = tuple(f"digit {index}" for index in range(10))
 
 
@@ -21,10 +25,11 @@ def identity(version: str = "1", width: int = 3, zero_point: int = 0) -> Verifie
     topology = Topology("identity", tensors, (Layer("copy", Kind.IDENTITY, ("x",), "y"),), "x", "y")
     golden = np.arange(4 * width, dtype=np.int8).tobytes()
     names = tuple(f"class {index}" for index in range(min(width, 10)))
-    return verify(_announce("identity", version, topology, InputSpec("x", "N"), "y", names, golden, golden, 4), TRUSTED)
+    spec = InputSpec("x", "N")
+    return verify(_announce("identity", version, topology, spec, "y", names, golden, golden, 4, Ending()), TRUSTED)
 
 
-def digits() -> tuple[ModelAnnouncement, dict[str, bytes]]:
+def digits(ending: Ending | None = None) -> tuple[ModelAnnouncement, dict[str, bytes]]:
     """A little network over 28x28 pixels, ten classes: its announcement, and its layers' parameters by digest."""
     random = np.random.default_rng(7)
     blobs: dict[str, bytes] = {}
@@ -62,7 +67,9 @@ def digits() -> tuple[ModelAnnouncement, dict[str, bytes]]:
     rows = random.integers(-128, 128, (8, 1, 28, 28)).astype(np.int8)
     out = evaluate(topology, blobs, rows)["logits"]
     spec = InputSpec("image", "CHW", 1 / 255, 0.0)
-    announcement = _announce("digits", "1", topology, spec, "logits", DIGITS, rows.tobytes(), out.tobytes(), len(rows))
+    announcement = _announce(
+        "digits", "1", topology, spec, "logits", DIGITS, rows.tobytes(), out.tobytes(), len(rows), ending or Ending()
+    )
     return announcement, blobs
 
 
@@ -76,8 +83,9 @@ def _announce(
     probe_in: bytes,
     probe_out: bytes,
     rows: int,
+    ending: Ending,
 ) -> ModelAnnouncement:
     golden = (GoldenTensor(topology.input, digest_of(probe_in)), GoldenTensor(topology.output, digest_of(probe_out)))
     packed = digest_of(codec.pack(topology))
-    bundle = Bundle(model, version, 1, packed, golden, rows, (), (), spec, output, names)
+    bundle = Bundle(model, version, 1, packed, golden, rows, (), (), spec, output, names, ending)
     return announce(bundle, topology, KEY, (probe_in, probe_out))

@@ -19,11 +19,12 @@ from convoy_schema import artifacts
 from convoy_schema.bitstream.descriptor import Descriptor
 from convoy_schema.bounds import Pattern, Range, Size
 from convoy_schema.bundle import Bundle, ModelAnnouncement
+from convoy_schema.ending import Ending, Operation
 from convoy_schema.frames import Frame
 from convoy_schema.messages.boards import BoardState, Capability, Command, Pulse, Reported, Want
 from convoy_schema.messages.desired import Assignment, Desired
 from convoy_schema.messages.gateways import ControllerState, GatewayDesired, GatewayReported, GatewayState
-from convoy_schema.names import LABEL_PATTERN, NAME_PATTERN
+from convoy_schema.names import LABEL_PATTERN, NAME_PATTERN, Label
 from convoy_schema.topology import Topology
 from hypothesis import strategies as st
 
@@ -68,9 +69,24 @@ def manifest_of(sizes: tuple[int, int], seed: int) -> artifacts.Manifest:
     return artifacts.Manifest(seed.to_bytes(32, "big").hex(), size, packed_size, hashes)
 
 
+@st.composite
+def endings(draw: st.DrawFn) -> Ending:
+    """Any ending whose shapes belong together."""
+    operation = draw(st.sampled_from(list(Operation)))
+    view = tuple(draw(st.lists(st.sampled_from([1, 2, 2**24]), min_size=1, max_size=3)))
+    axis = draw(st.integers(0, len(view) - 1))
+    shape = view if operation is not Operation.ARGMAX else (*view[:axis], *view[axis + 1 :])
+    return Ending(operation, draw(strategy(Label | None)), view, axis, shape, draw(st.booleans()))
+
+
 _sizes = st.tuples(st.integers(0, artifacts.MAX_ARTIFACT), st.integers(1, artifacts.MAX_ARTIFACT))
 #: Classes whose fields depend on each other.
-_OWN = {artifacts.Manifest: st.builds(manifest_of, _sizes, st.integers(0, 2**200))}
+_OWN: dict[Any, st.SearchStrategy[Any]] = {
+    artifacts.Manifest: st.builds(manifest_of, _sizes, st.integers(0, 2**200)),
+    Ending: endings(),
+}
+#: Fields whose outermost values are refused or taken depending on what stands beside them.
+TIED = frozenset({"Ending.operation"})
 
 
 def split(kind: Any) -> tuple[Any, tuple[Any, ...]]:

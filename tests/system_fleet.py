@@ -103,7 +103,7 @@ def logits_of(network: ModelContents, spec: InputSpec, images: NDArray[np.uint8]
     source, output = topology.tensor(topology.input), topology.tensor(topology.output)
     real = images.astype(np.float32) * np.float32(spec.scale) + np.float32(spec.offset)
     values = evaluate(topology, network.parameters, layers.quantise(real, source))
-    return layers.dequantise(values[topology.output], output)
+    return network.ending.apply(layers.dequantise(values[topology.output], output))
 
 
 class SystemFleet:

@@ -98,7 +98,7 @@ class Client:
             info = self._describe(info.name, served, deadline)
         parameters = head.get("parameters")
         generation = parameters.get("generation", "") if isinstance(parameters, dict) else ""
-        return Result(outputs, info.classes, str(generation), info.name, served, gateway.url)
+        return Result(outputs, info.classes, str(generation), info.name, served, gateway.url, info.ending)
 
     def model(
         self, model: str | None = None, version: str | None = None, *, timeout_s: float | None = None

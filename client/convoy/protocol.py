@@ -18,6 +18,8 @@ from convoy.results import ModelInfo
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
 _DATATYPES = {"float32": "FP32", "uint8": "UINT8", "int8": "INT8"}
+#: What a model may answer in.
+_ANSWERS: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8")}
 
 
 def as_rows(array: Any, info: ModelInfo) -> NDArray[np.generic]:
@@ -66,23 +68,25 @@ def write_request(rows: NDArray[np.generic], info: ModelInfo, timeout_s: float) 
     return text + rows.tobytes(), headers
 
 
-def read_response(body: bytes, header_length: str | None, rows: int) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """The outputs float32 (rows, ...) of an infer answer, and its JSON head."""
+def read_response(body: bytes, header_length: str | None, rows: int) -> tuple[NDArray[Any], dict[str, Any]]:
+    """The outputs (rows, ...) of an infer answer, float32 or int64, and its JSON head."""
     try:
         split = int(header_length) if header_length is not None else len(body)
         head = json.loads(body[:split])
         output = head["outputs"][0]
         shape = tuple(output["shape"])
-        if output["datatype"] != "FP32" or shape[0] != rows:
-            raise ValueError(f"FP32 of {rows} rows was expected, {output['datatype']} {shape} came")
+        dtype = _ANSWERS.get(output["datatype"])
+        if dtype is None or shape[0] != rows:
+            expected = " or ".join(_ANSWERS)
+            raise ValueError(f"{expected} of {rows} rows was expected, {output['datatype']} {shape} came")
         if "data" in output:
-            array = np.asarray(output["data"], np.float32).reshape(shape)
+            array = np.asarray(output["data"], dtype).reshape(shape)
         else:
             size = output["parameters"]["binary_data_size"]
-            array = np.frombuffer(body, "<f4", count=size // 4, offset=split).reshape(shape)
+            array = np.frombuffer(body, dtype, count=size // dtype.itemsize, offset=split).reshape(shape)
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ServerFailedError(f"the gateway's answer is not of the protocol: {error}") from error
-    return array.astype(np.float32, copy=False), head
+    return array.astype(dtype.newbyteorder("="), copy=False), head
 
 
 def read_model(body: bytes) -> ModelInfo:
@@ -94,7 +98,10 @@ def read_model(body: bytes) -> ModelInfo:
         version = found.get("parameters", {}).get("version", versions[-1])
         shape = tuple(int(extent) for extent in given["shape"][1:])
         classes = tuple(str(name) for name in made.get("labels", ()))
-        return ModelInfo(str(found["name"]), str(version), str(given["name"]), str(made["name"]), shape, classes)
+        ending = str(made.get("parameters", {}).get("ending", "none"))
+        return ModelInfo(
+            str(found["name"]), str(version), str(given["name"]), str(made["name"]), shape, classes, ending
+        )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise ServerFailedError(f"the gateway's model metadata is not of the protocol: {error!r}") from error
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convoy.errors import InvalidInputError
+
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model as a gateway describes it: `shape` is that of one row, `classes` are the names of the outputs."""
+    """A model as a gateway describes it: `shape` is that of one row, `classes` are the names of the outputs.
+
+    `ending` says what it answers: "none" real outputs, "softmax" probabilities, "argmax" numbers of classes.
+    """
 
     name: str
     version: str
@@ -18,14 +24,19 @@ class ModelInfo:
     output: str
     shape: tuple[int, ...]
     classes: tuple[str, ...]
+    ending: str = "none"
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """The answer to one `infer`: `array` holds the network's real outputs, float32 (n, classes)."""
+    """The answer to one `infer`: `array` is what the model's own file gives.
 
-    array: NDArray[np.float32]
-    #: Names of all classes, in the order of the array's columns; empty when the model has none.
+    float32 (n, classes) of real outputs, or of probabilities for one that ends in Softmax; int64 numbers of classes
+    for one that ends in ArgMax.
+    """
+
+    array: NDArray[Any]
+    #: Names of all classes, by number; empty when the model has none.
     classes: tuple[str, ...]
     #: Which placement computed it, as EPOCH-COUNTER.
     generation: str
@@ -33,21 +44,35 @@ class Result:
     version: str
     #: The gateway that answered.
     gateway: str
+    #: As in `ModelInfo`.
+    ending: str = "none"
 
     def __len__(self) -> int:
         return len(self.array)
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
-        """Softmax over the classes, float32 (n, classes)."""
+        """Of the classes, float32 (n, classes). Raises `InvalidInputError` for a model that ends in ArgMax."""
         flat = self.array.reshape(len(self.array), -1)
+        if self.ending == "argmax":
+            raise InvalidInputError(
+                f"{self.model} answers with classes, not with probabilities: bring it without the ArgMax at its end",
+                model=self.model,
+            )
+        if self.ending == "softmax":
+            return flat
         powers = np.exp(flat - flat.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
     @property
     def top1(self) -> NDArray[np.intp]:
-        """Column of the largest output of each row, (n,)."""
-        return np.asarray(self.array.reshape(len(self.array), -1).argmax(axis=1), np.intp)
+        """Number of the likeliest class of each row, (n,). Raises `InvalidInputError` where a row has several."""
+        flat = self.array.reshape(len(self.array), -1)
+        if self.ending != "argmax":
+            return np.asarray(flat.argmax(axis=1), np.intp)
+        if flat.shape[1] != 1:
+            raise InvalidInputError(f"{self.model} gives {flat.shape[1]} classes a row: take them from `array`")
+        return np.asarray(flat[:, 0], np.intp)
 
     @property
     def labels(self) -> list[str]:

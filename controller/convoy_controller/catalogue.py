@@ -8,6 +8,7 @@ nothing (`importing`) and sends nothing (`distributor`).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from convoy_bitstreams import Catalogue as Images
@@ -23,6 +24,7 @@ from convoy_schema.bundle import (
     VerifiedModel,
     announce,
 )
+from convoy_schema.ending import Ending
 from convoy_schema.errors import IntegrityError
 from convoy_schema.names import check_name, digest_of
 from convoy_schema.topology import Topology
@@ -59,6 +61,11 @@ class ModelContents(Protocol):
     @property
     def golden_rows(self) -> int:
         """Samples in each golden tensor."""
+        ...
+
+    @property
+    def ending(self) -> Ending:
+        """What the gateway computes from the network's output."""
         ...
 
 
@@ -123,9 +130,12 @@ class Catalogue:
             input=input_spec,
             output=imported.topology.output,
             class_names=tuple(class_names),
+            ending=imported.ending,
         )
         probe = (imported.golden[imported.topology.input], imported.golden[imported.topology.output])
         announcement = announce(bundle, imported.topology, key, probe)
+        if existing is not None and _says_the_same(existing.announcement, announcement):
+            announcement = existing.announcement
         codec.encode(announcement)  # too large to announce is refused before anything is stored
         if existing is not None and existing.announcement != announcement:
             raise CatalogueError(
@@ -219,6 +229,12 @@ def _deferred(contents: Mapping[str, bytes], name: str) -> Callable[[], bytes]:
 
 def _image(images: Images, digest: str) -> Callable[[], bytes]:
     return lambda: images.read(digest)
+
+
+def _says_the_same(before: ModelAnnouncement, after: ModelAnnouncement) -> bool:
+    """Whether they differ by fields alone that were not there yet when the first was signed."""
+    first, second = (codec.unpack(Bundle, each.bundle) for each in (before, after))
+    return first == second and replace(before, bundle=b"", signature=b"") == replace(after, bundle=b"", signature=b"")
 
 
 def _check(imported: ModelContents) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from convoy_schema.ending import Ending
 from convoy_schema.layers import evaluate, quantise
 from convoy_schema.topology import Topology
 from numpy.typing import NDArray
@@ -41,7 +42,8 @@ class ImportedModel:
     `parameters` are the layers' artifacts by digest; `golden` holds the exact int8 bytes of every tensor, in C order,
     over `golden_rows` samples; `quantised_onnx` is the ONNX file that onnxruntime runs, `origins` names each tensor's
     int8 counterpart in it, and `views` how that shows those whose elements lie otherwise. `agreement` says how far the
-    two are apart, `layout` how callers lay out a picture, and `notes` what else they should know.
+    two are apart, `layout` how callers lay out a picture, and `notes` what else they should know. `ending` is what the
+    gateway computes from the network's output; everything else ends before it.
     """
 
     topology: Topology
@@ -54,6 +56,7 @@ class ImportedModel:
     agreement: Agreement
     layout: str
     notes: tuple[str, ...]
+    ending: Ending
 
     @property
     def output(self) -> str:
@@ -90,6 +93,7 @@ def import_model(
         agreement,
         draft.layout if len(samples.shape) == 4 else "N",
         tuple(draft.notes),
+        draft.ending,
     )
 
 

@@ -7,7 +7,7 @@ layer's parameters), golden tensors, shells and modules. So one signature covers
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from convoy_schema import codec
 from convoy_schema.bounds import Range, Size
-from convoy_schema.errors import SignatureError
+from convoy_schema.ending import Ending
+from convoy_schema.errors import SignatureError, TopologyError
 from convoy_schema.names import Count, Digest, Label, Name, digest_of
 from convoy_schema.topology import Kind, Topology
 
@@ -75,7 +76,10 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class Bundle:
-    """One version of a model. `serial` only ever grows for a model; a floor refuses what lies below it."""
+    """One version of a model. `serial` only ever grows for a model; a floor refuses what lies below it.
+
+    `output` is the network's own; `answer` names what callers get, which an `ending` may have made of it.
+    """
 
     model: Name
     version: Name
@@ -88,6 +92,12 @@ class Bundle:
     input: InputSpec
     output: Label
     class_names: Annotated[tuple[Annotated[str, Size(200)], ...], Size(4096)]
+    ending: Ending = field(default_factory=Ending)
+
+    @property
+    def answer(self) -> str:
+        """Name of what callers get."""
+        return self.ending.name or self.output
 
     def artifacts(self, topology: Topology) -> frozenset[str]:
         """Digests of every artifact that a board may need for this version."""
@@ -158,6 +168,12 @@ def verify(announcement: ModelAnnouncement, trusted: Ed25519PublicKey) -> Verifi
         )
     topology = codec.unpack(Topology, announcement.topology)
     topology.check()
+    size = topology.tensor(topology.output).size
+    if not bundle.ending.fits(size):
+        raise TopologyError(
+            f"bundle {bundle.model} {bundle.version} ends in {bundle.ending.operation.value} of {bundle.ending.view}, "
+            f"the network's output has {size} elements"
+        )
     golden = {item.tensor: item.digest for item in bundle.golden}
     for tensor, content in ((topology.input, announcement.probe_input), (topology.output, announcement.probe_output)):
         if golden.get(tensor) != digest_of(content):

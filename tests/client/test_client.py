@@ -19,11 +19,12 @@ from convoy.protocol import as_rows, read_index, read_model, read_response
 from convoy.results import ModelInfo, Result
 from convoy.retry import FIRST_S, Attempts
 from convoy_controller.gateway.session import Limits
+from convoy_schema.ending import Ending
 from convoy_schema.errors import ConvoyError
 from convoy_schema.fixedpoint import dequantise
 from convoy_schema.names import Generation
 from gateway_fleet import SiteThread
-from gateway_models import DIGITS
+from gateway_models import ARGMAX, DIGITS, SOFTMAX
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,6 +63,32 @@ def test_an_array_becomes_classes_and_probabilities(site: SiteThread) -> None:
         assert client.models() == [("digits", "1")]
         assert client.model("digits").shape == (1, 28, 28)
         assert client.is_ready()
+
+
+@pytest.mark.parametrize("ending", [SOFTMAX, ARGMAX])
+def test_an_ending_is_neither_repeated_nor_forgotten(broker: MosquittoProcess, ending: Ending) -> None:
+    with SiteThread(broker.url, ending=ending) as site, convoy.connect(site.address) as client:
+        result = client.infer(PIXELS)
+        fleet, converter = site.site.fleet, site.site.service.models.converter(site.site.fleet.model)
+        raw = site.call(lambda: fleet.compute(converter.rows(PIXELS)))
+        logits = dequantise(raw, fleet.model.topology.tensor("logits"))
+        classes = logits.argmax(axis=1)
+        np.testing.assert_array_equal(result.array, ending.apply(logits))
+        assert (result.ending, client.model().output) == (ending.operation.value, ending.name)
+        np.testing.assert_array_equal(result.top1, classes)
+        assert result.labels == [DIGITS[index] for index in classes]
+        if ending is SOFTMAX:
+            np.testing.assert_array_equal(result.probabilities, result.array)
+        else:
+            assert result.array.dtype == np.int64
+            with pytest.raises(convoy.InvalidInputError, match="without the ArgMax"):
+                assert result.probabilities
+
+
+def test_several_classes_a_row_have_no_one_label() -> None:
+    result = Result(np.zeros((2, 3, 3), np.int64), (), "1-1", "map", "1", "", "argmax")
+    with pytest.raises(convoy.InvalidInputError, match="9 classes a row"):
+        assert result.labels
 
 
 def test_mistakes_are_told_apart(site: SiteThread) -> None:

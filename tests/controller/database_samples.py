@@ -18,6 +18,7 @@ from convoy_controller.database.recorder import Recorder
 from convoy_controller.database.records import BoardPresence, GenerationState, SavedGeneration
 from convoy_controller.keys import signing_key
 from convoy_schema.bundle import InputSpec, Method, ModelAnnouncement
+from convoy_schema.ending import Ending
 from convoy_schema.messages.boards import (
     AssignmentReport,
     Capability,
@@ -155,6 +156,7 @@ class TinyImport:
     parameters: dict[str, bytes]
     golden: dict[str, bytes]
     golden_rows: int
+    ending: Ending = field(default_factory=Ending)
 
 
 def tiny_import(seed: int = 0) -> TinyImport:

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgpack
 import pytest
 from convoy_bitstreams import catalogue as shipped_images
 from convoy_controller.database import publications, queries
 from convoy_controller.database.engine import Database, open_database
 from convoy_controller.database.models import ArtifactRow
-from convoy_controller.database.records import ArtifactKind
+from convoy_controller.database.records import ArtifactKind, SavedModel
 from convoy_controller.errors import CatalogueError, KeyFileError, NotFoundError
 from convoy_controller.home import Home
 from convoy_controller.keys import signing_key
@@ -77,6 +78,19 @@ def test_images_of_every_kind_that_is_needed_and_no_other(database: Database, tm
 def test_publishing_the_same_again_changes_nothing(database: Database, tmp_path: Path):
     assert publish(database, tmp_path) == publish(database, tmp_path)
     assert len(queries.models(database)) == 1
+
+
+def test_publishing_again_what_was_signed_before_endings_were_known_changes_nothing(database: Database, tmp_path: Path):
+    elsewhere = open_database(f"sqlite:///{tmp_path / 'elsewhere.db'}")
+    first = publish(elsewhere, tmp_path)
+    elsewhere.close()
+    fields = msgpack.unpackb(first.bundle)
+    del fields["ending"]
+    bundle = msgpack.packb(fields)
+    old = replace(first, bundle=bundle, signature=signing_key(tmp_path / "keys").sign(bundle))
+    publications.save_model(database, SavedModel("tiny", "1", 1, old.digest, old), [])
+    assert publish(database, tmp_path) == old
+    assert publications.find_model(database, "tiny", "1").digest == old.digest
 
 
 def test_a_version_is_never_changed(database: Database, tmp_path: Path):

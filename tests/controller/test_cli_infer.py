@@ -12,7 +12,7 @@ import pytest
 from convoy_controller.broker import free_port
 from convoy_controller.cli import app
 from gateway_fleet import SiteThread
-from gateway_models import DIGITS
+from gateway_models import ARGMAX, DIGITS
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -49,6 +49,21 @@ def test_it_prints_class_and_probabilities(address: str, picture: Path) -> None:
     assert table.exit_code == 0
     assert table.stdout.count("%") == 2
     assert first["class"] in table.stdout
+
+
+def test_a_model_that_ends_in_argmax_has_classes_and_no_probabilities(broker: BrokerProcess, picture: Path) -> None:
+    pixels = np.asarray(Image.open(picture))[None, None]
+    with SiteThread(broker.url, ending=ARGMAX) as site:
+        fleet, models = site.site.fleet, site.site.service.models
+        number = site.call(lambda: fleet.compute(models.converter(fleet.model).rows(pixels))).argmax()
+        done = RUNNER.invoke(app, ["infer", "--url", site.address, "--json", str(picture)])
+        table = RUNNER.invoke(app, ["infer", "--url", site.address, str(picture)])
+    assert done.exit_code == table.exit_code == 0, done.output
+    (found,) = json.loads(done.stdout)
+    assert found["class"] == DIGITS[number]
+    assert (found["probability"], found["probabilities"]) == (None, {})
+    assert DIGITS[number] in table.stdout
+    assert "%" not in table.stdout
 
 
 def test_many_files_go_in_several_requests(address: str, picture: Path) -> None:

@@ -181,18 +181,6 @@ def test_padding_averages_factors_and_nothing_at_all(tmp_path: Path) -> None:
     assert window.padding == (2, 0, 2, 4)
 
 
-@pytest.mark.parametrize("last", [("Softmax",), ("ArgMax",), ("Softmax", "ArgMax"), ("LogSoftmax", "Identity")])
-def test_softmax_and_argmax_at_the_end_are_the_processors(tmp_path: Path, last: tuple[str, ...]) -> None:
-    b = Builder((3, 6, 6), seed=33)
-    logits = x = b.node("Gemm", b.node("Flatten", b.conv("x", 3, 4)), b.weights(64, 5))
-    for op in last:
-        x = b.node(op, x)
-    model = import_model(b.save(tmp_path, x), b.samples(), name="test")
-    assert model.output == logits
-    assert len(model.notes) == len([op for op in last if op != "Identity"])
-    assert all("processor" in note for note in model.notes)
-
-
 def test_constants_are_folded_whatever_they_pass_through(tmp_path: Path) -> None:
     b = Builder((8,), seed=34)
     weights = b.node("Transpose", b.node("Reshape", b.weights(2, 3, 8), b.hold(np.array([6, 8]))), perm=[1, 0])

@@ -21,10 +21,11 @@ from convoy_controller.gateway.protocol import HEADER_LENGTH, read_request
 from convoy_controller.gateway.session import Limits
 from convoy_controller.gateway.tensors import Converter
 from convoy_schema.bundle import verify
+from convoy_schema.ending import Ending
 from convoy_schema.fixedpoint import dequantise
 from convoy_schema.names import Generation
 from gateway_fleet import Site, until
-from gateway_models import DIGITS, TRUSTED, digits
+from gateway_models import ARGMAX, DIGITS, SOFTMAX, TRUSTED, digits
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -38,8 +39,10 @@ def play(work: Callable[[], Awaitable[None]]) -> None:
 
 
 @asynccontextmanager
-async def gateway(url: str, limits: Limits | None = None) -> AsyncIterator[tuple[Site, httpx.AsyncClient]]:
-    site = Site(url, limits=limits)
+async def gateway(
+    url: str, limits: Limits | None = None, ending: Ending | None = None
+) -> AsyncIterator[tuple[Site, httpx.AsyncClient]]:
+    site = Site(url, limits=limits, ending=ending)
     transport = httpx.ASGITransport(app=site.app)
     async with site.running(), httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         yield site, client
@@ -111,6 +114,32 @@ def test_binary_in_and_out_and_the_int8_behind_it(broker: MosquittoProcess) -> N
             np.testing.assert_array_equal(raw, expected(site))
             data = json.loads(reply.content[:split])["outputs"][1]["data"]
             np.testing.assert_array_equal(np.array(data, np.float32).reshape(3, 10), reals(site))
+
+    play(work)
+
+
+@pytest.mark.parametrize(("ending", "datatype", "shape"), [(SOFTMAX, "FP32", [10]), (ARGMAX, "INT64", [1])])
+def test_the_output_is_that_of_a_file_that_ends_in_softmax_or_argmax(
+    broker: MosquittoProcess, ending: Ending, datatype: str, shape: list[int]
+) -> None:
+    async def work() -> None:
+        async with gateway(broker.url, ending=ending) as (site, client):
+            (made,) = (await client.get("/v2/models/digits")).json()["outputs"]
+            assert (made["name"], made["datatype"], made["shape"]) == (ending.name, datatype, [-1, *shape])
+            assert made["parameters"]["ending"] == ending.operation.value
+            answer = ending.apply(reals(site))
+            (output,) = (await client.post(INFER, json=json_request(PIXELS, "UINT8"))).json()["outputs"]
+            assert (output["name"], output["datatype"], output["shape"]) == (ending.name, datatype, [3, *shape])
+            np.testing.assert_array_equal(np.array(output["data"], answer.dtype).reshape(answer.shape), answer)
+            both = [{"name": ending.name, "parameters": {"datatype": kind}} for kind in (datatype, "INT8")]
+            body, headers = binary_request(PIXELS, "UINT8", outputs=both, parameters={"binary_data_output": True})
+            reply = await client.post(INFER, content=body, headers=headers)
+            tail = reply.content[int(reply.headers[HEADER_LENGTH]) :]
+            assert tail == answer.astype(answer.dtype.newbyteorder("<")).tobytes() + expected(site).tobytes()
+            other = {"FP32": "INT64", "INT64": "FP32"}[datatype]
+            for wrong in ({"name": "logits"}, {"name": ending.name, "parameters": {"datatype": other}}):
+                refused = await client.post(INFER, json=json_request(PIXELS, "UINT8", outputs=[wrong]))
+                assert refused.status_code == 400, refused.text
 
     play(work)
 

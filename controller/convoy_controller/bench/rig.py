@@ -14,6 +14,7 @@ from pathlib import Path
 import convoy_bitstreams
 import numpy as np
 from convoy_schema.bundle import InputSpec, Method, load_public_key
+from convoy_schema.ending import Ending
 from convoy_schema.messages.boards import Capability
 from convoy_schema.messages.desired import Intent
 from convoy_schema.resident import settle_memory
@@ -45,6 +46,7 @@ class Described:
     parameters: dict[str, bytes] = field(default_factory=dict)
     golden: dict[str, bytes] = field(default_factory=dict)
     golden_rows: int = 1
+    ending: Ending = field(default_factory=Ending)
 
 
 def identity_chain(name: str, size: int, layers: int = 3) -> Described:

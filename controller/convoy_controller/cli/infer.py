@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convoy_controller.cli.options import JsonOption
 from convoy_controller.cli.printing import print_json, print_table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: Files sent in one request.
 AT_ONCE = 64
@@ -32,7 +36,8 @@ def infer(
 ) -> None:
     """Classify images and print the class and the probabilities.
 
-    JSON: a list of objects of file, class, probability, probabilities (by class), generation.
+    JSON: a list of objects of file, class, probability, probabilities (by class), generation; a model that ends in
+    ArgMax has no probabilities (null, and none).
     Exit codes: 0, 1 an image or the request was refused, 3 no such model, 4 no gateway.
     """
     import convoy
@@ -46,7 +51,8 @@ def infer(
         for start in range(0, len(files), AT_ONCE):
             some = files[start : start + AT_ONCE]
             result = client.infer(np.stack([read_image(path, info.shape) for path in some]), model, version)
-            for path, label, chances in zip(some, result.labels, result.probabilities, strict=True):
+            known = [None] * len(some) if info.ending == "argmax" else result.probabilities
+            for path, label, chances in zip(some, result.labels, known, strict=True):
                 answers.append((path, label, chances, result.generation))
     names = info.classes
     if as_json:
@@ -55,23 +61,25 @@ def infer(
                 {
                     "file": str(path),
                     "class": label,
-                    "probability": float(chances.max()),
-                    "probabilities": {_name(names, n): float(chance) for n, chance in enumerate(chances)},
+                    "probability": None if chances is None else float(chances.max()),
+                    "probabilities": {
+                        _name(names, n): float(p) for n, p in enumerate(() if chances is None else chances)
+                    },
                     "generation": generation,
                 }
                 for path, label, chances, generation in answers
             ]
         )
         return
-    rows = [
-        (
-            str(path),
-            label,
-            ", ".join(f"{_name(names, n)}: {chances[n]:.1%}" for n in np.argsort(-chances)[:top].tolist()),
-        )
-        for path, label, chances, _ in answers
-    ]
+    rows = [(str(path), label, _likeliest(chances, names, top)) for path, label, chances, _ in answers]
     print_table(("FILE", "CLASS", "PROBABILITIES"), rows)
+
+
+def _likeliest(chances: NDArray[np.float32] | None, names: tuple[str, ...], top: int) -> str:
+    if chances is None:
+        return "-"
+    order = (-chances).argsort()[:top].tolist()
+    return ", ".join(f"{_name(names, n)}: {chances[n]:.1%}" for n in order)
 
 
 def _name(names: tuple[str, ...], number: int) -> str:

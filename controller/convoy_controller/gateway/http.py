@@ -34,7 +34,14 @@ from convoy_controller.errors import (
     UnknownModelError,
 )
 from convoy_controller.gateway.idempotency import Answers
-from convoy_controller.gateway.protocol import HEADER_LENGTH, fingerprint, model_metadata, read_request, write_response
+from convoy_controller.gateway.protocol import (
+    HEADER_LENGTH,
+    datatype_of,
+    fingerprint,
+    model_metadata,
+    read_request,
+    write_response,
+)
 from convoy_controller.gateway.service import GatewayService
 
 log = logging.getLogger(__name__)
@@ -203,7 +210,7 @@ class _Face:
         try:
             _, verified = self._service.resolve(name, version)
             bundle = verified.bundle
-            arguments = body, header_length, bundle.input.name, bundle.output
+            arguments = body, header_length, bundle.input.name, bundle.answer, datatype_of(bundle.ending)
             if header_length is None and len(body) > LONG_JSON:
                 read = await asyncio.to_thread(read_request, *arguments)
             else:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from convoy_schema.bundle import VerifiedModel
+from convoy_schema.ending import Ending, Operation
 from numpy.typing import NDArray
 
 from convoy_controller.errors import InvalidInputError
@@ -25,7 +26,7 @@ from convoy_controller.gateway.tensors import Converter
 DTYPES: dict[str, type[np.generic]] = {"FP32": np.float32, "UINT8": np.uint8, "INT8": np.int8}
 #: Seconds in one unit of the request parameter `timeout`; `timeout_ms` is the same, whatever that one means.
 TIMEOUT_UNIT_S = 1e-3
-#: Outputs that one request may ask for: the logits, as real numbers and as int8.
+#: Outputs that one request may ask for: the answer, and the int8 behind it.
 MAX_OUTPUTS = 2
 MAX_ID = 200
 
@@ -36,7 +37,7 @@ _TIME_GIVEN = re.compile(rb'"timeout(?:_ms)?"\s*:\s*[0-9.eE+-]+')
 
 @dataclass(frozen=True)
 class WantedOutput:
-    """One output as the caller asked for it: FP32 or INT8, binary or JSON."""
+    """One output as the caller asked for it: the answer (FP32, INT64) or the fleet's INT8, binary or JSON."""
 
     datatype: str = "FP32"
     is_binary: bool = False
@@ -52,6 +53,11 @@ class InferRequest:
     outputs: tuple[WantedOutput, ...]
 
 
+def datatype_of(ending: Ending) -> str:
+    """V2's name of the type that a model with that ending answers in."""
+    return "INT64" if ending.operation is Operation.ARGMAX else "FP32"
+
+
 def fingerprint(path: str, body: bytes, header_length: str | None) -> bytes:
     """What makes a request the same as another: all of it but the time it is given, which a repetition has less of."""
     split = int(header_length) if header_length is not None and header_length.isdecimal() else len(body)
@@ -61,8 +67,13 @@ def fingerprint(path: str, body: bytes, header_length: str | None) -> bytes:
     return found.digest()
 
 
-def read_request(body: bytes, header_length: str | None, input_name: str, output_name: str) -> InferRequest:
-    """Read a request for the model with these tensors; `header_length` is the header's value, None when absent."""
+def read_request(
+    body: bytes, header_length: str | None, input_name: str, output_name: str, datatype: str = "FP32"
+) -> InferRequest:
+    """Read a request for the model with these tensors, the output of that V2 type.
+
+    `header_length` is the header's value, None when absent.
+    """
     split = len(body) if header_length is None else _header_length(header_length, len(body))
     try:
         head = json.loads(body[:split])
@@ -74,7 +85,7 @@ def read_request(body: bytes, header_length: str | None, input_name: str, output
     if not isinstance(ident, str) or len(ident) > MAX_ID:
         raise InvalidInputError(f"id must be a string of at most {MAX_ID} characters")
     parameters = _parameters(head, "the request")
-    outputs = _outputs(head, parameters, output_name)
+    outputs = _outputs(head, parameters, output_name, datatype)
     return InferRequest(ident, _input(head, body[split:], input_name), _timeout(parameters), outputs)
 
 
@@ -102,11 +113,11 @@ def _timeout(parameters: dict[str, Any]) -> float:
     return DEFAULT_TIMEOUT_S
 
 
-def _outputs(head: dict[str, Any], parameters: dict[str, Any], name: str) -> tuple[WantedOutput, ...]:
+def _outputs(head: dict[str, Any], parameters: dict[str, Any], name: str, given: str) -> tuple[WantedOutput, ...]:
     binary = _flag(parameters, "binary_data_output", False)
     asked = head.get("outputs")
     if asked is None:
-        return (WantedOutput(is_binary=binary),)
+        return (WantedOutput(given, binary),)
     if not isinstance(asked, list) or not 1 <= len(asked) <= MAX_OUTPUTS:
         raise InvalidInputError(f"outputs must be a list of 1 to {MAX_OUTPUTS}")
     found = []
@@ -115,9 +126,9 @@ def _outputs(head: dict[str, Any], parameters: dict[str, Any], name: str) -> tup
             came = each.get("name") if isinstance(each, dict) else each
             raise InvalidInputError(f"the model's output is {name!r}, {str(came)[:80]!r} was asked for")
         own = _parameters(each, f"output {name!r}")
-        datatype = own.get("datatype", "FP32")
-        if datatype not in ("FP32", "INT8"):
-            raise InvalidInputError(f"output {name!r} comes as FP32 or INT8, {str(datatype)[:40]!r} was asked for")
+        datatype = own.get("datatype", given)
+        if datatype not in (given, "INT8"):
+            raise InvalidInputError(f"output {name!r} comes as {given} or INT8, {str(datatype)[:40]!r} was asked for")
         found.append(WantedOutput(datatype, _flag(own, "binary_data", binary)))
     return tuple(found)
 
@@ -184,9 +195,9 @@ def write_response(request: InferRequest, result: InferenceResult) -> tuple[byte
     """Body and headers of the answer."""
     outputs: list[dict[str, Any]] = []
     tails: list[bytes] = []
-    name = result.model.bundle.output
+    name = result.model.bundle.answer
     for wanted in request.outputs:
-        array = result.logits if wanted.datatype == "FP32" else result.raw
+        array = result.raw if wanted.datatype == "INT8" else result.answer
         output: dict[str, Any] = {"name": name, "datatype": wanted.datatype, "shape": list(array.shape)}
         if wanted.is_binary:
             tails.append(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
@@ -212,7 +223,8 @@ def write_response(request: InferRequest, result: InferenceResult) -> tuple[byte
 def model_metadata(model: VerifiedModel, converter: Converter, versions: list[str]) -> dict[str, Any]:
     """What `GET /v2/models/{model}` says: tensors as a caller sees them, and the class names."""
     bundle = model.bundle
-    output = model.topology.tensor(model.topology.output)
+    ending, output = bundle.ending, model.topology.tensor(model.topology.output)
+    datatype = datatype_of(ending)
     return {
         "name": bundle.model,
         "versions": versions,
@@ -234,10 +246,15 @@ def model_metadata(model: VerifiedModel, converter: Converter, versions: list[st
         ],
         "outputs": [
             {
-                "name": bundle.output,
-                "datatype": "FP32",
-                "shape": [-1, *output.shape],
-                "parameters": {"datatypes": "FP32,INT8", "scale": output.scale, "zero_point": output.zero_point},
+                "name": bundle.answer,
+                "datatype": datatype,
+                "shape": [-1, *(output.shape if ending.operation is Operation.NONE else ending.shape)],
+                "parameters": {
+                    "datatypes": f"{datatype},INT8",
+                    "ending": ending.operation.value,
+                    "scale": output.scale,
+                    "zero_point": output.zero_point,
+                },
                 "labels": list(bundle.class_names),
             }
         ],

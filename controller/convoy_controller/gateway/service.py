@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from convoy_schema import codec, framing
@@ -66,6 +67,11 @@ class InferenceResult:
     def logits(self) -> NDArray[np.float32]:
         """The same as real numbers, float32."""
         return dequantise(self.raw, self.model.topology.tensor(self.model.topology.output))
+
+    @property
+    def answer(self) -> NDArray[Any]:
+        """What the model's own file would answer: behind its Softmax or ArgMax, if it has one."""
+        return self.model.bundle.ending.apply(self.logits)
 
 
 class GatewayService:

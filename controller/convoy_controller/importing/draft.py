@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from convoy_schema.ending import Ending
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
@@ -38,6 +39,8 @@ class Draft:
     notes: list[str] = field(default_factory=list)
     #: How callers lay out an input picture: "HWC" once a transposition was taken off the input.
     layout: str = "CHW"
+    #: What was taken off the end, for the gateway to compute.
+    ending: Ending = field(default_factory=Ending)
 
     @classmethod
     def of(cls, model: onnx.ModelProto, name: str) -> Draft:

@@ -21,7 +21,7 @@ from onnx import numpy_helper, shape_inference
 
 from convoy_controller.importing import operators
 from convoy_controller.importing.call import Call, call
-from convoy_controller.importing.refusals import LAST, refuse, survey
+from convoy_controller.importing.refusals import refuse, survey
 from convoy_controller.importing.scales import dequantised, parameters, scale_and_zero, step
 from convoy_controller.importing.values import Constant, Pending, Quantised, Refusal, Refused, Source, Value, View
 
@@ -126,8 +126,6 @@ class _Reader:
             return dequantised(given)
         if given.op == "QuantizeLinear":
             return self._quantised(given, output)
-        if given.op in LAST:
-            return given.activation()
         if given.op not in operators.READERS:
             raise Refusal("cannot be folded into a layer beside it")
         return operators.READERS[given.op](given)

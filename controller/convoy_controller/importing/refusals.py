@@ -16,7 +16,7 @@ LAYERS = frozenset(
         "GlobalAveragePool", "Identity", "MatMul", "MaxPool", "Relu", "Reshape", "Squeeze", "Transpose", "Unsqueeze",
     }
 )  # fmt: skip
-#: Operations that may stand at the end alone: they keep the order of the classes, and run on the processor.
+#: Operations that may stand at the end alone: the gateway computes them.
 LAST = frozenset({"Softmax", "LogSoftmax", "ArgMax"})
 _QUANTISED = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _SMOOTH = "train it with Relu or Clip (Relu6) instead"

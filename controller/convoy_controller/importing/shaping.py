@@ -1,7 +1,4 @@
-"""What only renames, reshapes or turns: dropped, brought to one form, or taken off the ends of the network.
-
-Softmax and ArgMax at the end are the processor's: the network's output is what they would be given.
-"""
+"""What only renames, reshapes or turns: dropped, brought to one form, or taken off the network's input."""
 
 from __future__ import annotations
 
@@ -10,11 +7,9 @@ import onnx
 from numpy.typing import NDArray
 
 from convoy_controller.importing.draft import Draft
-from convoy_controller.importing.refusals import LAST, label
+from convoy_controller.importing.refusals import label
 
-_RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
-#: What may come behind a Softmax or ArgMax that is taken off the end.
-_BEHIND = _RESHAPES | {"Identity", "Cast", "QuantizeLinear", "DequantizeLinear"}
+RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 
 
 def drop_idle(draft: Draft) -> None:
@@ -24,22 +19,6 @@ def drop_idle(draft: Draft) -> None:
             draft.drop(node, node.input[0])
 
 
-def drop_last(draft: Draft) -> None:
-    """Take Softmax, LogSoftmax and ArgMax off the end, with what only passes their result on."""
-    cut, value = "", draft.output
-    while (node := draft.maker(value)) is not None and node.op_type in LAST | _BEHIND:
-        value = node.input[0]
-        if node.op_type in LAST:
-            cut = value
-            draft.notes.append(
-                f"{label(node)} at the end is left to the processor: the fleet's answer is what goes into it, in the "
-                "same order"
-            )
-    if cut:
-        draft.output = cut
-        draft.prune()
-
-
 def settle_shapes(draft: Draft) -> list[str]:
     """Make every Reshape, Flatten, Squeeze and Unsqueeze of activations one Reshape that leaves the batch alone.
 
@@ -47,7 +26,7 @@ def settle_shapes(draft: Draft) -> list[str]:
     """
     reasons = []
     for node in draft:
-        if node.op_type not in _RESHAPES or node.input[0] in draft.constants:
+        if node.op_type not in RESHAPES or node.input[0] in draft.constants:
             continue
         before, after = draft.shapes.get(node.input[0]), draft.shapes.get(node.output[0])
         if before is None or after is None:
