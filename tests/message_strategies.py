@@ -70,6 +70,15 @@ def manifest_of(sizes: tuple[int, int], seed: int) -> artifacts.Manifest:
 
 
 @st.composite
+def assignments(draw: st.DrawFn) -> Assignment:
+    """Any assignment that leaves some of its own layers to the processor."""
+    rest = {name: hint for name, hint in hints(Assignment).items() if name != "processor"}
+    made = draw(st.builds(Assignment, **{name: strategy(hint) for name, hint in rest.items()}))
+    own = st.lists(st.sampled_from(made.layers)).map(tuple) if made.layers else st.just(())
+    return dataclasses.replace(made, processor=draw(own))
+
+
+@st.composite
 def endings(draw: st.DrawFn) -> Ending:
     """Any ending whose shapes belong together."""
     operation = draw(st.sampled_from(list(Operation)))
@@ -83,10 +92,11 @@ _sizes = st.tuples(st.integers(0, artifacts.MAX_ARTIFACT), st.integers(1, artifa
 #: Classes whose fields depend on each other.
 _OWN: dict[Any, st.SearchStrategy[Any]] = {
     artifacts.Manifest: st.builds(manifest_of, _sizes, st.integers(0, 2**200)),
+    Assignment: assignments(),
     Ending: endings(),
 }
 #: Fields whose outermost values are refused or taken depending on what stands beside them.
-TIED = frozenset({"Ending.operation"})
+TIED = frozenset({"Assignment.layers", "Assignment.processor", "Ending.operation"})
 
 
 def split(kind: Any) -> tuple[Any, tuple[Any, ...]]:

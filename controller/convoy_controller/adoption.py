@@ -72,9 +72,10 @@ def _whole(members: Mapping[str, Assignment]) -> Placement | None:
         if not boards or set(boards) != set(by_stage[index]):
             return None
         told = [members[board] for board in boards]
-        if any((a.intent, a.bundle, a.layers) != (first.intent, first.bundle, told[0].layers) for a in told):
+        agreed = first.intent, first.bundle, told[0].layers, told[0].processor
+        if any((a.intent, a.bundle, a.layers, a.processor) != agreed for a in told):
             return None
-        stages.append(StagePlacement(told[0].layers, tuple(boards), tuple(a.slots for a in told)))
+        stages.append(StagePlacement(told[0].layers, tuple(boards), tuple(a.slots for a in told), told[0].processor))
     return Placement(
         generation=first.generation,
         intent=first.intent,

@@ -56,8 +56,9 @@ def candidate(
     stages = []
     for stage, boards in zip(plan.stages, named, strict=True):
         layers = model.topology.layers[stage.first : stage.last]
-        slots = tuple(_slots(registry, board, intent, [layer.kind for layer in layers], live) for board in boards)
-        stages.append(StagePlacement(tuple(layer.name for layer in layers), boards, slots))
+        kinds = [layer.kind for layer in layers if layer.name not in stage.processor]
+        slots = tuple(_slots(registry, board, intent, kinds, live) for board in boards)
+        stages.append(StagePlacement(tuple(layer.name for layer in layers), boards, slots, stage.processor))
     return Placement(
         generation=generation,
         intent=intent,

@@ -27,11 +27,15 @@ _ROLES = {
 
 @dataclass(frozen=True)
 class StagePlacement:
-    """Layers that run on each of `boards`; `slots` names the modules for each board, in the same order."""
+    """Layers that run on each of `boards`; `slots` names the modules for each board, in the same order.
+
+    `processor` are those of the layers that run on the boards' processors.
+    """
 
     layers: tuple[str, ...]
     boards: tuple[str, ...]
     slots: tuple[tuple[Slot, ...], ...]
+    processor: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class Placement:
             previous=self.stages[index - 1].boards if index else (),
             queue_frames=self.queue_frames,
             batch_rows=self.batch_rows,
+            processor=stage.processor,
         )
 
     def route(self, gateways: int) -> Route:
@@ -152,6 +157,7 @@ def restored(generation: SavedGeneration) -> Placement:
                 members[0][1].layers,
                 tuple(board for board, _ in members),
                 tuple(assignment.slots for _, assignment in members),
+                members[0][1].processor,
             )
         )
     return Placement(

@@ -63,9 +63,12 @@ def parameter_bytes(topology: Topology) -> list[int]:
 
 
 def model_of(board: Capability, method: Method) -> BoardModel:
-    """What the planner takes one board for, the limits of its kernels included."""
+    """What the planner takes one board for, its processor and the limits of its kernels included."""
     model = board_model([board], method)
-    return model if board.fabric == "processor" else replace(model, kernels=kernels_of(board.part, method))
+    if board.fabric == "processor":
+        return model
+    processor = board.processor if method is not Method.STREAM else None  # whose chain is the whole network
+    return replace(model, kernels=kernels_of(board.part, method), processor=processor)
 
 
 def plan(

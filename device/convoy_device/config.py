@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,19 @@ from convoy_schema.bundle import load_public_key
 from convoy_schema.errors import ConvoyError
 from convoy_schema.link import parse_url
 from convoy_schema.names import check_name
+from convoy_schema.processors import ProcessorRate
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from convoy_device.errors import ConfigError
 from convoy_device.fabric.opening import FABRICS
+from convoy_device.fabric.rates import measured
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+PROCESSORS = ("measured", "stated", "none")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -36,6 +39,8 @@ class Config:
 
     `partitions`: how many of the emulated part's partitions the board offers, from the first on; None: all of them.
     `link_bytes_per_s`: at what rate frames leave, each for `link_frame_s` seconds more; None: as fast as they go.
+    `processor`: how fast the processor runs layers beside the fabric is "measured", "stated" by the three figures
+    below it, or "none" says that it runs none; None: what `processor_rate` makes of it.
     """
 
     name: str
@@ -50,6 +55,10 @@ class Config:
     link_bytes_per_s: float | None = None
     link_frame_s: float = 0.0
     partitions: int | None = None
+    processor: str | None = None
+    processor_macs_per_s: float | None = None
+    processor_bytes_per_s: float | None = None
+    processor_call_s: float = 0.0
     log_level: str = "info"
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -92,6 +101,21 @@ def trusted_key(config: Config) -> Ed25519PublicKey:
         return load_public_key(config.trusted_key)
     except ConvoyError as error:
         raise ConfigError(f"board {config.name}: key 'trusted_key': {error}", key="trusted_key") from error
+
+
+def processor_rate(config: Config) -> ProcessorRate | None:
+    """How fast the board's processor runs layers that are left to it; None when none may be.
+
+    What is stated counts. Where nothing is said a real board measures; an emulated one has no processor then, since
+    the host's would be weighed against logic of another time.
+    """
+    stated = config.processor_macs_per_s, config.processor_bytes_per_s
+    how = config.processor or ("stated" if None not in stated else "measured" if config.fabric == "pynq" else "none")
+    if how == "measured":
+        return measured()
+    if how == "none" or stated[0] is None or stated[1] is None:
+        return None
+    return ProcessorRate(stated[0], stated[1], config.processor_call_s)
 
 
 def fleet(config: Config, count: int) -> tuple[Config, ...]:
@@ -143,6 +167,7 @@ def _checked(path: Path, table: Mapping[str, Any]) -> Config:
     hop = table.get("link_frame_s", 0)
     if type(hop) not in (int, float) or not 0 <= hop <= 60:
         raise fail("link_frame_s", "a number of seconds from 0 to 60")
+    _check_processor(table, fail)
     labels = table.get("labels", {})
     if len(labels) > 32 or not all(isinstance(value, str) for value in labels.values()):
         raise fail("labels", "a table of at most 32 strings")
@@ -151,6 +176,27 @@ def _checked(path: Path, table: Mapping[str, Any]) -> Config:
     except ConvoyError as error:
         raise ConfigError(f"{path}: key 'broker': {error}", file=str(path), key="broker") from error
     return Config(**table)
+
+
+def _check_processor(table: Mapping[str, Any], fail: Callable[[str, str], ConfigError]) -> None:
+    """Figures in their bounds, all that are needed, and none that would not count."""
+    for key, low, high in (
+        ("processor_macs_per_s", 1, 1e15),
+        ("processor_bytes_per_s", 1, 1e15),
+        ("processor_call_s", 0, 60),
+    ):
+        value = table.get(key, low)
+        if type(value) not in (int, float) or not low <= value <= high:
+            raise fail(key, f"a number from {low} to {high:g}")
+    given = [key for key in ("processor_macs_per_s", "processor_bytes_per_s") if key in table]
+    how = table.get("processor", "stated" if given else "none")
+    if how not in PROCESSORS:
+        raise fail("processor", f"one of {', '.join(PROCESSORS)}")
+    if how == "stated" and len(given) < 2:
+        key = given[0] if given else "processor"
+        raise fail(key, "beside processor_macs_per_s and processor_bytes_per_s, both of them,")
+    if how != "stated" and given:
+        raise fail(given[0], 'absent unless processor is "stated"')
 
 
 def _name(text: str, where: str) -> None:

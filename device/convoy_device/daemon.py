@@ -28,13 +28,14 @@ from convoy_schema.topics import Topics
 
 from convoy_device import effects, events, inbox
 from convoy_device.agent import Agent
-from convoy_device.config import Config, trusted_key
+from convoy_device.config import Config, processor_rate, trusted_key
 from convoy_device.effects import Effect
 from convoy_device.errors import DeviceError
 from convoy_device.events import Event, Role
 from convoy_device.executor import INLINE_S, Executor
 from convoy_device.fabric import Fabric
 from convoy_device.fabric.opening import open_fabric
+from convoy_device.fabric.processor import Processor
 from convoy_device.lane import Lane
 from convoy_device.store import Store
 from convoy_device.uplink import LinkPace, PacedSender
@@ -68,7 +69,10 @@ class Daemon:
             self._store.close()
             raise
         facts = self._fabric.facts
-        self._workbench = Workbench(self._board, self._topics, self._store, self._fabric, config.queue_frames)
+        processor = Processor(processor_rate(config), config.pace)
+        self._workbench = Workbench(
+            self._board, self._topics, self._store, self._fabric, config.queue_frames, processor
+        )
         self._store_lane = Lane(pool)
         self._fabric_lane = Lane(pool, on_idle=self._on_fabric_idle)
         self._uplink = self._paced() if config.link_bytes_per_s else None
@@ -94,6 +98,7 @@ class Daemon:
             software=_software(),
             python=platform.python_version(),
             labels=dict(config.labels),
+            processor=processor.rate,
         )
         chance = random.Random(self._session)
         self._agent = Agent(self._board, self._topics, capability, facts, trusted, self._store.quota_bytes, chance)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from convoy_schema.topology import Kind
 from numpy.typing import NDArray
 
 from convoy_device.fabric import Runnable
+from convoy_device.fabric.processor import Processor
 from convoy_device.verification import StagePlan
 
 Array = NDArray[np.int8]
@@ -40,16 +41,32 @@ class Job(NamedTuple):
     arrived: float
 
 
+#: A layer or network, the tensors it takes and the one it makes, and the kinds that the fabric runs after it; None
+#: instead of them for a layer on the processor.
+_Step = tuple[Runnable, Sequence[str], str, tuple[Kind, ...] | None]
+
+
 class Stage:
-    """The layers of one assignment, prepared (or its network as a whole), with the frames that wait for them."""
+    """The layers of one assignment, prepared (or its network as a whole), with the frames that wait for them.
+
+    Those that the assignment leaves to the processor run on `processor`, in their turn.
+    """
 
     def __init__(
-        self, plan: StagePlan, works: Sequence[Runnable], board: str, topics: Topics, most_queued: int = 4096
+        self,
+        plan: StagePlan,
+        works: Sequence[Runnable],
+        board: str,
+        topics: Topics,
+        most_queued: int = 4096,
+        processor: Processor | None = None,
     ) -> None:
         assignment = plan.assignment
         self.plan = plan
         self.key = plan.key
-        self.kinds = tuple(work.kind for work in works if isinstance(work, Prepared))
+        own = frozenset(assignment.processor)
+        #: What the fabric runs, in order.
+        self.kinds = tuple(work.kind for work in works if isinstance(work, Prepared) and work.name not in own)
         #: Seconds a row takes, averaged over the latest frames; None until one was computed.
         self.row_s: float | None = None
         #: Frames refused, by reason.
@@ -66,16 +83,8 @@ class Stage:
         self._senders = frozenset(assignment.previous)
         self._shapes = {name: plan.topology.tensor(name).shape for name in plan.takes}
         self._sizes = {name: plan.topology.tensor(name).size for name in plan.takes}
-        count = len(self.kinds)
-        self._steps = tuple(
-            (
-                work,
-                work.takes,
-                work.gives,
-                tuple(self.kinds[(index + 1 + ahead) % count] for ahead in range(count)),
-            )
-            for index, work in enumerate(works)
-        )
+        self._processor = processor or Processor()
+        self._steps = tuple(_steps(works, self.kinds, own))
         self._queue: deque[Job] = deque()
         self._residences: deque[int] = deque(maxlen=_RESIDENCES)
         self._frames = self._rows = self._busy_us = 0
@@ -164,7 +173,8 @@ class Stage:
     def forward(self, values: dict[str, Array], run: RunWork) -> None:
         """Add every tensor that the stage makes to `values`, each (rows, *shape)."""
         for work, inputs, output, upcoming in self._steps:
-            values[output] = run(work, [values[name] for name in inputs], upcoming)
+            arrays = [values[name] for name in inputs]
+            values[output] = self._processor.run(work, arrays) if upcoming is None else run(work, arrays, upcoming)
 
     def outgoing(self, job: Job, tensors: tuple[TensorData, ...], now: float) -> tuple[str, bytes]:
         """Topic and payload of what leaves at `now`; raises `TooLargeError`."""
@@ -235,3 +245,14 @@ class Stage:
             residence_us=residence_us,
             refused=dict(self.refused),
         )
+
+
+def _steps(works: Sequence[Runnable], kinds: tuple[Kind, ...], own: frozenset[str]) -> Iterator[_Step]:
+    """The steps of `works`, of which the fabric runs `kinds` and the processor those named in `own`."""
+    done = 0
+    for work in works:
+        if work.name in own:
+            yield work, work.takes, work.gives, None
+            continue
+        done += 1
+        yield work, work.takes, work.gives, tuple(kinds[(done + ahead) % len(kinds)] for ahead in range(len(kinds)))

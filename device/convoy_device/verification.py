@@ -60,11 +60,6 @@ class StagePlan:
         return self.shell == Method.STREAM.shell
 
     @property
-    def kinds(self) -> tuple[Kind, ...]:
-        """What each layer computes, in order."""
-        return tuple(layer.kind for layer in self.topology.layers[self.start : self.end])
-
-    @property
     def needs(self) -> tuple[str, ...]:
         """Digests of every artifact but the shell, each once, in the order in which they are of use."""
         return tuple(dict.fromkeys((*self.images.values(), *self.parameters, *self.golden.values())))
@@ -106,7 +101,11 @@ def plan_stage(assignment: Assignment, model: VerifiedModel, facts: FabricFacts)
     reason = chain.refusal(topology) if shell == Method.STREAM.shell else ""
     if reason:
         raise ShellMismatchError(f"shell {shell} computes one network alone: {reason}", need=topology.name, have=shell)
-    kinds = tuple(layer.kind for layer in topology.layers[start:end])
+    if assignment.processor and shell == Method.STREAM.shell:
+        raise AssignmentError(
+            f"the processor cannot run {_list(assignment.processor)}: shell {shell} computes the network as a whole"
+        )
+    kinds = tuple(layer.kind for layer in topology.layers[start:end] if layer.name not in assignment.processor)
     return StagePlan(
         assignment,
         topology,

@@ -17,6 +17,7 @@ from convoy_device.effects import FabricEffect, StoreEffect
 from convoy_device.errors import SelfTestError
 from convoy_device.events import FabricSeen
 from convoy_device.fabric import Fabric, Runnable
+from convoy_device.fabric.processor import Processor
 from convoy_device.modules import Modules
 from convoy_device.stage import Array, Stage
 from convoy_device.store import Store
@@ -27,14 +28,23 @@ IMAGE_CACHE = 16 * 1024 * 1024
 
 
 class Workbench:
-    """A board's store and fabric, and the stages that were loaded but may not be live."""
+    """A board's store, fabric and processor, and the stages that were loaded but may not be live."""
 
-    def __init__(self, board: str, topics: Topics, store: Store, fabric: Fabric, most_queued: int) -> None:
+    def __init__(
+        self,
+        board: str,
+        topics: Topics,
+        store: Store,
+        fabric: Fabric,
+        most_queued: int,
+        processor: Processor | None = None,
+    ) -> None:
         self._board = board
         self._topics = topics
         self._store = store
         self._fabric = fabric
         self._most_queued = most_queued
+        self._processor = processor or Processor()
         self._images: OrderedDict[str, bytes] = OrderedDict()
         self._admission = Admission(fabric.facts.part, floorplans())
         self.modules = Modules(fabric, self._image)
@@ -98,7 +108,7 @@ class Workbench:
             works = [prepare_network(plan.topology, parameters)]
         else:
             works = [layers.prepare(layer, plan.topology, layers.load(layer, parameters)) for layer in wanted]
-        return Stage(plan, works, self._board, self._topics, self._most_queued)
+        return Stage(plan, works, self._board, self._topics, self._most_queued, self._processor)
 
     def _test(self, plan: StagePlan) -> None:
         stage = self.loaded.get(plan.key)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convoy_schema.errors import TopologyError
-from convoy_schema.topology import Kind, Layer, Topology, Window
+from convoy_schema.topology import Kind, Layer, Tensor, Topology, Window
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,12 @@ def window_of(layer: Layer) -> Window:
 
 def cost(layer: Layer, topology: Topology) -> Cost:
     """Cost of `layer` for one sample, from the shapes alone."""
-    shapes = [topology.tensor(name).shape for name in layer.inputs]
-    out = topology.tensor(layer.output).shape
+    return cost_of(layer, [topology.tensor(name) for name in layer.inputs], topology.tensor(layer.output))
+
+
+def cost_of(layer: Layer, inputs: Sequence[Tensor], output: Tensor) -> Cost:
+    """The same, of its tensors."""
+    shapes, out = [tensor.shape for tensor in inputs], output.shape
     taken, made = sum(map(math.prod, shapes)), math.prod(out)
     macs, parameters = 0, 0
     if layer.kind in (Kind.CONV2D, Kind.DENSE):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convoy_schema import cycles, kernels
-from convoy_schema.costs import Cost, cost, output_shape
+from convoy_schema.costs import Cost, cost, cost_of, output_shape
 from convoy_schema.errors import TopologyError
 from convoy_schema.fixedpoint import dequantise, fixed_point, quantise
 from convoy_schema.folding import Given, given
@@ -73,6 +73,11 @@ class Prepared:
     def given(self) -> Given:
         """What a kernel outside this process is given in its place."""
         return given(self.layer, self.inputs, self.parameters)
+
+    @cached_property
+    def cost(self) -> Cost:
+        """Of one sample."""
+        return cost_of(self.layer, self.inputs, self.output)
 
     def run_cycles(self, rows: int) -> int:
         """Modelled cycles of `rows` samples in one run of its kernel."""

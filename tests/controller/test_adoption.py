@@ -15,7 +15,9 @@ from convoy_schema.topology import Kind
 
 def placement(counter: int, *stages: tuple[str, ...], state: GenerationState = GenerationState.SERVING) -> Placement:
     slot = (Slot("west", Kind.CONV2D),)
-    built = tuple(StagePlacement((f"l{n}",), boards, tuple(slot for _ in boards)) for n, boards in enumerate(stages))
+    built = tuple(
+        StagePlacement((f"l{n}",), boards, tuple(slot for _ in boards), (f"l{n}",)) for n, boards in enumerate(stages)
+    )
     intent = Intent("d", "net", "1", Method.LIBRARY, 3)
     return Placement(Generation(1, counter), intent, "a" * 64, built, 32, 64, 0.0, state)
 

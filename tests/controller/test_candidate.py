@@ -14,6 +14,7 @@ from convoy_schema.bundle import Bundle, InputSpec, Method, VerifiedModel
 from convoy_schema.messages.boards import BoardState, Capability, Partition, Presence, Reported
 from convoy_schema.messages.desired import Cut, Intent
 from convoy_schema.names import Generation
+from convoy_schema.processors import ProcessorRate
 from convoy_schema.topology import Kind, Layer, Tensor, Topology, Window
 
 PARTITIONS = (Partition("west"), Partition("centre"), Partition("east"))
@@ -47,9 +48,12 @@ def join(
     *,
     online: bool = True,
     part: str = "part",
+    processor: ProcessorRate | None = None,
 ) -> None:
     session = 1 + len(registry.boards)
-    capability = Capability(session, part, fabric, shells, partitions, 100_000_000, memory, 64, "0")
+    capability = Capability(
+        session, part, fabric, shells, partitions, 100_000_000, memory, 64, "0", processor=processor
+    )
     registry.capability(name, capability, not online, 0.0)
     if online:
         registry.board_state(name, BoardState(Presence.ONLINE, session), False, 0.0)
@@ -106,6 +110,21 @@ def test_only_a_board_with_partitions_gets_modules_and_only_for_the_library() ->
     assert library["b"].slots == ()
     allocate = place(registry, intent(Method.ALLOCATE, 2)).assignments()
     assert all(assignment.slots == () for assignment in allocate.values())
+
+
+def test_layers_that_a_boards_processor_runs_cheaper_go_there_and_get_no_module() -> None:
+    registry = Registry()
+    quick = ProcessorRate(1e9, 1e9)
+    # With one partition every batch would load two modules, of 4.1 ms each.
+    join(registry, "a", partitions=PARTITIONS[:1], processor=quick)
+    (stage,) = (made := place(registry, intent(boards=1))).stages
+    assert stage.processor in (("l0", "l2"), ("l1", "l3"), ("l0", "l1", "l2", "l3"))
+    told = made.assignments()["a"]
+    assert told.processor == stage.processor
+    on_fabric = {layer.kind for layer in network().layers if layer.name not in stage.processor}
+    assert {slot.kind for slot in told.slots} == on_fabric
+    join(registry, "a", partitions=PARTITIONS[:1], processor=ProcessorRate(1e3, 1e3))
+    assert place(registry, intent(boards=1)).assignments()["a"].processor == ()
 
 
 def test_modules_of_what_is_live_are_shared_and_never_replaced() -> None:

@@ -24,7 +24,12 @@ def placement(
     *boards: tuple[str, ...], state: GenerationState = GenerationState.SERVING, queue_frames: int = 64
 ) -> Placement:
     stages = tuple(
-        StagePlacement((f"layer-{number}",), names, tuple((Slot("west", Kind.CONV2D),) for _ in names))
+        StagePlacement(
+            (f"layer-{number}", f"head-{number}"),
+            names,
+            tuple((Slot("west", Kind.CONV2D),) for _ in names),
+            (f"head-{number}",),
+        )
         for number, names in enumerate(boards)
     )
     return Placement(Generation(2, 5), INTENT, BUNDLE, stages, 8, queue_frames, 0.25, state, "asked for")
@@ -38,6 +43,7 @@ def test_each_stage_knows_its_neighbours() -> None:
     assert [tuple(hop.board for hop in told[board].next) for board in "abcd"] == [("b", "c"), ("d",), ("d",), ()]
     assert [told[board].previous for board in "abcd"] == [(), ("a",), ("a",), ("b", "c")]
     assert told["b"].slots == (Slot("west", Kind.CONV2D),)
+    assert told["b"].processor == ("head-1",)
 
 
 @pytest.mark.parametrize(

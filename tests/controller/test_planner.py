@@ -8,12 +8,15 @@ import pytest
 from convoy_controller import planner
 from convoy_controller.errors import PlanError
 from convoy_controller.planner import BoardModel, plan
-from convoy_controller.planning.costing import ProcessorRate, crossing_bytes, instance_of
+from convoy_controller.planning.costing import crossing_bytes, instance_of
 from convoy_controller.planning.segments import memory, segments
 from convoy_schema import cycles
+from convoy_schema.bundle import Method
 from convoy_schema.limits import KernelLimits
+from convoy_schema.messages.boards import Capability, Partition
 from convoy_schema.messages.desired import Cut, Objective
 from convoy_schema.network import chain_cycles
+from convoy_schema.processors import ProcessorRate
 from convoy_schema.topology import Kind, Layer, Tensor, Topology, Window
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -143,6 +146,26 @@ def test_a_faster_board_takes_more() -> None:
     found = planner.plan_fleet(topology, [("slow", BOARD, 1), ("fast", replace(BOARD, clock_hz=300e6), 1)])
     layers = {stage.kind: stage.last - stage.first for stage in found.stages}
     assert layers == {"slow": 2, "fast": 6}
+
+
+def test_a_small_dense_layer_goes_to_the_processor_where_that_is_cheaper_than_its_module() -> None:
+    window = Window((3, 3), padding=(1, 1, 1, 1))
+    tensors = tuple(Tensor(f"t{i}", shape, 0.1, 0) for i, shape in enumerate([(8, 16, 16), (8, 16, 16), (10,)]))
+    layers = (Layer("conv", Kind.CONV2D, ("t0",), "t1", window), Layer("dense", Kind.DENSE, ("t1",), "t2"))
+    network = Topology("small-head", tensors, layers, "t0", "t2")
+    places = (Partition("west"),)
+    capability = Capability(1, "part", "emulated", ("partitions",), places, 100_000_000, 2**28, 64, "0")
+    a9 = replace(capability, processor=ProcessorRate(150e6, 200e6, 2e-4))
+    alone = planner.plan(network, 1, planner.model_of(capability, Method.LIBRARY))
+    shared = planner.plan(network, 1, planner.model_of(a9, Method.LIBRARY))
+    assert (alone.stages[0].processor, shared.stages[0].processor) == ((), ("dense",))
+    assert shared.period_s < alone.period_s
+    # With a module's place for each kind nothing has to be loaded, and the kernel is the faster.
+    roomy = replace(a9, partitions=(*places, Partition("east")))
+    assert planner.plan(network, 1, planner.model_of(roomy, Method.LIBRARY)).stages[0].processor == ()
+    for method in Method:
+        assert planner.model_of(replace(a9, fabric="processor"), method).processor is None
+    assert planner.model_of(a9, Method.STREAM).processor is None  # its chain is the whole network
 
 
 def test_what_the_processor_is_faster_at_goes_there() -> None:

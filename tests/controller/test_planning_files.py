@@ -41,6 +41,7 @@ def test_the_pynq_z2_is_what_its_floorplan_says() -> None:
     assert board.model(Method.LIBRARY, processor=True).processor is not None
     assert kernels_of(EMULATED_XC7Z020.name, Method.LIBRARY) == plan.kernels
     assert kernels_of("another", Method.LIBRARY) == ()
+    assert kernels_of("emulated-xc7z020", Method.LIBRARY) == kernels_of("xc7z020", Method.LIBRARY) != ()
 
 
 def test_a_swap_is_reckoned_as_long_as_the_largest_modules_image_takes() -> None:

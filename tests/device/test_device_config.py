@@ -4,9 +4,11 @@ from typing import Any
 import board_models as models
 import pytest
 from convoy_device import cli
-from convoy_device.config import Config, fleet, load, trusted_key
+from convoy_device.config import Config, fleet, load, processor_rate, trusted_key
 from convoy_device.errors import ConfigError
+from convoy_device.fabric.rates import measured
 from convoy_schema.bundle import public_pem
+from convoy_schema.processors import ProcessorRate
 
 MINIMAL = """
 name = "board-1"
@@ -58,6 +60,18 @@ def test_every_key_is_read_and_overrides_win(tmp_path: Path) -> None:
     assert (config.log_level, config.labels) == ("debug", {"rack": "left"})
 
 
+def test_a_processor_is_stated_or_measured_and_an_emulated_boards_is_none_unless_said(tmp_path: Path) -> None:
+    def rate(text: str = "", **overrides: str) -> ProcessorRate | None:
+        return processor_rate(load(written(tmp_path, MINIMAL + text), overrides))
+
+    figures = "processor_macs_per_s = 150e6\nprocessor_bytes_per_s = 2e8\n"
+    assert rate(figures) == ProcessorRate(150e6, 2e8)
+    assert rate(figures + "processor_call_s = 2e-4\n", fabric="pynq") == ProcessorRate(150e6, 2e8, 2e-4)
+    assert rate() is None
+    assert rate('processor = "none"', fabric="pynq") is None
+    assert rate('processor = "measured"') == rate(fabric="pynq") == measured()
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -78,6 +92,17 @@ def test_every_key_is_read_and_overrides_win(tmp_path: Path) -> None:
         (('site = "main"', 'site = "main"\nlink_bytes_per_s = 0'), r"key 'link_bytes_per_s' must be a number of bytes"),
         (('site = "main"', 'site = "main"\nlink_frame_s = -1'), r"key 'link_frame_s' must be a number of seconds"),
         (('site = "main"', 'site = "main"\npartitions = 0'), r"key 'partitions' must be a whole number from 1 to 64"),
+        (
+            ('site = "main"', 'site = "main"\nprocessor = "a9"'),
+            r"key 'processor' must be one of measured, stated, none",
+        ),
+        (('site = "main"', 'site = "main"\nprocessor = "stated"'), r"key 'processor' must be beside processor_macs"),
+        (('site = "main"', 'site = "main"\nprocessor_macs_per_s = 1e9'), r"'processor_macs_per_s' must be beside"),
+        (('site = "main"', 'site = "main"\nprocessor_call_s = -1'), r"key 'processor_call_s' must be a number from 0"),
+        (
+            ('site = "main"', 'site = "main"\nprocessor = "none"\nprocessor_bytes_per_s = 5'),
+            r"key 'processor_bytes_per_s' must be absent unless",
+        ),
         (('site = "main"', 'site = "main"\nlog_level = "loud"'), r"key 'log_level' must be one of debug"),
         (('site = "main"', 'site = "main"\nlabels = {a = 1}'), r"key 'labels' must be a table of at most 32 strings"),
         (('site = "main"', "site = "), r"board.toml: is not TOML"),

@@ -1,12 +1,14 @@
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import board_models as models
 import numpy as np
 import pytest
+from convoy_device.fabric import Runnable
 from convoy_device.fabric.processor import ProcessorFabric
 from convoy_device.modules import Modules
-from convoy_device.stage import Stage
+from convoy_device.stage import Array, Stage
 from convoy_device.verification import plan_stage
 from convoy_schema import codec
 from convoy_schema.frames import Frame, TensorData, choose
@@ -14,6 +16,7 @@ from convoy_schema.layers import load, prepare
 from convoy_schema.messages.desired import Assignment, Hop
 from convoy_schema.names import Generation
 from convoy_schema.topics import FrameTopic, Topics
+from convoy_schema.topology import Kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,6 +69,26 @@ def test_any_cut_gives_what_one_board_gives(model: models.Model) -> None:
         assert end.requests == start.requests
         assert [tensor.name for tensor in end.tensors] == [topology.output]
         assert end.tensors[0].data == model.values[topology.output].tobytes()
+
+
+@pytest.mark.parametrize("left", [("pool-1",), ("conv-1", "dense-1"), ("conv-1", "pool-1", "conv-2", "dense-1")])
+def test_layers_left_to_the_processor_never_reach_the_fabric(left: tuple[str, ...]) -> None:
+    model = models.digits(images=False)
+    stage = make_stage(model, replace(models.alone(model), processor=left))
+    asked: list[tuple[str, tuple[Kind, ...]]] = []
+
+    def run(layer: Runnable, inputs: Sequence[Array], upcoming: Sequence[Kind]) -> Array:
+        asked.append((layer.name, tuple(upcoming)))
+        return MODULES.run(layer, inputs, {}, upcoming)
+
+    values = {"image": model.values["image"]}
+    stage.forward(values, run)
+    assert np.array_equal(values["logits"], model.values["logits"])
+    kinds = [layer.kind for layer in model.topology.layers if layer.name not in left]
+    assert stage.kinds == tuple(kinds)
+    assert [name for name, _ in asked] == [layer.name for layer in model.topology.layers if layer.name not in left]
+    for at, (_, upcoming) in enumerate(asked):
+        assert upcoming == (*kinds[at + 1 :], *kinds[: at + 1])
 
 
 def test_residence_is_taken_off_the_budget_and_noted() -> None:

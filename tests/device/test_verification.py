@@ -123,6 +123,22 @@ def test_an_image_for_another_part_is_no_image() -> None:
     assert caught.value.code == "module-missing"
 
 
+def test_layers_on_the_processor_need_no_module_and_no_slot() -> None:
+    model = models.digits()
+    rest = ("pool-1", "dense-1")
+    slots = library(("west", Kind.CONV2D))
+    plan = plan_stage(
+        replace(models.alone(model, method=Method.LIBRARY, slots=slots), processor=rest), model.verified, FACTS
+    )
+    assert {kind for _, kind in plan.images} == {Kind.CONV2D}
+    every = tuple(layer.name for layer in model.topology.layers)
+    bare = plan_stage(replace(models.alone(model, method=Method.LIBRARY), processor=every), model.verified, FACTS)
+    assert (dict(bare.images), bare.shell) == ({}, "partitions")
+    assert set(bare.parameters) <= set(bare.needs)
+    with pytest.raises(ModuleMissingError, match="it has no slot"):
+        plan_stage(replace(models.alone(model, method=Method.LIBRARY), processor=rest), model.verified, FACTS)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

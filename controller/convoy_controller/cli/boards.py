@@ -10,6 +10,8 @@ from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption
 from convoy_controller.cli.printing import ago, print_facts, print_json, print_table, size
 
 if TYPE_CHECKING:
+    from convoy_schema.messages.boards import Capability
+
     from convoy_controller.database.views import BoardDetail, FleetLine
 
 #: Colours of conditions; what is not named is a problem.
@@ -101,6 +103,15 @@ def _show_fleet(lines: tuple[FleetLine, ...]) -> None:
         typer.echo("`convoy why BOARD` says what is wrong with a board, and what to do.")
 
 
+def _processor(board: Capability) -> str:
+    """What the board says of the processor that layers may be left to."""
+    rate = board.processor
+    if rate is None:
+        return ""
+    work, moved = rate.macs_per_s / 1e6, size(int(rate.bytes_per_s))
+    return f"{work:,.0f} million MAC/s, {moved}/s, {1e3 * rate.call_s:.3g} ms a call"
+
+
 def _does(line: FleetLine) -> str:
     if line.deployment is None or line.stage is None or line.phase is None:
         return "-"
@@ -126,6 +137,7 @@ def _show_board(detail: BoardDetail) -> None:
                 "partitions",
                 ", ".join(f"{name}: {kind.value if kind else 'blank'}" for name, kind in sorted(held.items())),
             ),
+            ("processor", "" if described is None else _processor(described)),
             ("clock", "" if described is None else f"{described.clock_hz / 1e6:g} MHz"),
             ("store", f"{size(detail.store_bytes)} of {size(detail.store_quota)}" if detail.store_quota else ""),
             ("first seen", ago(facts.first_seen, now)),

@@ -215,7 +215,7 @@ def _show_plan(view: PlanView) -> None:
             (
                 str(stage.stage + 1),
                 replica.board,
-                ", ".join(stage.layers),
+                ", ".join(f"{name} (processor)" if name in stage.processor else name for name in stage.layers),
                 ", ".join(f"{partition}: {kind}" for partition, kind in sorted(replica.slots.items())) or "-",
                 replica.presence.value,
                 replica.phase.value,

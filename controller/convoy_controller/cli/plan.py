@@ -57,7 +57,8 @@ def plan(
     processor: Annotated[
         bool,
         typer.Option(
-            "--processor", help="Let layers run on a board's processor too; no board does that by itself yet."
+            "--processor",
+            help="Let layers run on the processors of --profile or a file; boards online say it themselves.",
         ),
     ] = False,
     plot: Annotated[

@@ -254,7 +254,8 @@ def deployment_line(row: DeploymentRow, live: Counts | None) -> DeploymentLine:
 def stage_line(stage: int, rows: list[Row[Any]]) -> StageLine:
     """One stage from its (assignment, presence) rows, of which there is at least one."""
     replicas = tuple(ReplicaLine(row.board, presence, row.phase, row.slots) for row, presence in rows)
-    return StageLine(stage, tuple(rows[0][0].layers), replicas)
+    told = readable(Assignment, rows[0][0].packed)
+    return StageLine(stage, tuple(rows[0][0].layers), replicas, told.processor if told is not None else ())
 
 
 def model_line(row: ModelRow, totals: tuple[int, int, int]) -> ModelLine:

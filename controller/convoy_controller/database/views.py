@@ -215,11 +215,12 @@ class ReplicaLine:
 
 @dataclass(frozen=True)
 class StageLine:
-    """A stage of a plan: its layers, and the boards that run it."""
+    """A stage of a plan: its layers, the boards that run it, and those of the layers left to their processors."""
 
     stage: int
     layers: tuple[str, ...]
     replicas: tuple[ReplicaLine, ...]
+    processor: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from convoy_schema.frames import FRAME_OVERHEAD, MAX_FRAME
 from convoy_schema.layers import Cost, cost
 from convoy_schema.limits import KernelLimits
 from convoy_schema.network import chain_cycles
+from convoy_schema.processors import ProcessorRate
 from convoy_schema.topology import Kind, Layer, Topology
 
 from convoy_controller.errors import PlanError
@@ -28,15 +29,6 @@ HOP_S = 100e-6
 SWAP_S = 8.6e-3
 #: Seconds to load a shell: a whole xc7z020's 4,045,564 bytes, the same way.
 SHELL_S = 27.9e-3
-
-
-@dataclass(frozen=True)
-class ProcessorRate:
-    """How fast a board's processor runs a layer: multiply-accumulates and bytes a second; a call takes `call_s`."""
-
-    macs_per_s: float
-    bytes_per_s: float
-    call_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -75,12 +67,6 @@ def _timed(layer: Layer, topology: Topology, rows: int) -> _Timed:
     inputs, output = [topology.tensor(name) for name in layer.inputs], topology.tensor(layer.output)
     batch = cycles.run(layer, inputs, output, rows)
     return _Timed(layer, cost(layer, topology), batch, cycles.load(layer, inputs, output))
-
-
-def processor_seconds(costs: Cost, rate: ProcessorRate) -> float:
-    """Seconds a sample of a layer on a board's processor."""
-    moved = costs.buffer_bytes + costs.parameter_bytes
-    return rate.call_s + max(costs.macs / rate.macs_per_s, moved / rate.bytes_per_s)
 
 
 def batch_rows(topology: Topology, wanted: int) -> int:
@@ -165,7 +151,7 @@ def _kind(
         memory_bytes=model.memory_bytes,
         link_bytes_per_s=model.link_bytes_per_s,
         partitions=model.partitions,
-        processor=tuple(processor_seconds(each.cost, rate) for each in layers) if rate is not None else (),
+        processor=tuple(rate.seconds(each.cost, rows) / rows for each in layers) if rate is not None else (),
         swap_s=model.swap_s,
         reload_s=reload_s,
         shell_s=model.shell_s,

@@ -16,6 +16,7 @@ from typing import Any
 from convoy_schema.bitstream import PARTS
 from convoy_schema.bundle import Method
 from convoy_schema.limits import KernelLimits
+from convoy_schema.processors import ProcessorRate
 from convoy_schema.resources import Resources, module, total
 from convoy_schema.topology import Kind
 
@@ -25,7 +26,6 @@ from convoy_controller.planning.costing import (
     SHELL_S,
     SWAP_S,
     BoardModel,
-    ProcessorRate,
 )
 from convoy_controller.planning.instance import QUEUE_FRAMES
 
@@ -64,6 +64,7 @@ class Profile:
     def model(self, method: Method, *, processor: bool = False) -> BoardModel:
         """What the planner takes it for, under `method`; with `processor`, layers may run on that as well."""
         library = method is Method.LIBRARY
+        processor = processor and method is not Method.STREAM  # whose chain is the whole network
         rate = ProcessorRate(self.processor_macs_per_s, self.processor_bytes_per_s, self.processor_call_s)
         return BoardModel(
             clock_hz=self.clock_hz,

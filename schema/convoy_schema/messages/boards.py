@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from convoy_schema.bounds import Range, Size
 from convoy_schema.messages.desired import Assignment
 from convoy_schema.names import Count, Digest, Generation, Name
+from convoy_schema.processors import ProcessorRate
 from convoy_schema.topology import Kind
 
 Text = Annotated[str, Size(500)]
@@ -55,7 +56,10 @@ class Partition:
 
 @dataclass(frozen=True)
 class Capability:
-    """board -> controller, retained: what the board is, for the planner."""
+    """board -> controller, retained: what the board is, for the planner.
+
+    `processor` None: no layer may be left to the board's processor.
+    """
 
     MAX_BYTES: ClassVar[int] = 64 * 1024
 
@@ -70,6 +74,7 @@ class Capability:
     software: Annotated[str, Size(60)]
     python: Annotated[str, Size(60)] = ""
     labels: Annotated[dict[str, str], Size(32)] = field(default_factory=dict)
+    processor: ProcessorRate | None = None
 
 
 @dataclass(frozen=True)

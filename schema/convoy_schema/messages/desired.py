@@ -66,7 +66,10 @@ class Slot:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One stage of one generation, for one board. An empty `next` sends results to the gateway a frame names."""
+    """One stage of one generation, for one board. An empty `next` sends results to the gateway a frame names.
+
+    `processor` names those of `layers` that run on the board's processor, and need neither slot nor kernel.
+    """
 
     intent: Intent
     generation: Generation
@@ -80,6 +83,11 @@ class Assignment:
     previous: Annotated[tuple[Name, ...], Size(1024)]  # who may send to this stage; empty: gateways
     queue_frames: Annotated[int, Range(1, 4096)]
     batch_rows: Annotated[int, Range(1, 4096)]
+    processor: Annotated[tuple[Label, ...], Size(2048)] = ()
+
+    def __post_init__(self) -> None:
+        if self.processor and (strange := sorted(set(self.processor) - set(self.layers))):
+            raise ValueError(f"processor must name layers of the stage, {strange[0]!r} is none of them")
 
     @property
     def key(self) -> tuple[str, Generation]:
