@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from convoy_controller.cli import app
-from database_samples import Fleet, open_fleet, publish
+from convoy_controller.database import publications
+from convoy_controller.database.intents import request_deployment
+from convoy_controller.database.records import BoardPresence, GenerationState, SavedGeneration
+from convoy_controller.planning.measuring import modelled_seconds
+from convoy_controller.planning.profiles import Profile
+from convoy_schema.bundle import Method
+from convoy_schema.messages.boards import Published, StagePulse
+from convoy_schema.messages.desired import Assignment, Intent, Role
+from convoy_schema.messages.gateways import FeedReport, GatewayReported
+from convoy_schema.names import Generation
+from database_samples import Fleet, capability, open_fleet, publish, pulse, tiny_import
 from typer.testing import CliRunner, Result
 
 Run = Callable[..., Result]
@@ -85,6 +96,66 @@ def test_boards_that_are_online_are_planned_for(run: Run, fleet: Fleet) -> None:
     fleet.online("board-1")
     fleet.online("board-2")
     assert plain(run, "tiny")["boards_there"] == 2
+
+
+TOLD = Assignment(
+    Intent("tiny", "tiny", "1", Method.ALLOCATE), Generation(1, 1), Role.SERVING, "0" * 64, 0, 1,
+    ("first", "second"), (), (), (), 32, 8,
+)  # fmt: skip
+
+
+def counted(fleet: Fleet, board: str, factor: float, frames: int = 100) -> None:
+    """A pulse of a board that runs the whole tiny network, in frames of 8 rows, `factor` times as slow as modelled."""
+    model = Profile.of(board, capability()).model(Method.ALLOCATE)
+    seconds = modelled_seconds(TOLD, tiny_import().topology, model, 8)
+    rows = frames * 8
+    stage = StagePulse("tiny", Generation(1, 1), frames, rows, 0, 3, int(factor * seconds * rows * 1e6), 700)
+    fleet.recorder.record_pulse(board, replace(pulse(), stages=(stage,)))
+
+
+def place(fleet: Fleet, *boards: str) -> None:
+    """The tiny network, whole, on each of them."""
+    told = replace(TOLD, bundle=publications.find_model(fleet.database, "tiny").digest)
+    request_deployment(fleet.database, told.intent)
+    for board in boards:
+        fleet.online(board)
+    fleet.recorder.save_generation(
+        SavedGeneration("tiny", Generation(1, 1), GenerationState.SERVING, dict.fromkeys(boards, told))
+    )
+
+
+def test_measured_figures_stand_in_place_of_modelled_ones(run: Run, fleet: Fleet, tmp_path: Path) -> None:
+    place(fleet, "board-1", "board-2", "board-3", "board-4")
+    for board, factor in (("board-1", 3.0), ("board-2", 3.01), ("board-3", 0.5)):
+        counted(fleet, board, factor)
+    counted(fleet, "board-4", 9.0, frames=2)
+    feed = FeedReport("tiny", Generation(1, 1), (), (), hop_us=2000)
+    fleet.recorder.record_gateway_presence("gateway", BoardPresence.ONLINE, 1)
+    fleet.recorder.record_gateway_reported("gateway", GatewayReported(1, 1, 1, "http://g", (feed,), Published()))
+    arguments = ("tiny", "--method", "allocate", "--cut", "replicated", "--exactly")
+    modelled = plain(run, *arguments)
+    assert [kind["source"] for kind in modelled["figures"].values()] == ["modelled"]
+    assert modelled["hop"]["source"] == "modelled"
+    saved = tmp_path / "fleet.toml"
+    measured = plain(run, *arguments, "--boards", "fleet", "--save-profiles", str(saved))
+    figures = measured["figures"]
+    assert set(figures) == {"board-1...", "board-3", "board-4"}
+    assert figures["board-1..."]["factor"] == pytest.approx(3.0, rel=0.01)
+    assert figures["board-1..."]["rows"] == 1600
+    assert figures["board-3"]["factor"] == pytest.approx(0.5, rel=0.01)
+    assert figures["board-4"] == {"source": "modelled", "factor": None, "rows": 0}
+    # 4 bytes in and out of a row, 8 rows a frame: next to nothing of 2 ms.
+    assert measured["hop"] == {"source": "measured", "seconds": pytest.approx(2e-3, rel=0.01)}
+    for stage in measured["stages"]:
+        assert stage["figures"] == figures[stage["boards"]]["source"]
+    text = run(*arguments, "--boards", "fleet").stdout
+    for words in ("3 times the model's, over 1,600 rows", "board-4: the cycle model's times", "a hop: 1.99"):
+        assert words in " ".join(text.split())
+    again = plain(run, *arguments, "--boards", str(saved))
+    assert (again["boards_there"], {kind["source"] for kind in again["figures"].values()}) == (4, {"stated"})
+    seconds = {stage["boards"]: stage["seconds"] for stage in measured["stages"]}
+    assert {stage["boards"]: stage["seconds"] for stage in again["stages"]} == pytest.approx(seconds)
+    run(*arguments, "--boards", "fleet", "--save-profiles", str(tmp_path), code=2)
 
 
 @pytest.mark.parametrize(

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from convoy_bitstreams import catalogue, floorplans
 from convoy_controller.errors import ProfileError
+from convoy_controller.planner import model_of
 from convoy_controller.planning.costing import SWAP_S
 from convoy_controller.planning.instance import BoardKind, Instance, LayerLoad, Wish
 from convoy_controller.planning.naming import name_boards
-from convoy_controller.planning.profiles import boards_of, kernels_of, shipped
+from convoy_controller.planning.profiles import Profile, boards_of, kernels_of, shipped, written
 from convoy_controller.planning.solution import Solution, Stage
 from convoy_controller.planning.solver import solve
 from convoy_controller.planning.timeline import FRAMES, draw, schedule
 from convoy_schema.bitstream import EMULATED_XC7Z020
 from convoy_schema.bundle import Method
+from convoy_schema.messages.boards import Capability, Partition
+from convoy_schema.processors import ProcessorRate
 from convoy_schema.topology import Kind
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 # Files of boards
@@ -50,6 +56,45 @@ def test_a_swap_is_reckoned_as_long_as_the_largest_modules_image_takes() -> None
     sizes = [len(images.read(images.module("partitions", part, place.name, Kind.CONV2D).digest)) for place in places]
     assert shipped()["pynq-z2"].swap_s == SWAP_S
     assert pytest.approx(max(sizes) / 145e6, rel=0.01) == SWAP_S
+
+
+rates = st.none() | st.builds(ProcessorRate, st.floats(1, 1e15), st.floats(1, 1e15), st.floats(0, 60))
+capabilities = st.builds(
+    Capability,
+    session=st.just(1),
+    part=st.sampled_from(["xc7z020", "emulated-xc7z020", "processor", "other"]),
+    fabric=st.sampled_from(["emulated", "pynq", "processor"]),
+    shells=st.just(("layers", "partitions", "fixed")),
+    partitions=st.integers(1, 4).map(lambda count: tuple(Partition(f"p{n}") for n in range(count))),
+    clock_hz=st.integers(1, 10**9),
+    memory_bytes=st.integers(1, 2**40),
+    queue_frames=st.integers(1, 4096),
+    software=st.just("0"),
+    processor=rates,
+)
+
+
+@given(capabilities, st.sampled_from(list(Method)))
+def test_a_boards_profile_is_to_the_planner_what_the_board_is(board: Capability, method: Method) -> None:
+    assert Profile.of("it", board).model(method, processor=True) == model_of(board, method)
+
+
+@given(
+    st.lists(st.tuples(capabilities, st.integers(1, 1000), st.floats(0.1, 100)), min_size=1, max_size=4),
+    st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=10),
+)
+def test_boards_that_were_written_are_read_as_they_were(
+    tmp_path_factory: pytest.TempPathFactory, boards: list[tuple[Capability, int, float]], stem: str
+) -> None:
+    made = []
+    for number, (board, count, factor) in enumerate(boards):
+        profile = Profile.of(f"{stem}{number}", board)
+        slowed = profile.slowed(factor)
+        made.append((slowed if slowed.clock_hz >= 1 and slowed.processor_macs_per_s <= 1e15 else profile, count))
+        made[-1] = (replace(made[-1][0], processor_bytes_per_s=min(1e15, made[-1][0].processor_bytes_per_s)), count)
+    path = tmp_path_factory.mktemp("written") / "boards.toml"
+    path.write_text(written(made, ["measured: all of it"]), encoding="utf-8")
+    assert boards_of(path) == made
 
 
 def test_a_file_lists_boards_of_known_and_of_its_own_profiles(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from convoy_controller.database.records import (
     SavedGeneration,
 )
 from convoy_controller.database.retention import sweep
+from convoy_controller.database.telemetry import fleet_telemetry
 from convoy_controller.database.views import Assigned, BoardFacts, Condition
 from convoy_controller.errors import NotFoundError
 from convoy_controller.plain import plain
@@ -441,6 +442,7 @@ def scans(fleet: Fleet, seen: list[Statement]) -> list[str]:
         lambda fleet: queries.plan(fleet.database, "digits", Generation(1, 1)),
         lambda fleet: queries.models(fleet.database),
         lambda fleet: queries.gateways(fleet.database),
+        lambda fleet: fleet_telemetry(fleet.database),
         lambda fleet: queries.events(fleet.database),
         lambda fleet: queries.events(fleet.database, after=3, oldest_first=True),
         lambda fleet: queries.events(fleet.database, board="board-1"),

@@ -55,6 +55,21 @@ def test_a_request_goes_out_as_one_frame_and_comes_back_complete() -> None:
     assert state.latency_p50_us == state.latency_p99_us == 99_999
 
 
+def test_a_hop_is_what_stages_did_not_take_of_the_round_trip() -> None:
+    session = started()
+    assert report(session).hop_us == 0
+    for ident in range(1, 4):
+        (sent,) = frames(session.submit(ident, "shop", rows_of(3), 30.0, float(ident)))
+        reply(session, answer(sent, residence_us=(10_000, 20_000, 30_000)), ident + 0.1)
+    # 100 ms, of which 60 in three stages: 40 over four hops.
+    assert report(session).hop_us == pytest.approx(10_000, abs=2)
+    (sent,) = frames(session.submit(9, "shop", rows_of(3), 30.0, 10.0))
+    session.configure(desired(2, feed(route(2))), {MODEL.digest: MODEL}, 10.05)
+    assert report(session).hop_us == 0  # nothing of the new pipeline is known yet
+    reply(session, answer(sent, residence_us=(2**60,)), 10.1)
+    assert report(session).hop_us == 0
+
+
 def test_a_request_larger_than_a_batch_is_split_and_put_together_in_order() -> None:
     session = started(route(1, window=8, rows=4))
     sent = frames(session.submit(1, "shop", rows_of(11), 30.0, 0.0))

@@ -1,6 +1,6 @@
 """`convoy plan`: how a model would be placed, what decides its speed, what is proved, and what a board more would buy.
 
-It changes nothing, and needs neither a controller nor boards.
+It changes nothing, and needs neither a controller nor boards. Which boards it plans for is `plan_boards`' to say.
 """
 
 from __future__ import annotations
@@ -18,13 +18,9 @@ from convoy_controller.cli.printing import print_facts, print_json, print_table,
 if TYPE_CHECKING:
     from convoy_schema.topology import Topology
 
-    from convoy_controller.database.engine import Database
-    from convoy_controller.planning.costing import BoardModel
+    from convoy_controller.cli.plan_boards import Boards
     from convoy_controller.planning.solution import Solution
     from convoy_controller.planning.solver import OneMore
-
-#: A row of `--boards`: what they are called, what the planner takes them for, and how many there are.
-Boards = list[tuple[str, "BoardModel", int]]
 
 
 def register(app: typer.Typer) -> None:
@@ -38,8 +34,9 @@ def plan(
         str | None,
         typer.Option(
             "--boards",
-            metavar="N|FILE",
-            help="So many boards of --profile, or a TOML file that lists boards; those online now unless given.",
+            metavar="N|FILE|fleet",
+            help="So many boards of --profile, a TOML file that lists boards, or `fleet`: those online now, with "
+            "measured figures where there are. Unless given: those online, by the model alone, as `convoy deploy`.",
         ),
     ] = None,
     version: Annotated[str | None, typer.Option("--version", help="Version; the newest unless given.")] = None,
@@ -64,6 +61,10 @@ def plan(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the pipeline's time line.")
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save-profiles", metavar="FILE.toml", help="Write the boards as a file that --boards reads."),
+    ] = None,
     as_json: JsonOption = False,
     home: HomeOption = None,
     database: DatabaseOption = None,
@@ -72,72 +73,42 @@ def plan(
 
     JSON keys: model, version, method, objective, cut, batch_rows, boards_there, boards, period_s, samples_per_s,
     latency_s, bound_s, gap, exact, search, bottleneck, ready_s, stages (first, last, layers, boards, replicas,
-    seconds, receive_s, send_s, memory_bytes, ready_s, processor), one_more (kind, value_s, gain), notes. Exit codes:
-    0, 1 no plan (board, need and have are named), 2 not a number or file of boards, or nowhere to draw, 3 no such model
-    or profile, or no board online, 4 no database.
+    seconds, receive_s, send_s, memory_bytes, ready_s, processor, figures), one_more (kind, value_s, gain), notes,
+    figures (by boards: source, factor, rows), hop (source, seconds). Exit codes: 0, 1 no plan (board, need and have
+    are named), 2 not a number or file of boards, or nowhere to draw or write, 3 no such model or profile, or no board
+    online, 4 no database.
     """
     from convoy_schema import codec
     from convoy_schema.topology import Topology
 
+    from convoy_controller.cli.plan_boards import boards_for
     from convoy_controller.database.publications import find_model
-    from convoy_controller.planning.costing import instance_of
+    from convoy_controller.planning.costing import HOP_S, instance_of
     from convoy_controller.planning.instance import Wish
     from convoy_controller.planning.solver import notes, one_more, solve
 
     with opened(home, database) as fleet:
         saved = find_model(fleet, model, version)
-        there = _boards(fleet, boards, profile, method, processor)
+        there = boards_for(fleet, boards, profile, method, processor)
     topology = codec.unpack(Topology, saved.announcement.topology)
     whole = method is Method.STREAM  # a shell with the whole network: boards can only be replicas
-    instance = instance_of(topology, there, batch, cuts=not whole)
+    hop_s = HOP_S if there.hop_s is None else there.hop_s
+    instance = instance_of(topology, there.models(method), batch, cuts=not whole, hop_s=hop_s)
     wish = Wish(objective, whole or cut is Cut.REPLICATED, spare=spare, exactly=exactly)
     solution = solve(instance, wish)
     more, said = one_more(instance, wish, solution), notes(instance, wish, solution)
     if plot is not None:
         _draw(solution, f"{saved.name} {saved.version}, {method.value}, {cut.value}", plot)
+    if save is not None:
+        _save(there, save)
     if as_json:
         facts = {"model": saved.name, "version": saved.version, "method": method.value, "cut": cut.value}
-        print_json(facts | {"boards_there": instance.boards} | plain_plan(solution, topology, more, said))
+        plain = plain_plan(solution, topology, more, said)
+        for stage in plain["stages"]:
+            stage["figures"] = there.figures(stage["boards"])
+        print_json(facts | {"boards_there": instance.boards} | plain | there.plain())
     else:
-        _show(solution, topology, more, said, instance.boards)
-
-
-def _boards(fleet: Database, wanted: str | None, profile: str, method: Method, processor: bool) -> Boards:
-    from convoy_controller.errors import NotFoundError
-    from convoy_controller.planning import profiles
-
-    if wanted is None:
-        return _online(fleet, method)
-    if not wanted.isdecimal():
-        if not Path(wanted).is_file():
-            raise typer.BadParameter(f"{wanted!r} is neither a number nor a file of boards", param_hint="--boards")
-        listed = profiles.boards_of(Path(wanted))
-        return [(each.name, each.model(method, processor=processor), count) for each, count in listed]
-    if not 1 <= int(wanted) <= profiles.MOST_BOARDS:
-        raise typer.BadParameter(f"{wanted} is not from 1 to {profiles.MOST_BOARDS}", param_hint="--boards")
-    known = profiles.shipped()
-    if profile not in known:
-        raise NotFoundError(f"there is no profile {profile!r}; there is {', '.join(sorted(known))}", profile=profile)
-    return [(profile, known[profile].model(method, processor=processor), int(wanted))]
-
-
-def _online(fleet: Database, method: Method) -> Boards:
-    """Boards that are online and can load what the method needs, as many of each kind as there are."""
-    from convoy_controller.database import queries
-    from convoy_controller.errors import NotFoundError
-    from convoy_controller.planner import model_of
-
-    found: dict[BoardModel, list[str]] = {}
-    for line in queries.fleet(fleet):
-        capability = queries.board(fleet, line.board).capability if line.presence.value == "online" else None
-        if capability is not None and (not capability.shells or method.shell in capability.shells):
-            found.setdefault(model_of(capability, method), []).append(line.board)
-    if not found:
-        raise NotFoundError(
-            f"no board is online that can load shell {method.shell}: say which boards to plan for, as --boards 3 or "
-            "--boards FILE.toml"
-        )
-    return [(names[0] if len(names) == 1 else f"{names[0]}...", model, len(names)) for model, names in found.items()]
+        _show(solution, topology, more, said, there)
 
 
 def plain_plan(
@@ -179,10 +150,23 @@ def plain_plan(
     }
 
 
-def _show(solution: Solution, topology: Topology, more: tuple[OneMore, ...], said: tuple[str, ...], there: int) -> None:
+def _show(
+    solution: Solution, topology: Topology, more: tuple[OneMore, ...], said: tuple[str, ...], there: Boards
+) -> None:
     names = [layer.name for layer in topology.layers]
     print_table(
-        ("STAGE", "BOARDS", "LAYERS", "ON THE PROCESSOR", "COMPUTE", "RECEIVE", "SEND", "MEMORY", "READY IN"),
+        (
+            "STAGE",
+            "BOARDS",
+            "LAYERS",
+            "ON THE PROCESSOR",
+            "COMPUTE",
+            "RECEIVE",
+            "SEND",
+            "MEMORY",
+            "READY IN",
+            "FIGURES",
+        ),
         [
             (
                 str(number),
@@ -194,6 +178,7 @@ def _show(solution: Solution, topology: Topology, more: tuple[OneMore, ...], sai
                 _time(stage.send_s),
                 size(stage.memory_bytes),
                 _time(stage.ready_s),
+                there.figures(stage.kind),
             )
             for number, stage in enumerate(solution.stages)
         ],
@@ -201,13 +186,14 @@ def _show(solution: Solution, topology: Topology, more: tuple[OneMore, ...], sai
     proof = "no plan is better" if solution.gap <= 1e-9 else f"no plan is more than {solution.gap:.2%} better"
     print_facts(
         [
-            ("boards", f"{solution.boards} of {there}"),
+            ("boards", f"{solution.boards} of {sum(kind.count for kind in there.kinds)}"),
             ("throughput", f"{1 / solution.period_s:,.1f} samples/s, one every {_time(solution.period_s)}"),
             ("latency", f"{_time(solution.latency_s)} a sample, in frames of {solution.batch_rows}"),
             ("bottleneck", solution.bottleneck),
             ("bound", f"{_time(solution.bound_s)} for {solution.objective.value}: {proof} ({solution.method})"),
             *(("one more", _worth(each)) for each in more),
             *(("note", note) for note in said),
+            *there.said(),
         ]
     )
 
@@ -220,6 +206,18 @@ def _worth(more: OneMore) -> str:
 
 def _time(seconds: float) -> str:
     return f"{1e3 * seconds:.4g} ms"
+
+
+def _save(there: Boards, path: Path) -> None:
+    from convoy_controller.errors import ProfileError
+    from convoy_controller.planning.profiles import written
+
+    comments = ["Boards for `convoy plan MODEL --boards FILE` (with --processor where layers may run on theirs)."]
+    comments += [f"{word}: {what}" for word, what in there.said()]
+    try:
+        path.write_text(written([(kind.profile, kind.count) for kind in there.kinds], comments), encoding="utf-8")
+    except OSError as error:
+        raise ProfileError(f"the boards cannot be written to {path}: {error}") from error
 
 
 def _draw(solution: Solution, title: str, path: Path) -> None:

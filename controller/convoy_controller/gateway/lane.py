@@ -55,6 +55,7 @@ class Lane:
         self._accepted = self._answered = self._failed = self._retried = self._late = 0
         self._refused: dict[str, int] = {}
         self._latency, self._rate = RecentLatency(), Rate()
+        self._hops = RecentLatency()
 
     # Requests --------------------------------------------------------------------------------------------------------
 
@@ -136,6 +137,7 @@ class Lane:
         if current == (before.generation if before else None):
             return
         self.has_changed = True
+        self._hops = RecentLatency()  # those of another pipeline
         for counter, sending in self._flights:
             if sending.generation == current:
                 continue
@@ -199,6 +201,10 @@ class Lane:
             self._count(refusal)
             return []
         self.has_changed |= self._flights.arrive(counter, now)
+        # By difference: no clock of one machine is compared with another's.
+        on_the_way_s = now - sending.sent_at - sum(frame.residence_us) / 1e6
+        if self._route is not None and sending.generation == self._route.generation:
+            self._hops.add(max(0.0, on_the_way_s) / (sending.stages + 1))
         return self._settle(sending, frame, now) + self._pump(now)
 
     @staticmethod
@@ -401,4 +407,5 @@ class Lane:
             refused=dict(self._refused),
             latency_p50_us=p50,
             latency_p99_us=p99,
+            hop_us=self._hops.quantiles_us()[0],
         )

@@ -109,7 +109,12 @@ def crossing_bytes(topology: Topology) -> list[int]:
 
 
 def instance_of(
-    topology: Topology, boards: Sequence[tuple[str, BoardModel, int]], batch: int, *, cuts: bool = True
+    topology: Topology,
+    boards: Sequence[tuple[str, BoardModel, int]],
+    batch: int,
+    *,
+    cuts: bool = True,
+    hop_s: float = HOP_S,
 ) -> Instance:
     """`topology` over (name, model, count) boards, in batches of up to `batch` rows; without `cuts` in one piece."""
     rows = batch_rows(topology, batch)
@@ -127,7 +132,7 @@ def instance_of(
         kinds=tuple(_kind(topology, layers, name, model, count, rows) for name, model, count in boards),
         batch_rows=rows,
         queue_frames=min((model.queue_frames for _, model, _ in boards), default=QUEUE_FRAMES),
-        hop_s=HOP_S,
+        hop_s=hop_s,
     )
 
 

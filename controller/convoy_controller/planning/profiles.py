@@ -6,9 +6,10 @@ and the key.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from convoy_schema.bitstream import PARTS
 from convoy_schema.bundle import Method
 from convoy_schema.limits import KernelLimits
+from convoy_schema.messages.boards import Capability
 from convoy_schema.processors import ProcessorRate
 from convoy_schema.resources import Resources, module, total
 from convoy_schema.topology import Kind
@@ -34,6 +36,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+#: The fabric of a board without logic.
+PROCESSOR = "processor"
 #: Boards of one entry, and entries of a file, at most.
 MOST_BOARDS, MOST_ENTRIES = 100_000, 1000
 #: Bytes of a file, at most.
@@ -42,7 +46,11 @@ MAX_FILE = 1024 * 1024
 
 @dataclass(frozen=True)
 class Profile:
-    """One kind of board; 0 DSPs or RAMB36s: not counted. `part` '' or unknown: no limits of kernels are known."""
+    """One kind of board; 0 DSPs or RAMB36s: not counted. `part` '' or unknown: no limits of kernels are known.
+
+    `fabric` "processor": it has no logic and runs any layer on its processor, under every method, at `clock_hz` as if
+    that were a kernel's.
+    """
 
     name: str
     clock_hz: float
@@ -60,23 +68,54 @@ class Profile:
     processor_macs_per_s: float = 0.0
     processor_bytes_per_s: float = 0.0
     processor_call_s: float = 0.0
+    fabric: str = ""
+
+    @classmethod
+    def of(cls, name: str, board: Capability) -> Profile:
+        """What a board says of itself, under `name`."""
+        rate = board.processor
+        return cls(
+            name=name,
+            clock_hz=board.clock_hz,
+            memory_bytes=board.memory_bytes,
+            part=board.part,
+            partitions=len(board.partitions),
+            queue_frames=min(QUEUE_FRAMES, board.queue_frames),
+            processor_macs_per_s=0.0 if rate is None else rate.macs_per_s,
+            processor_bytes_per_s=0.0 if rate is None else rate.bytes_per_s,
+            processor_call_s=0.0 if rate is None else rate.call_s,
+            fabric=PROCESSOR if board.fabric == PROCESSOR else "",
+        )
+
+    def slowed(self, factor: float) -> Profile:
+        """The same board where everything that it computes or loads takes `factor` times as long."""
+        return replace(
+            self,
+            clock_hz=self.clock_hz / factor,
+            swap_s=self.swap_s * factor,
+            processor_macs_per_s=self.processor_macs_per_s / factor,
+            processor_bytes_per_s=self.processor_bytes_per_s / factor,
+            processor_call_s=self.processor_call_s * factor,
+        )
 
     def model(self, method: Method, *, processor: bool = False) -> BoardModel:
         """What the planner takes it for, under `method`; with `processor`, layers may run on that as well."""
-        library = method is Method.LIBRARY
-        processor = processor and method is not Method.STREAM  # whose chain is the whole network
+        has_logic = self.fabric != PROCESSOR
+        library = method is Method.LIBRARY and has_logic
+        processor = processor and has_logic and method is not Method.STREAM  # whose chain is the whole network
         rate = ProcessorRate(self.processor_macs_per_s, self.processor_bytes_per_s, self.processor_call_s)
         return BoardModel(
             clock_hz=self.clock_hz,
             memory_bytes=self.memory_bytes,
             partitions=self.partitions if library else None,
             queue_frames=self.queue_frames,
-            kernels=kernels_of(self.part, method),
-            missing=tuple(self._missing(method)),
+            kernels=kernels_of(self.part, method) if has_logic else (),
+            missing=tuple(self._missing(method)) if has_logic else (),
             link_bytes_per_s=self.link_bytes_per_s,
             swap_s=self.swap_s,
             shell_s=self.shell_s,
             processor=rate if processor and min(rate.macs_per_s, rate.bytes_per_s) > 0 else None,
+            is_network=method is Method.STREAM and has_logic,
         )
 
     def _missing(self, method: Method) -> Iterable[tuple[Kind, str]]:
@@ -145,6 +184,20 @@ def boards_of(path: Path) -> list[tuple[Profile, int]]:
             raise ProfileError(f"{where}: {profile.name!r} is the name of an entry above; give it another `name`")
         found.append((profile, count))
     return found
+
+
+def written(boards: Sequence[tuple[Profile, int]], comments: Sequence[str] = ()) -> str:
+    """A file that `boards_of` reads as `boards`, with `comments` at its head."""
+    lines = [f"# {comment}" for comment in comments]
+    for profile, _ in boards:
+        lines += ["", "[[profiles]]"]
+        for item in fields(Profile):
+            value = getattr(profile, item.name)
+            if item.default is MISSING or value != item.default:
+                lines.append(f"{item.name} = {json.dumps(value, ensure_ascii=False)}")
+    for profile, count in boards:
+        lines += ["", "[[boards]]", f"profile = {json.dumps(profile.name, ensure_ascii=False)}", f"count = {count}"]
+    return "\n".join(lines).lstrip() + "\n"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -80,11 +80,26 @@ def on_processor(instance: Instance, kind: BoardKind, first: int, last: int) -> 
     chosen: tuple[int, ...] = ()
     for kept in _choices(instance, kind):
         each, modules = _placed(instance, kind, kept)
-        changes = _changes(kind, modules[first:last], kind.reload_s[first:last])[0, last - first]
-        total = sum(each[first:last]) + changes / instance.batch_rows
+        total = _total(instance, kind, first, each[first:last], modules[first:last])
         if total < best:
             best, chosen = total, tuple(at for at in range(first, last) if modules[at] == "")
     return chosen
+
+
+def placed_seconds(instance: Instance, kind: BoardKind, first: int, last: int, processor: frozenset[int]) -> float:
+    """Seconds a sample of the run, with just those layers on the processor; infinite where one cannot be there."""
+    each, modules = [], []
+    for at in range(first, last):
+        own = kind.processor[at] if kind.processor else np.inf
+        each.append(own if at in processor else kind.seconds[at])
+        modules.append("" if at in processor else instance.layers[at].module)
+    return _total(instance, kind, first, each, modules)
+
+
+def _total(instance: Instance, kind: BoardKind, first: int, each: Sequence[float], modules: Sequence[str]) -> float:
+    """Seconds a sample of the run from `first` on, whose layers take `each` and `modules`, with what changing takes."""
+    changes = _changes(kind, modules, kind.reload_s[first : first + len(modules)])[0, len(modules)]
+    return float(sum(each) + changes / instance.batch_rows)
 
 
 def _choices(instance: Instance, kind: BoardKind) -> Iterator[frozenset[str]]:

@@ -75,7 +75,10 @@ class InFlight:
 
 @dataclass(frozen=True)
 class FeedReport:
-    """How a gateway does with one deployment; counters since the gateway started."""
+    """How a gateway does with one deployment; counters since the gateway started.
+
+    `hop_us` is what a recent frame spent between two stages, or a stage and the gateway: the median. 0: none measured.
+    """
 
     deployment: Name
     serving: Generation | None
@@ -90,6 +93,7 @@ class FeedReport:
     refused: Annotated[dict[str, int], Size(32)] = field(default_factory=dict)
     latency_p50_us: Count = 0
     latency_p99_us: Count = 0
+    hop_us: Count = 0
 
 
 @dataclass(frozen=True)
