@@ -24,6 +24,7 @@ FRAMES = LEAST_FRAMES + 2
 CALLERS = 4
 
 
+@pytest.mark.long  # its figures are of time, which a busy machine bends
 def test_the_measured_factor_of_each_board_is_its_pace(tmp_path: Path) -> None:
     # A frame takes milliseconds by the model: what pacing forgives between two frames is little beside it.
     network = balanced_chain("balanced", layers=2, channels=16, side=16, kernel=5)
