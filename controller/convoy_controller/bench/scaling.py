@@ -25,7 +25,7 @@ from convoy_controller.catalogue import ModelContents
 from convoy_controller.database import queries
 
 BOARDS = 3
-#: Times the cycle model: LeNet-5 on three replicas then takes a fortieth of what two cores could do.
+#: Times the cycle model: LeNet-5 on three replicas then takes less than a fiftieth of what two cores could do.
 SLOWDOWN = 60.0
 BATCH = 8
 #: Frames in flight for each board: one in work, one on the way and two that wait.

@@ -1,9 +1,10 @@
 """What every run of layers [i, j) costs every kind of board, as matrices over (i, j); infinite where it cannot be.
 
 Swaps and reloads are paid by the batch. Runs that need more kinds of modules than there are partitions load some anew
-for each batch, the least recently used one going. A kernel holds one layer's parameters: of several layers of a kind
-each takes its own anew, and so does the only one of its kind in a module that was just loaded. Where a layer may run on
-the processor, a kind of module may be left out altogether; the best choice of modules is taken for each run.
+for each batch, the least recently used one going; a board, which knows the order, swaps no more often. A kernel holds
+one layer's parameters: of several layers of a kind each takes its own anew, and so does the only one of its kind in a
+module that was just loaded. Where a layer may run on the processor, a kind of module may be left out altogether; the
+best choice of modules is taken for each run.
 """
 
 from __future__ import annotations
