@@ -70,7 +70,7 @@ BENCHES = {
     "footprint": Bench("memory and start-up of every process, over 50,000 requests", _footprint),
     "scaling": Bench("paced pipelines and replicas on 1 to 3 boards, beside what their plans predict", _scaling),
     "networks": Bench(
-        "every network that comes along on 1, 3 and 6 paced boards, beside what its plan predicts", _networks
+        "every network that comes along on 1, 3 and 6 paced boards, beside its plan (a quarter of an hour)", _networks
     ),
     "delivery": Bench("what the controller sends to 1 and 32 boards, and what a blob costs everyone else", _delivery),
     "bitstream": Bench("the check of a partial image before a load, beside a hash of it", _bitstream),
