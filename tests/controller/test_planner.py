@@ -141,6 +141,14 @@ def test_a_layer_beyond_a_kernel_goes_where_it_fits_or_is_refused_with_need_and_
         plan(topology, 2, replace(BOARD, kernels=(KernelLimits(Kind.DENSE, 0, 0, 9),)))
 
 
+def test_a_layer_whose_tensors_do_not_fit_is_refused_by_name() -> None:
+    topology = chain([4, 4, 4])
+    for shape in ((4, 9, 8), (4,)):
+        wrong = replace(topology, tensors=(replace(topology.tensors[0], shape=shape), *topology.tensors[1:]))
+        with pytest.raises(PlanError, match="chain cannot be planned: layer conv0"):
+            plan(wrong, 2, BOARD)
+
+
 def test_a_faster_board_takes_more() -> None:
     topology = chain([16] * 9, 8)
     found = planner.plan_fleet(topology, [("slow", BOARD, 1), ("fast", replace(BOARD, clock_hz=300e6), 1)])

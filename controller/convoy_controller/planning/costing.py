@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convoy_schema import cycles
+from convoy_schema.errors import TopologyError
 from convoy_schema.frames import FRAME_OVERHEAD, MAX_FRAME
-from convoy_schema.layers import Cost, cost
+from convoy_schema.layers import Cost, cost, output_shape
 from convoy_schema.limits import KernelLimits
 from convoy_schema.network import chain_cycles
 from convoy_schema.processors import ProcessorRate
@@ -64,7 +65,16 @@ class _Timed:
 
 
 def _timed(layer: Layer, topology: Topology, rows: int) -> _Timed:
+    """Raises `PlanError` for a layer whose tensors do not fit one another: cycles are counted for those that do."""
     inputs, output = [topology.tensor(name) for name in layer.inputs], topology.tensor(layer.output)
+    try:
+        made = output_shape(layer, [tensor.shape for tensor in inputs], output.shape[0])
+    except TopologyError as error:
+        raise PlanError(f"{topology.name} cannot be planned: {error}") from error
+    if made != output.shape:
+        raise PlanError(
+            f"{topology.name} cannot be planned: layer {layer.name} makes {made}, its tensor is declared {output.shape}"
+        )
     batch = cycles.run(layer, inputs, output, rows)
     return _Timed(layer, cost(layer, topology), batch, cycles.load(layer, inputs, output))
 
