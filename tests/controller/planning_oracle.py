@@ -131,8 +131,9 @@ def stage(problem: Instance, kind: BoardKind, first: int, last: int) -> tuple[fl
     return max(compute, send, receive), compute + send
 
 
-def every_plan(problem: Instance, replicate: bool) -> Iterator[tuple[Cuts, float, float]]:
+def every_plan(problem: Instance, wish: Wish) -> Iterator[tuple[Cuts, float, float]]:
     """Every plan that is possible, with its period and latency."""
+    most = (wish.replicas or problem.boards) if wish.replicate else 1
     costs = {
         (i, j, k): stage(problem, kind, i, j)
         for i in range(len(problem.layers))
@@ -151,7 +152,7 @@ def every_plan(problem: Instance, replicate: bool) -> Iterator[tuple[Cuts, float
                 each, delay = costs[at, last, k]
                 if math.isinf(each):
                     continue
-                for boards in range(1, (free if replicate else min(free, 1)) + 1):
+                for boards in range(1, min(free, most) + 1):
                     rest = (*left[:k], free - boards, *left[k + 1 :])
                     cut = (at, last, k, boards)
                     yield from extend(last, rest, (*made, cut), max(period, each / boards), latency + delay)
@@ -162,7 +163,7 @@ def every_plan(problem: Instance, replicate: bool) -> Iterator[tuple[Cuts, float
 def best(problem: Instance, wish: Wish) -> float | None:
     """The least objective of all plans; None when there is none."""
     found: dict[int, float] = {}
-    for cuts, period, latency in every_plan(problem, wish.replicate):
+    for cuts, period, latency in every_plan(problem, wish):
         boards = sum(cut[3] for cut in cuts)
         if boards <= wish.limit(problem):
             value = latency if wish.objective is Objective.LATENCY else period

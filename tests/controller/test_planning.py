@@ -20,6 +20,8 @@ from planning_oracle import best, instance, simulated_reloads, simulated_swaps
 
 Force = Callable[[str], None]
 WISHES = [Wish(objective, replicate, worth=1.0) for objective in Objective for replicate in (False, True)]
+#: At most two boards share a stage.
+TWINS = Wish(replicate=True, replicas=2, worth=1.0)
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def test_twelve_hundred_random_instances_and_four_wishes_equal_brute_force(block
     assert placed > 4 * 100  # of four wishes each
 
 
-@pytest.mark.parametrize("wish", WISHES)
+@pytest.mark.parametrize("wish", [*WISHES, TWINS, replace(TWINS, replicas=3)])
 def test_more_boards_and_layers_equal_brute_force(wish: Wish) -> None:
     several = 0
     for seed in range(6000, 6060):
@@ -69,12 +71,11 @@ def test_more_boards_and_layers_equal_brute_force(wish: Wish) -> None:
     assert several > 5 or wish.objective is Objective.LATENCY
 
 
-@pytest.mark.parametrize("replicate", [False, True])
-def test_the_search_for_a_period_equals_brute_force(force: Force, replicate: bool) -> None:
+@pytest.mark.parametrize("wish", [*WISHES[:2], TWINS])
+def test_the_search_for_a_period_equals_brute_force(force: Force, wish: Wish) -> None:
     force("frontier")
-    wish = Wish(replicate=replicate, worth=1.0)
     for seed in range(5000, 5200):
-        problem = instance(seed)
+        problem = instance(seed, most_boards=5)
         expected, found = best(problem, wish), attempt(problem, wish)
         assert (found is None) == (expected is None), seed
         if found is not None:
@@ -82,7 +83,7 @@ def test_the_search_for_a_period_equals_brute_force(force: Force, replicate: boo
             assert found.value_s == pytest.approx(expected, rel=1e-9), seed
 
 
-@pytest.mark.parametrize("wish", WISHES)
+@pytest.mark.parametrize("wish", [*WISHES, TWINS])
 def test_prices_never_claim_more_than_brute_force_allows(force: Force, wish: Wish) -> None:
     force("prices")
     proved = found_some = 0
@@ -104,11 +105,14 @@ def test_prices_never_claim_more_than_brute_force_allows(force: Force, wish: Wis
 
 def test_exactly_so_many_boards_and_spares_equal_brute_force() -> None:
     for seed in range(3000, 3080):
-        problem = instance(seed)
+        problem = instance(seed, most_kinds=2, most_boards=5)
         for wish in (
             Wish(exactly=True, most=2),
             Wish(exactly=True, replicate=True),
+            Wish(exactly=True, replicate=True, replicas=2),
             Wish(Objective.LATENCY, exactly=True),
+            Wish(Objective.LATENCY, exactly=True, replicate=True),
+            Wish(Objective.LATENCY, exactly=True, replicate=True, replicas=2),
             Wish(spare=1, worth=1.0),
         ):
             expected, found = best(problem, wish), attempt(problem, wish)
@@ -116,6 +120,18 @@ def test_exactly_so_many_boards_and_spares_equal_brute_force() -> None:
             if found is not None:
                 assert found.value_s == pytest.approx(expected, rel=1e-9), (seed, wish)
                 assert found.boards <= wish.limit(problem)
+
+
+def test_no_stage_has_more_boards_than_may_share_one() -> None:
+    bound = 0
+    for seed in range(3000, 3040):
+        problem = instance(seed, most_kinds=1, most_boards=8)
+        for exactly in (False, True):
+            found, free = (attempt(problem, Wish(replicate=True, replicas=n, exactly=exactly)) for n in (2, 0))
+            if found is not None and free is not None:
+                assert max(stage.replicas for stage in found.stages) <= 2, seed
+                bound += max(stage.replicas for stage in free.stages) > 2
+    assert bound > 10
 
 
 def test_a_plan_covers_every_layer_once_and_its_figures_follow_from_its_stages() -> None:
@@ -275,8 +291,8 @@ def test_kinds_without_boards_are_left_out() -> None:
 
 def test_needs_are_the_fewest_boards_that_keep_the_period() -> None:
     matrix = np.array([[3.0, np.inf]])
-    assert frontier.needs([matrix], [4], 1.0, True)[0][0, 0] == 3
-    assert frontier.needs([matrix], [4], 1.1, True)[0][0, 0] == 3
-    assert frontier.needs([matrix], [2], 1.0, True)[0][0, 0] == frontier.NONE
-    assert frontier.needs([matrix], [4], 1.0, False)[0][0, 0] == frontier.NONE
-    assert frontier.needs([matrix], [4], 3.0, False)[0][0, 0] == 1
+    assert frontier.needs([matrix], [4], 1.0)[0][0, 0] == 3
+    assert frontier.needs([matrix], [4], 1.1)[0][0, 0] == 3
+    assert frontier.needs([matrix], [2], 1.0)[0][0, 0] == frontier.NONE
+    assert frontier.needs([matrix], [1], 1.0)[0][0, 0] == frontier.NONE
+    assert frontier.needs([matrix], [1], 3.0)[0][0, 0] == 1

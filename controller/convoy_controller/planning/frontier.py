@@ -30,12 +30,12 @@ def affordable(counts: Sequence[int], length: int) -> bool:
     return 2 * states * length**2 / 2 * len(counts) <= MOST_BYTES and max(counts) < int(NONE) // 2
 
 
-def needs(periods: Sequence[Matrix], counts: Sequence[int], period: float, replicate: bool) -> list[Needs]:
-    """Boards of each kind that every run needs so as not to take longer than `period`; more than there are: none."""
+def needs(periods: Sequence[Matrix], replicas: Sequence[int], period: float) -> list[Needs]:
+    """Boards of each kind that every run needs so as not to take longer than `period`; more than `replicas`: none."""
     found = []
-    for matrix, count in zip(periods, counts, strict=True):
+    for matrix, most in zip(periods, replicas, strict=True):
         boards = np.ceil(np.minimum(matrix / max(period, _SOON), 1e9) * (1 - 1e-12))
-        possible = boards <= (count if replicate else min(count, 1))
+        possible = boards <= most
         found.append(np.where(possible, np.maximum(boards, 1), NONE).astype(np.int16))
     return found
 

@@ -76,17 +76,24 @@ class Instance:
 class Wish:
     """What is wanted of a plan.
 
-    `replicate`: several boards of one kind may share a stage. `most`: boards used at most, None: all; `spare` of those
-    there are stay out of it. `exactly`: use as many of them as can have a layer, even where that is slower. Otherwise
+    `replicate`: several boards of one kind may share a stage, at most `replicas` of them (0: as many as there are).
+    `most`: boards used at most, None: all; `spare` of those there are stay out of it. `exactly`: use as many of them as can have a layer, even where that is slower. Otherwise
     a plan with fewer boards is taken when it is no worse than the best one divided by `worth`.
     """
 
     objective: Objective = Objective.THROUGHPUT
     replicate: bool = False
+    replicas: int = 0
     most: int | None = None
     spare: int = 0
     exactly: bool = False
     worth: float = 0.99
+
+    def sharing(self, count: int) -> int:
+        """Boards that may share a stage, of `count` of one kind."""
+        if not self.replicate:
+            return min(count, 1)
+        return min(count, self.replicas) if self.replicas else count
 
     def limit(self, instance: Instance) -> int:
         """Boards that may be used."""

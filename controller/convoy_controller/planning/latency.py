@@ -8,6 +8,7 @@ search is exact over multisets, or bounded by prices.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -31,8 +32,14 @@ def search(instance: Instance, wish: Wish, costs: Sequence[Segments]) -> Found |
         found = _bounded(delays, counts, most)
     if found is None or not wish.exactly:
         return found
-    cuts = spread(found.cuts, [cost.period for cost in costs], counts, most, wish.replicate)
+    replicas = [wish.sharing(count) for count in counts]
+    cuts = spread(found.cuts, [cost.period for cost in costs], counts, most, replicas)
     reached = latency_of(cuts, delays) <= found.bound * (1 + 1e-9)
+    is_best = reached and (not wish.replicate or sum(cut[3] for cut in cuts) == most)
+    if not is_best and multisets.affordable(counts, replicas, len(instance.layers)):
+        # Replicas that no stage may have more of leave boards over, and those divide the network after all.
+        shared = [[delay] * share for delay, share in zip(delays, replicas, strict=True)]
+        return _chosen(Sweep(shared, counts, most, np.add), replace(wish, replicate=False))
     return Found(cuts, found.bound, found.exact and reached, found.method)
 
 

@@ -30,13 +30,13 @@ def search(instance: Instance, wish: Wish, costs: Sequence[Segments]) -> Found |
     counts = [kind.count for kind in instance.kinds]
     most = wish.limit(instance)
     periods = [cost.period for cost in costs]
-    replicas = [count if wish.replicate else 1 for count in counts]
+    replicas = [wish.sharing(count) for count in counts]
     if multisets.affordable(counts, replicas, len(instance.layers)):
         return _by_multisets(costs, counts, replicas, most, wish)
-    found = _by_period(costs, counts, most, wish)
+    found = _by_period(costs, counts, replicas, most, wish)
     if found is None or not wish.exactly:
         return found
-    cuts = spread(found.cuts, periods, counts, most, wish.replicate)
+    cuts = spread(found.cuts, periods, counts, most, replicas)
     return Found(cuts, found.bound, period_of(cuts, periods) <= found.bound * (1 + 1e-9), found.method)
 
 
@@ -86,9 +86,11 @@ def _shares(periods: Sequence[Matrix], replicas: Sequence[int]) -> list[list[Mat
     return [[matrix / boards for boards in range(1, most + 1)] for matrix, most in zip(periods, replicas, strict=True)]
 
 
-def _by_period(costs: Sequence[Segments], counts: Sequence[int], most: int, wish: Wish) -> Found | None:
+def _by_period(
+    costs: Sequence[Segments], counts: Sequence[int], replicas: Sequence[int], most: int, wish: Wish
+) -> Found | None:
     """The least period by bisection: `low` is proved impossible (or 0), `high` is a plan's."""
-    search = _Bisection(costs, counts, most, wish.replicate)
+    search = _Bisection(costs, counts, replicas, most)
     if frontier.affordable(counts, len(costs[0].least)):
         if not search.start(search.exactly):
             return None
@@ -107,9 +109,11 @@ _Try = Callable[[float], prices.Verdict]
 class _Bisection:
     """The bracket: no plan is better than `low`, and `cuts` reach `high`."""
 
-    def __init__(self, costs: Sequence[Segments], counts: Sequence[int], most: int, replicate: bool) -> None:
+    def __init__(
+        self, costs: Sequence[Segments], counts: Sequence[int], replicas: Sequence[int], most: int
+    ) -> None:
         self._periods, self._least = [cost.period for cost in costs], np.min([cost.least for cost in costs], axis=0)
-        self._counts, self._most, self._replicate = counts, most, replicate
+        self._counts, self._replicas, self._most = counts, replicas, most
         self._low, self._high = 0.0, math.inf
         self._cuts: tuple[Cut, ...] = ()
 
@@ -123,7 +127,7 @@ class _Bisection:
         return prices.enough(self._needs(period), self._counts, self._most, int(frontier.NONE))
 
     def _needs(self, period: float) -> list[frontier.Needs]:
-        return needs(self._periods, self._counts, period, self._replicate)
+        return needs(self._periods, self._replicas, period)
 
     def start(self, ask: _Try) -> bool:
         """A first plan, with all the time in the world; False when there is none."""
@@ -195,8 +199,8 @@ class _Bisection:
     def _candidates(self) -> Matrix:
         """Periods between `low` and `high`, ascending."""
         found = []
-        for matrix, count in zip(self._periods, self._counts, strict=True):
-            for boards in range(1, (count if self._replicate else 1) + 1):
+        for matrix, most in zip(self._periods, self._replicas, strict=True):
+            for boards in range(1, most + 1):
                 share = matrix[np.isfinite(matrix)] / boards
                 found.append(share[(share > self._low) & (share < self._high * (1 - 1e-12))])
         periods: Matrix = np.unique(np.concatenate(found))
@@ -212,16 +216,19 @@ class _Bisection:
 
 
 def spread(
-    cuts: Sequence[Cut], periods: Sequence[Matrix], counts: Sequence[int], most: int, replicate: bool
+    cuts: Sequence[Cut], periods: Sequence[Matrix], counts: Sequence[int], most: int, replicas: Sequence[int]
 ) -> tuple[Cut, ...]:
-    """`cuts` over all boards that can have a layer: step by step the addition that leaves the least period."""
+    """`cuts` over all boards that can have a layer: step by step the addition that leaves the least period.
+
+    At most `replicas` boards of each kind share a stage.
+    """
     made = tuple(cuts)
     left = [count - sum(cut[3] for cut in made if cut[2] == kind) for kind, count in enumerate(counts)]
     while sum(cut[3] for cut in made) < most:
         options = [
             made[:at] + parts + made[at + 1 :]
             for at, cut in enumerate(made)
-            for parts in _additions(cut, periods, left, replicate)
+            for parts in _additions(cut, periods, left, replicas)
         ]
         if not options:
             break
@@ -230,16 +237,18 @@ def spread(
     return made
 
 
-def _additions(cut: Cut, periods: Sequence[Matrix], left: Sequence[int], replicate: bool) -> list[tuple[Cut, ...]]:
+def _additions(
+    cut: Cut, periods: Sequence[Matrix], left: Sequence[int], replicas: Sequence[int]
+) -> list[tuple[Cut, ...]]:
     """What can become of a stage with a board more: a replica, or its best division into two."""
-    first, last, kind, replicas = cut
+    first, last, kind, boards = cut
     found: list[tuple[Cut, ...]] = []
-    if replicate and left[kind]:
-        found.append(((first, last, kind, replicas + 1),))
+    if left[kind] and boards < replicas[kind]:
+        found.append(((first, last, kind, boards + 1),))
     for other, free in enumerate(left):
         if not free:
             continue
-        for a, b, n, m in ((kind, other, replicas, 1), (other, kind, 1, replicas)):
+        for a, b, n, m in ((kind, other, boards, 1), (other, kind, 1, boards)):
             halves = np.maximum(periods[a][first, first + 1 : last] / n, periods[b][first + 1 : last, last] / m)
             if halves.size and math.isfinite(halves.min()):
                 at = first + 1 + int(np.argmin(halves))
