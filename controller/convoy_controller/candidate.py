@@ -5,7 +5,7 @@ Pure: it reads what boards last said of themselves and what they hold already. C
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from convoy_schema.bundle import Method, VerifiedModel
 from convoy_schema.messages.boards import Capability
@@ -15,6 +15,7 @@ from convoy_schema.topology import Kind
 
 from convoy_controller import planner
 from convoy_controller.database.records import BoardPresence, GenerationState
+from convoy_controller.errors import PlanError
 from convoy_controller.placement import Placement, StagePlacement, place_modules
 from convoy_controller.planning.naming import name_boards
 from convoy_controller.registry import Registry
@@ -33,9 +34,43 @@ def usable(registry: Registry, intent: Intent, present: Sequence[str], excluded:
         for name in names
         if name not in left_out
         and registry.boards[name].presence is BoardPresence.ONLINE
-        and (capability := registry.boards[name].capability) is not None
-        and (not capability.shells or intent.method.shell in capability.shells)  # none: nothing to load
+        and _suits(registry, name, intent)
     ]
+
+
+def _suits(registry: Registry, name: str, intent: Intent) -> bool:
+    """Whether it may take part, and could load what the method needs."""
+    capability = registry.boards[name].capability
+    if capability is None or (intent.board_names and name not in intent.board_names):
+        return False
+    return not capability.shells or intent.method.shell in capability.shells  # none: nothing to load
+
+
+def missing(registry: Registry, intent: Intent, names: Collection[str]) -> list[str]:
+    """Of the boards that `intent` names, those that are not in `names`, each with why."""
+    found = []
+    for name in intent.board_names:
+        record = registry.boards.get(name)
+        if name in names:
+            continue
+        if record is None or record.presence is not BoardPresence.ONLINE:
+            why = "offline" if record is None else record.presence.value
+        elif record.capability is not None and not _suits(registry, name, intent):
+            why = f"without shell {intent.method.shell}"
+        else:
+            why = "left out" if record.capability is not None else "not described yet"
+        found.append(f"{name} ({why})")
+    return found
+
+
+def spare(registry: Registry, intent: Intent, excluded: Collection[str]) -> int:
+    """Boards to keep out of a plan: one that is away or left out has had a spare one take over from it."""
+    gone = [
+        name
+        for name, record in registry.boards.items()
+        if _suits(registry, name, intent) and (record.presence is BoardPresence.OFFLINE or name in excluded)
+    ]
+    return max(0, intent.spare - len(gone))
 
 
 def candidate(
@@ -46,12 +81,20 @@ def candidate(
     live: Sequence[Placement],
     generation: Generation,
     reason: str,
+    kept: int = 0,
 ) -> Placement:
     """The best placement of `model` on at most the wanted number of the boards `names`, in that order of preference.
 
-    `live` is everything that boards hold already, of any deployment. Raises `PlanError` with need and have.
+    `live` is everything that boards hold already, of any deployment; `kept` boards stay spare. Raises `PlanError` with
+    need and have.
     """
-    count = min(intent.boards or len(names), len(names))
+    count = min(intent.boards or len(names), len(names) - kept)
+    if count < 1:
+        raise PlanError(
+            f"{len(names)} boards can take part and {kept} are to stay spare: keep fewer, or add boards",
+            need=kept + 1,
+            have=len(names),
+        )
     plan, named = _plan(registry, intent, model, names, count)
     stages = []
     for stage, boards in zip(plan.stages, named, strict=True):
@@ -82,6 +125,7 @@ def _plan(
     """The plan, and the boards of each of its stages."""
     if intent.method is Method.STREAM:  # a shell with the whole network: boards can only be replicas
         weakest = planner.board_model(_capabilities(registry, names), intent.method)
+        count = min(count, intent.replicas or count)
         plan = planner.whole(model.topology, count, weakest, batch=intent.batch)
         return plan, (tuple(names[:count]),)
     alike = _alike(registry, intent.method, names)
@@ -90,6 +134,7 @@ def _plan(
         [(_called(boards), board, len(boards)) for board, boards in alike.items()],
         most=count,
         cut=intent.cut,
+        replicas=intent.replicas,
         objective=intent.objective,
         batch=intent.batch,
         exactly=intent.boards > 0,

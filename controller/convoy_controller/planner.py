@@ -34,6 +34,7 @@ __all__ = [
     "StagePlan",
     "batch_rows",
     "board_model",
+    "may_share",
     "model_of",
     "parameter_bytes",
     "plan",
@@ -96,13 +97,22 @@ def plan_fleet(
     *,
     most: int | None = None,
     cut: Cut = Cut.PIPELINE,
+    replicas: int = 0,
     objective: Objective = Objective.THROUGHPUT,
     batch: int = 32,
     exactly: bool = False,
 ) -> Plan:
-    """The same over boards of several kinds, (name, model, count) each, of which at most `most` take part."""
+    """The same over boards of several kinds, (name, model, count) each, of which at most `most` take part.
+
+    At most `replicas` boards share a stage; 0: one in a pipeline, else as many as help.
+    """
     instance = instance_of(topology, kinds, batch)
-    return solve(instance, Wish(objective, cut is Cut.REPLICATED, most, exactly=exactly))
+    return solve(instance, Wish(objective, may_share(cut, replicas), replicas, most, exactly=exactly))
+
+
+def may_share(cut: Cut, replicas: int) -> bool:
+    """Whether several boards may share a stage: a number of them says so by itself."""
+    return cut is Cut.REPLICATED or replicas > 1
 
 
 def whole(topology: Topology, boards: int, model: BoardModel, *, batch: int = 32) -> Plan:

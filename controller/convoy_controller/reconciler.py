@@ -17,7 +17,7 @@ from convoy_schema.messages.desired import Assignment, Desired, Intent
 from convoy_schema.messages.gateways import Feed, GatewayDesired, ModelRef
 from convoy_schema.names import Generation
 
-from convoy_controller.candidate import candidate, must_pause, usable
+from convoy_controller.candidate import candidate, missing, must_pause, spare, usable
 from convoy_controller.conditions import Condition, condition, has_dead_stage, is_drained, probe_verdict
 from convoy_controller.database.records import BoardPresence, DeploymentState, GenerationState, NewEvent, Severity
 from convoy_controller.effects import (
@@ -31,7 +31,7 @@ from convoy_controller.effects import (
 from convoy_controller.errors import PlanError
 from convoy_controller.placement import Placement
 from convoy_controller.registry import Registry
-from convoy_controller.sentences import sentence_of, what_is_missing
+from convoy_controller.sentences import listed, sentence_of, what_is_missing
 
 #: Seconds a board of a serving generation may be there without being ready (it restarts) before it is planned around.
 READY_GRACE_S = 3.0
@@ -174,7 +174,7 @@ class Reconciler:
                 self._remove(record, now)
             else:
                 self._advance(record, now)
-                self._say(record)
+                self._say(record, now)
         gone = [name for name, record in self._deployments.items() if record.removed and not record.placements()]
         for name in gone:
             del self._deployments[name]
@@ -336,12 +336,14 @@ class Reconciler:
         names = self._usable(record, intent, now)
         if not names:
             left_out = [record.excluded[board].reason for board in self._excluded(record, now)]
-            self._declare(record, DeploymentState.PENDING, what_is_missing(intent, left_out))
+            absent = missing(self._registry, intent, names)
+            self._declare(record, DeploymentState.PENDING, what_is_missing(intent, left_out, absent))
             return
         live = [placement for other in self._deployments.values() for placement in other.placements()]
         generation = Generation(self._epoch, self._counter + 1)
         try:
-            placement = candidate(self._registry, intent, model, names, live, generation, reason)
+            kept = spare(self._registry, intent, self._excluded(record, now))
+            placement = candidate(self._registry, intent, model, names, live, generation, reason, kept)
         except PlanError as error:
             self._fail(record, str(error), now)
             return
@@ -452,7 +454,7 @@ class Reconciler:
         model = self._models.get((intent.model, intent.version))
         return ModelRef(intent.model, intent.version, model.digest if model is not None else UNKNOWN_BUNDLE)
 
-    def _say(self, record: DeploymentRecord) -> None:
+    def _say(self, record: DeploymentRecord, now: float) -> None:
         serving, following = record.serving, record.next
         if following is not None:
             generation = f"generation {following.generation}"
@@ -460,8 +462,12 @@ class Reconciler:
                 self._declare(record, DeploymentState.PAUSED, f"{generation} waits for the old one to drain")
             else:
                 self._declare(record, DeploymentState.STAGING, f"{generation} is {following.state.value}")
-        elif serving is not None and (record.said is None or record.said[0] is not DeploymentState.SERVING):
-            self._declare(record, DeploymentState.SERVING, f"generation {serving.generation}")
+        elif serving is not None:
+            generation = f"generation {serving.generation}"
+            if record.said is None or record.said[0] is not DeploymentState.SERVING or generation in record.said[1]:
+                absent = missing(self._registry, record.intent, self._usable(record, record.intent, now))
+                waits = f"; waits for {listed(absent)}" if absent else ""
+                self._declare(record, DeploymentState.SERVING, generation + waits)
 
     def _declare(self, record: DeploymentRecord, state: DeploymentState, message: str) -> None:
         if record.said != (state, message):

@@ -102,6 +102,15 @@ def test_a_pipeline_has_no_more_boards_than_layers_and_replicas_may_use_the_rest
     assert len(place(registry, intent(boards=6, cut=Cut.REPLICATED)).boards) == 6
 
 
+@pytest.mark.parametrize("cut", list(Cut))
+def test_no_more_boards_share_a_stage_than_replicas_say(cut: Cut) -> None:
+    registry = fleet("a", "b", "c", "d", "e", "f", "g", "h")
+    made = place(registry, replace(intent(boards=8, cut=cut), replicas=2))
+    assert [len(stage.boards) for stage in made.stages] == [2, 2, 2, 2]
+    one = place(registry, replace(intent(boards=8, cut=cut), replicas=1))
+    assert [len(stage.boards) for stage in one.stages] == [1, 1, 1, 1]
+
+
 def test_only_a_board_with_partitions_gets_modules_and_only_for_the_library() -> None:
     registry = fleet("a")
     join(registry, "b", (), PROCESSOR, ())

@@ -6,8 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,15 +15,11 @@ import pytest
 from convoy_controller.cli import app
 from convoy_controller.cli.exit_codes import ExitCode, exit_code
 from convoy_controller.cli.printing import ago, size
-from convoy_controller.database import queries
 from convoy_controller.database.intents import request_deployment
-from convoy_controller.database.records import BoardPresence, DeploymentState, GenerationState, NewEvent, Severity
+from convoy_controller.database.records import BoardPresence, DeploymentState, NewEvent, Severity
 from convoy_controller.errors import DatabaseBusyError, DatabaseUnreachableError, NotFoundError
-from convoy_schema.bundle import Method
 from convoy_schema.errors import ConvoyError, LinkError, TopicError
 from convoy_schema.messages.boards import Phase
-from convoy_schema.messages.desired import Intent
-from convoy_schema.names import Generation
 from database_samples import START, Fleet, intent, open_fleet, publish
 from typer.testing import CliRunner, Result
 
@@ -203,73 +197,6 @@ def test_events_as_they_happen(fleet: Fleet, tmp_path: Path):
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=10)
     assert process.returncode == 0
-
-
-# Deploying -----------------------------------------------------------------------------------------------------------
-
-
-def test_deploy_writes_the_whole_intent(run: Run, fleet: Fleet):
-    seen = fleet.recorder.intents_since(0)[-1].intent_revision
-    options = ("--method", "allocate", "--boards", "3", "--batch", "8", "--cut", "replicated", "--name", "night")
-    assert "convoy deployments night" in run("deploy", "tiny", *options).stdout
-    (asked,) = fleet.recorder.intents_since(seen)
-    assert asked.wanted
-    assert (asked.intent.deployment, asked.intent.method, asked.intent.version) == ("night", Method.ALLOCATE, "1")
-    assert (asked.intent.boards, asked.intent.batch, asked.intent.cut.value) == (3, 8, "replicated")
-    assert as_json(run("deploy", "tiny", "--json"))["deployment"] == "tiny"
-
-
-def test_undeploy(run: Run, fleet: Fleet):
-    run("undeploy", "digits")
-    assert [item.wanted for item in fleet.recorder.intents_since(0)] == [False]
-    assert "convoy deployments" in run("undeploy", "digits", code=3).stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
-        (("deploy", "nowhere"), 3, "there is tiny"),
-        (("deploy", "tiny", "--version", "9"), 3, "there is 1"),
-        (("deploy", "tiny", "--method", "magic"), 2, "magic"),
-        (("deploy", "tiny", "--boards", "-1"), 2, "greater than or equal to 0"),
-        (("deploy", "tiny", "--name", "Not A Name"), 2, "must be 1 to 63 of a-z"),
-    ],
-)
-def test_what_cannot_be_deployed(run: Run, fleet: Fleet, arguments: tuple[str, ...], code: int, words: str):
-    assert words in run(*arguments, code=code).stderr
-
-
-def test_waiting_until_it_serves(run: Run, fleet: Fleet):
-    """What served before does not count: the wait is for a generation of the new intent."""
-    fleet.recorder.save_deployment_state("digits", DeploymentState.SERVING)
-    change = ("deploy", "tiny", "--name", "digits", "--wait", "0.3")
-    assert as_json(run(*change, "--json", code=1))["is_current"] is False
-    with fleet.recorder.transaction():
-        fleet.recorder.save_generation_state("digits", Generation(1, 1), GenerationState.RETIRED)
-        fleet.place(("board-1",), 2)
-    current = Intent("digits", "lenet5", "1", Method.LIBRARY)  # what the samples' assignments carry
-    assert queries.deployment(fleet.database, "digits").model != current.model
-    publish(fleet.database, fleet_home(fleet), name="lenet5")
-    assert as_json(run("deploy", "lenet5", "--name", "digits", "--wait", "5", "--json"))["is_current"] is True
-    fleet.recorder.save_deployment_state("digits", DeploymentState.FAILED, "an old failure")
-    shown = run("deploy", "lenet5", "--name", "digits", "--boards", "2", "--wait", "0.3", code=1).stdout
-    assert shown == "digits: pending\n"  # what failed before says nothing of this try
-    run("undeploy", "digits", "--wait", "0.2", code=1)
-
-
-def test_waiting_ends_when_it_fails(run: Run, fleet: Fleet):
-    fail = threading.Timer(
-        0.5, fleet.recorder.save_deployment_state, ("digits", DeploymentState.FAILED, "no board fits")
-    )
-    fail.start()
-    begun = time.monotonic()
-    assert "no board fits" in run("deploy", "tiny", "--name", "digits", "--wait", "30", code=1).stdout
-    assert time.monotonic() - begun < 20
-    fail.join()
-
-
-def fleet_home(fleet: Fleet) -> Path:
-    return Path(fleet.database.engine.url.database or "").parent
 
 
 # Importing -----------------------------------------------------------------------------------------------------------

@@ -371,3 +371,76 @@ def test_whatever_comes_and_goes_the_fleet_settles_on_who_is_there(seed: int) ->
     assert set(fleet.serving()) <= set("abcd")
     live = {a.generation for desired in fleet.desired.values() for a in desired.assignments}
     assert len(live) == 1, "one generation and nothing of the others"
+
+
+# Which boards, and how many ------------------------------------------------------------------------------------------
+
+
+def asked_for(*names: str, boards: int = 0, **more: object) -> Intent:
+    return Intent("d", "net", "1", Method.LIBRARY, boards or len(names), board_names=names, **more)  # type: ignore[arg-type]
+
+
+def test_only_boards_that_are_named_take_part_and_one_that_is_away_is_waited_for_by_name() -> None:
+    fleet = Fleet()
+    fleet.join("a", "b", "c")
+    fleet.reconciler.wanted(asked_for("b", "x"))
+    fleet.settle()
+    assert fleet.serving() == ["b"]
+    assert fleet.states[-1].message.endswith("; waits for x (offline)")
+    fleet.join("x")
+    fleet.settle(80)
+    assert sorted(fleet.serving()) == ["b", "x"]
+    assert "waits" not in fleet.states[-1].message
+    fleet.kill("b")
+    fleet.settle()
+    assert fleet.serving() == ["x"]
+    assert fleet.states[-1].message.endswith("; waits for b (offline)")
+
+
+def test_with_none_of_the_named_boards_nothing_serves_and_the_message_says_whom_it_waits_for() -> None:
+    fleet = Fleet()
+    fleet.join("a")
+    fleet.join("y", shells=("fixed",))
+    fleet.reconciler.wanted(asked_for("x", "y"))
+    fleet.settle(5)
+    assert fleet.states[-1].state is DeploymentState.PENDING
+    assert fleet.states[-1].message == "waits for x (offline), y (without shell partitions)"
+    assert fleet.desired == {}
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1), (3, 2), (2, 3)])
+def test_scaling_prepares_the_new_boards_before_the_old_generation_drains(before: int, after: int) -> None:
+    fleet = deployed(boards=before)
+    old = fleet.feeds["gate"].feeds[0].serving
+    fleet.reconciler.wanted(Intent("d", "net", "1", Method.LIBRARY, after))
+    fleet.step()
+    assert fleet.feeds["gate"].feeds[0].serving == old, "the old one is fed until the new one is tested"
+    fleet.answer()
+    fleet.settle()
+    assert len(fleet.serving()) == after
+    assert "made room" not in "".join(effect.message for effect in fleet.states)
+
+
+def test_a_spare_board_takes_over_and_is_not_missed_then() -> None:
+    fleet = Fleet()
+    fleet.join("a", "b", "c", "d")
+    fleet.reconciler.wanted(Intent("d", "net", "1", Method.LIBRARY, 4, spare=1))
+    fleet.settle(80)
+    assert len(fleet.serving()) == 3
+    lost = fleet.serving()[0]
+    fleet.kill(lost)
+    fleet.settle()
+    assert len(fleet.serving()) == 3
+    assert lost not in fleet.serving()
+    fleet.join(lost)
+    fleet.settle(80)
+    assert len(fleet.serving()) == 3
+
+
+def test_more_spares_than_boards_are_refused_with_need_and_have() -> None:
+    fleet = Fleet()
+    fleet.join("a", "b")
+    fleet.reconciler.wanted(Intent("d", "net", "1", Method.LIBRARY, spare=2))
+    fleet.settle(3)
+    assert fleet.states[-1].state is DeploymentState.FAILED
+    assert "2 boards can take part and 2 are to stay spare" in fleet.states[-1].message

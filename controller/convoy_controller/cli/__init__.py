@@ -13,6 +13,7 @@ from convoy_controller.cli import (
     boards,
     clearing,
     demo,
+    deploying,
     deployments,
     events,
     infer,
@@ -24,7 +25,21 @@ from convoy_controller.cli import (
 from convoy_controller.cli.program import make_app
 
 app = make_app()
-for _module in (running, boards, why, deployments, plan, models, bitstreams, clearing, events, infer, demo, bench):
+for _module in (
+    running,
+    boards,
+    why,
+    deployments,
+    deploying,
+    plan,
+    models,
+    bitstreams,
+    clearing,
+    events,
+    infer,
+    demo,
+    bench,
+):
     _module.register(app)
 
 

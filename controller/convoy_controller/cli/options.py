@@ -32,6 +32,11 @@ DatabaseOption = Annotated[
         help="URL: sqlite:///FILE or postgresql://USER@HOST/NAME.",
     ),
 ]
+#: What `--replicas` means wherever it is taken.
+REPLICAS_HELP = (
+    "At most so many boards share a stage, or the whole network with method stream. 0: one with --cut pipeline, and "
+    "what the planner finds best with --cut replicated or method stream."
+)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys instead of a table.")]
 
 

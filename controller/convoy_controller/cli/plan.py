@@ -12,7 +12,7 @@ import typer
 from convoy_schema.bundle import Method
 from convoy_schema.messages.desired import Cut, Objective
 
-from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption, opened
+from convoy_controller.cli.options import REPLICAS_HELP, DatabaseOption, HomeOption, JsonOption, opened
 from convoy_controller.cli.printing import print_facts, print_json, print_table, size
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def plan(
         Objective, typer.Option("--objective", help="What the plan makes best.")
     ] = Objective.THROUGHPUT,
     cut: Annotated[Cut, typer.Option("--cut", help="Whether several boards may share a stage.")] = Cut.PIPELINE,
+    replicas: Annotated[int, typer.Option("--replicas", min=0, max=1024, help=REPLICAS_HELP)] = 0,
     batch: Annotated[int, typer.Option("--batch", min=1, max=4096, help="Most samples in one frame.")] = 32,
     profile: Annotated[str, typer.Option("--profile", help="What N boards are.")] = "pynq-z2",
     spare: Annotated[int, typer.Option("--spare", min=0, help="Boards to keep out of the plan.")] = 0,
@@ -83,6 +84,7 @@ def plan(
 
     from convoy_controller.cli.plan_boards import boards_for
     from convoy_controller.database.publications import find_model
+    from convoy_controller.planner import may_share
     from convoy_controller.planning.costing import HOP_S, instance_of
     from convoy_controller.planning.instance import Wish
     from convoy_controller.planning.solver import notes, one_more, solve
@@ -94,7 +96,7 @@ def plan(
     whole = method is Method.STREAM  # a shell with the whole network: boards can only be replicas
     hop_s = HOP_S if there.hop_s is None else there.hop_s
     instance = instance_of(topology, there.models(method), batch, cuts=not whole, hop_s=hop_s)
-    wish = Wish(objective, whole or cut is Cut.REPLICATED, spare=spare, exactly=exactly)
+    wish = Wish(objective, whole or may_share(cut, replicas), replicas, spare=spare, exactly=exactly)
     solution = solve(instance, wish)
     more, said = one_more(instance, wish, solution), notes(instance, wish, solution)
     if plot is not None:

@@ -282,6 +282,10 @@ class DeploymentRow(Base):
     objective: Mapped[Objective] = mapped_column(by_value(Objective))
     cut: Mapped[Cut] = mapped_column(by_value(Cut))
     batch: Mapped[int]
+    #: Separated by commas. None and the defaults are what rows have that were there before the columns.
+    board_names: Mapped[str | None] = mapped_column(Text)
+    replicas: Mapped[int] = mapped_column(server_default="0")
+    spare: Mapped[int] = mapped_column(server_default="0")
     intent_revision: Mapped[int]
     wanted: Mapped[bool] = mapped_column(Boolean)
     state: Mapped[DeploymentState] = mapped_column(by_value(DeploymentState))

@@ -56,6 +56,9 @@ def intent_values(intent: Intent) -> dict[str, Any]:
         "objective": intent.objective,
         "cut": intent.cut,
         "batch": intent.batch,
+        "board_names": ",".join(intent.board_names) or None,
+        "replicas": intent.replicas,
+        "spare": intent.spare,
     }
 
 

@@ -99,7 +99,19 @@ def readable(kind: type[T], packed: bytes | None) -> T | None:
 
 def saved_deployment(row: DeploymentRow) -> SavedDeployment:
     """A deployment's row as plain data."""
-    intent = Intent(row.name, row.model, row.version, row.method, row.boards, row.objective, row.cut, row.batch)
+    intent = Intent(
+        deployment=row.name,
+        model=row.model,
+        version=row.version,
+        method=row.method,
+        boards=row.boards,
+        objective=row.objective,
+        cut=row.cut,
+        batch=row.batch,
+        board_names=tuple(row.board_names.split(",")) if row.board_names else (),
+        replicas=row.replicas,
+        spare=row.spare,
+    )
     return SavedDeployment(intent, row.wanted, row.intent_revision, row.state, row.message)
 
 

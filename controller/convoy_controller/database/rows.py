@@ -248,12 +248,18 @@ def deployment_line(row: DeploymentRow, live: Counts | None) -> DeploymentLine:
         0 if live is None else live[3],
         row.created_at,
         row.changed_at,
+        saved_deployment(row).intent.board_names,
+        row.replicas,
+        row.spare,
     )
 
 
 def stage_line(stage: int, rows: list[Row[Any]]) -> StageLine:
     """One stage from its (assignment, presence) rows, of which there is at least one."""
-    replicas = tuple(ReplicaLine(row.board, presence, row.phase, row.slots) for row, presence in rows)
+    replicas = tuple(
+        ReplicaLine(row.board, presence, row.phase, row.slots, row.step, row.done_bytes, row.total_bytes)
+        for row, presence in rows
+    )
     told = readable(Assignment, rows[0][0].packed)
     return StageLine(stage, tuple(rows[0][0].layers), replicas, told.processor if told is not None else ())
 

@@ -188,6 +188,9 @@ class DeploymentLine:
     ready_boards: int
     created_at: datetime
     changed_at: datetime
+    board_names: tuple[str, ...] = ()
+    replicas: int = 0
+    spare: int = 0
 
 
 @dataclass(frozen=True)
@@ -205,12 +208,18 @@ class GenerationLine:
 
 @dataclass(frozen=True)
 class ReplicaLine:
-    """A board that runs a stage; `slots` maps partitions to the modules they should hold."""
+    """A board that runs a stage; `slots` maps partitions to the modules they should hold.
+
+    `done_bytes` of `total_bytes` are fetched; both are 0 while nothing is.
+    """
 
     board: str
     presence: BoardPresence
     phase: Phase
     slots: dict[str, str]
+    step: str = ""
+    done_bytes: int = 0
+    total_bytes: int = 0
 
 
 @dataclass(frozen=True)

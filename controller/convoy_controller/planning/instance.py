@@ -77,8 +77,9 @@ class Wish:
     """What is wanted of a plan.
 
     `replicate`: several boards of one kind may share a stage, at most `replicas` of them (0: as many as there are).
-    `most`: boards used at most, None: all; `spare` of those there are stay out of it. `exactly`: use as many of them as can have a layer, even where that is slower. Otherwise
-    a plan with fewer boards is taken when it is no worse than the best one divided by `worth`.
+    `most`: boards used at most, None: all; `spare` of those there are stay out of it. `exactly`: use as many of them as
+    can have a layer, even where that is slower. Otherwise a plan with fewer boards is taken when it is no worse than
+    the best one divided by `worth`.
     """
 
     objective: Objective = Objective.THROUGHPUT

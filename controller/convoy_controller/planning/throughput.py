@@ -109,9 +109,7 @@ _Try = Callable[[float], prices.Verdict]
 class _Bisection:
     """The bracket: no plan is better than `low`, and `cuts` reach `high`."""
 
-    def __init__(
-        self, costs: Sequence[Segments], counts: Sequence[int], replicas: Sequence[int], most: int
-    ) -> None:
+    def __init__(self, costs: Sequence[Segments], counts: Sequence[int], replicas: Sequence[int], most: int) -> None:
         self._periods, self._least = [cost.period for cost in costs], np.min([cost.least for cost in costs], axis=0)
         self._counts, self._replicas, self._most = counts, replicas, most
         self._low, self._high = 0.0, math.inf

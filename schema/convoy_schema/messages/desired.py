@@ -36,7 +36,11 @@ class Cut(enum.Enum):
 
 @dataclass(frozen=True)
 class Intent:
-    """A deployment as its owner asked for it; with every assignment, so that a lost database can be rebuilt."""
+    """A deployment as its owner asked for it; with every assignment, so that a lost database can be rebuilt.
+
+    `board_names` are the only boards that may take part, empty: any. At most `replicas` boards share a stage, 0: one in
+    a pipeline, and else as many as help. `spare` boards stay out, to take over from others.
+    """
 
     deployment: Name
     model: Name
@@ -46,6 +50,9 @@ class Intent:
     objective: Objective = Objective.THROUGHPUT
     cut: Cut = Cut.PIPELINE
     batch: Annotated[int, Range(1, 4096)] = 32
+    board_names: Annotated[tuple[Name, ...], Size(256)] = ()
+    replicas: Annotated[int, Range(0, 1024)] = 0
+    spare: Annotated[int, Range(0, 100_000)] = 0
 
 
 @dataclass(frozen=True)
