@@ -5,17 +5,19 @@ Pure: it reads what boards last said of themselves and what they hold already. C
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from convoy_schema.bundle import Method, VerifiedModel
 from convoy_schema.messages.boards import Capability
 from convoy_schema.messages.desired import Intent, Slot
 from convoy_schema.names import Generation
-from convoy_schema.topology import Kind
+from convoy_schema.topology import Kind, Topology
 
 from convoy_controller import planner
 from convoy_controller.database.records import BoardPresence, GenerationState
 from convoy_controller.errors import PlanError
+from convoy_controller.holdings import Holding, holdings, left
 from convoy_controller.placement import Placement, StagePlacement, place_modules
 from convoy_controller.planning.naming import name_boards
 from convoy_controller.registry import Registry
@@ -73,64 +75,139 @@ def spare(registry: Registry, intent: Intent, excluded: Collection[str]) -> int:
     return max(0, intent.spare - len(gone))
 
 
-def candidate(
+@dataclass(frozen=True)
+class BoardView:
+    """A board that could take part, as it was when a plan was asked for; it has parameters of the layers in `has`."""
+
+    name: str
+    capability: Capability
+    has: frozenset[str]
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """All that a plan rests upon, unchanging, so that it can be made in another thread: equal requests, equal plans.
+
+    `boards` come in order of preference, and `kept` of them stay spare. `own` are the deployment's generations,
+    `others` those of the rest, and `topologies` the networks of these, by bundle.
+    """
+
+    intent: Intent
+    model: VerifiedModel
+    boards: tuple[BoardView, ...]
+    kept: int
+    own: tuple[Placement, ...]
+    others: tuple[Placement, ...]
+    topologies: tuple[tuple[str, Topology], ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the boards."""
+        return [board.name for board in self.boards]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a plan came to, on named boards; it becomes a generation when it is given a number."""
+
+    request: PlanRequest
+    stages: tuple[StagePlacement, ...]
+    batch_rows: int
+    queue_frames: int
+    period_s: float
+
+    def placed(self, generation: Generation, reason: str) -> Placement:
+        """As that generation."""
+        return Placement(
+            generation=generation,
+            intent=self.request.intent,
+            bundle=self.request.model.digest,
+            stages=self.stages,
+            batch_rows=self.batch_rows,
+            queue_frames=self.queue_frames,
+            period_s=self.period_s,
+            state=GenerationState.STAGED,
+            reason=reason,
+        )
+
+
+def request_of(
     registry: Registry,
     intent: Intent,
     model: VerifiedModel,
     names: Sequence[str],
     live: Sequence[Placement],
-    generation: Generation,
-    reason: str,
+    topologies: Mapping[str, Topology] | None = None,
     kept: int = 0,
-) -> Placement:
-    """The best placement of `model` on at most the wanted number of the boards `names`, in that order of preference.
-
-    `live` is everything that boards hold already, of any deployment; `kept` boards stay spare. Raises `PlanError` with
-    need and have.
-    """
-    count = min(intent.boards or len(names), len(names) - kept)
-    if count < 1:
-        raise PlanError(
-            f"{len(names)} boards can take part and {kept} are to stay spare: keep fewer, or add boards",
-            need=kept + 1,
-            have=len(names),
-        )
-    plan, named = _plan(registry, intent, model, names, count)
-    stages = []
-    for stage, boards in zip(plan.stages, named, strict=True):
-        layers = model.topology.layers[stage.first : stage.last]
-        kinds = [layer.kind for layer in layers if layer.name not in stage.processor]
-        slots = tuple(_slots(registry, board, intent, kinds, live) for board in boards)
-        stages.append(StagePlacement(tuple(layer.name for layer in layers), boards, slots, stage.processor))
-    return Placement(
-        generation=generation,
+) -> PlanRequest:
+    """Ask for a plan of `model` on the boards `names`; `live` is everything that boards hold, of any deployment."""
+    # How far a generation is changes all the time, and nothing of what it holds.
+    held = [replace(placement, state=GenerationState.STAGED, reason="") for placement in live]
+    others = tuple(placement for placement in held if placement.intent.deployment != intent.deployment)
+    bundles = sorted({placement.bundle for placement in others} & set(topologies or ()))
+    return PlanRequest(
         intent=intent,
-        bundle=model.digest,
-        stages=tuple(stages),
-        batch_rows=plan.batch_rows,
-        queue_frames=planner.board_model(_capabilities(registry, names), intent.method).queue_frames,
-        period_s=plan.period_s,
-        state=GenerationState.STAGED,
-        reason=reason,
+        model=model,
+        boards=tuple(_view(registry, name, model) for name in names),
+        kept=kept,
+        own=tuple(placement for placement in held if placement.intent.deployment == intent.deployment),
+        others=others,
+        topologies=tuple((bundle, (topologies or {})[bundle]) for bundle in bundles),
     )
 
 
-def _capabilities(registry: Registry, names: Sequence[str]) -> list[Capability]:
-    return [capability for name in names if (capability := registry.board(name).capability) is not None]
+def _view(registry: Registry, name: str, model: VerifiedModel) -> BoardView:
+    record = registry.board(name)
+    assert record.capability is not None, f"{name} was taken for usable without a capability"
+    held = record.reported.held if record.reported is not None else ()
+    has = frozenset(layer for each in held if each.bundle == model.digest for layer in each.layers)
+    return BoardView(name, record.capability, has)
+
+
+def candidate(request: PlanRequest) -> Candidate:
+    """The best placement on at most the wanted number of boards; raises `PlanError` with board, need and have."""
+    there, intent = len(request.boards), request.intent
+    count = min(intent.boards or there, there - request.kept)
+    if count < 1:
+        raise PlanError(
+            f"{there} boards can take part and {request.kept} are to stay spare: keep fewer, or add boards",
+            need=request.kept + 1,
+            have=there,
+        )
+    topology = request.model.topology
+    beside = holdings(
+        request.others, {board.name: board.capability for board in request.boards}, dict(request.topologies)
+    )
+    kinds = {layer.kind for layer in topology.layers}
+    models = {
+        board.name: left(board.capability, intent.method, beside.get(board.name, Holding()), kinds)
+        for board in request.boards
+    }
+    # Boards that nobody else uses come first; of equals, those that are preferred.
+    names = sorted(request.names, key=lambda name: len(beside[name].tenants) if name in beside else 0)
+    plan, named = _plan(request, models, names, count)
+    stages = []
+    for stage, boards in zip(plan.stages, named, strict=True):
+        layers = topology.layers[stage.first : stage.last]
+        kinds_here = [layer.kind for layer in layers if layer.name not in stage.processor]
+        slots = tuple(_slots(request, board, kinds_here) for board in boards)
+        stages.append(StagePlacement(tuple(layer.name for layer in layers), boards, slots, stage.processor))
+    queue = planner.board_model([board.capability for board in request.boards], intent.method).queue_frames
+    return Candidate(request, tuple(stages), plan.batch_rows, queue, plan.period_s)
 
 
 def _plan(
-    registry: Registry, intent: Intent, model: VerifiedModel, names: Sequence[str], count: int
+    request: PlanRequest, models: Mapping[str, planner.BoardModel], names: Sequence[str], count: int
 ) -> tuple[planner.Plan, tuple[tuple[str, ...], ...]]:
     """The plan, and the boards of each of its stages."""
+    intent, topology = request.intent, request.model.topology
     if intent.method is Method.STREAM:  # a shell with the whole network: boards can only be replicas
-        weakest = planner.board_model(_capabilities(registry, names), intent.method)
-        count = min(count, intent.replicas or count)
-        plan = planner.whole(model.topology, count, weakest, batch=intent.batch)
-        return plan, (tuple(names[:count]),)
-    alike = _alike(registry, intent.method, names)
+        return _replicas(request, models, names, min(count, intent.replicas or count))
+    alike: dict[planner.BoardModel, list[str]] = {}
+    for name in names:
+        alike.setdefault(models[name], []).append(name)
     plan = planner.plan_fleet(
-        model.topology,
+        topology,
         [(_called(boards), board, len(boards)) for board, boards in alike.items()],
         most=count,
         cut=intent.cut,
@@ -139,18 +216,28 @@ def _plan(
         batch=intent.batch,
         exactly=intent.boards > 0,
     )
-    layers, sizes = [layer.name for layer in model.topology.layers], planner.parameter_bytes(model.topology)
+    layers, sizes = [layer.name for layer in topology.layers], planner.parameter_bytes(topology)
     named = {_called(boards): boards for boards in alike.values()}
-    return plan, name_boards(plan.stages, layers, sizes, named, _held(registry, model, names))
+    has = {board.name: board.has for board in request.boards}
+    return plan, name_boards(plan.stages, layers, sizes, named, has)
 
 
-def _alike(registry: Registry, method: Method, names: Sequence[str]) -> dict[planner.BoardModel, list[str]]:
-    """The boards `names` by what they are to the planner, in order."""
-    found: dict[planner.BoardModel, list[str]] = {}
-    for name in names:
-        for capability in _capabilities(registry, [name]):
-            found.setdefault(planner.model_of(capability, method), []).append(name)
-    return found
+def _replicas(
+    request: PlanRequest, models: Mapping[str, planner.BoardModel], names: Sequence[str], count: int
+) -> tuple[planner.Plan, tuple[tuple[str, ...], ...]]:
+    """The whole network on `count` boards, or on as many as have room for it beside what they hold."""
+    topology, batch = request.model.topology, request.intent.batch
+    capabilities = {board.name: board.capability for board in request.boards}
+    need = planner.whole_bytes(topology, models[names[0]], batch=batch)
+    chosen = [name for name in names if models[name].memory_bytes >= need][:count] or list(names[:count])
+    fewest = min(chosen, key=lambda name: models[name].memory_bytes)
+    weakest = replace(
+        planner.board_model([capabilities[name] for name in chosen], request.intent.method),
+        memory_bytes=models[fewest].memory_bytes,
+        share=min(models[name].share for name in chosen),
+        held=models[fewest].held,
+    )
+    return planner.whole(topology, len(chosen), weakest, batch=batch, name=fewest), (tuple(chosen),)
 
 
 def _called(boards: Sequence[str]) -> str:
@@ -158,28 +245,30 @@ def _called(boards: Sequence[str]) -> str:
     return boards[0] if len(boards) == 1 else f"{boards[0]} (and {len(boards) - 1} like it)"
 
 
-def _held(registry: Registry, model: VerifiedModel, names: Sequence[str]) -> dict[str, frozenset[str]]:
-    """Layers whose parameters each board has, as far as its assignments say."""
-    found = {}
-    for name in names:
-        reported = registry.board(name).reported
-        held = [] if reported is None else [each for each in reported.held if each.bundle == model.digest]
-        found[name] = frozenset(layer for assignment in held for layer in assignment.layers)
-    return found
-
-
-def _slots(
-    registry: Registry, board: str, intent: Intent, kinds: Sequence[Kind], live: Sequence[Placement]
-) -> tuple[Slot, ...]:
-    capability = registry.board(board).capability
-    if capability is None or intent.method is not Method.LIBRARY or capability.fabric == PROCESSOR:
+def _slots(request: PlanRequest, name: str, kinds: Sequence[Kind]) -> tuple[Slot, ...]:
+    capability = next(board.capability for board in request.boards if board.name == name)
+    if request.intent.method is not Method.LIBRARY or capability.fabric == PROCESSOR:
         return ()
     taken: dict[str, Kind] = {}
-    for placement in live:
-        assignment = placement.assignments().get(board)
+    for placement in (*request.others, *request.own):
+        assignment = placement.assignments().get(name)
         if assignment is not None:
             taken |= {slot.partition: slot.kind for slot in assignment.slots}
     return place_modules(kinds, capability.partitions, taken)
+
+
+def occupied(registry: Registry, intent: Intent, live: Sequence[Placement]) -> dict[str, str]:
+    """Boards that other deployments keep on another shell, by name, each with why it cannot be taken."""
+    found = {}
+    for placement in live:
+        other = placement.intent
+        if other.deployment == intent.deployment or other.method.shell == intent.method.shell:
+            continue
+        for name in placement.boards:
+            capability = registry.board(name).capability
+            if capability is not None and capability.shells:
+                found[name] = f"board {name} holds shell {other.method.shell} for {other.deployment}"
+    return found
 
 
 def must_pause(registry: Registry, old: Placement, new: Placement) -> bool:

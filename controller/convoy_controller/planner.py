@@ -19,7 +19,7 @@ from convoy_controller.errors import PlanError
 from convoy_controller.planning.costing import HOP_S, LINK_BYTES_PER_S, SWAP_S, BoardModel, batch_rows, instance_of
 from convoy_controller.planning.instance import QUEUE_FRAMES, Wish
 from convoy_controller.planning.profiles import kernels_of
-from convoy_controller.planning.segments import memory
+from convoy_controller.planning.segments import memory, placed_seconds
 from convoy_controller.planning.solution import Solution as Plan
 from convoy_controller.planning.solution import Stage as StagePlan
 from convoy_controller.planning.solver import solve
@@ -39,7 +39,9 @@ __all__ = [
     "parameter_bytes",
     "plan",
     "plan_fleet",
+    "stage_needs",
     "whole",
+    "whole_bytes",
 ]
 
 #: What boards that are all alike are called.
@@ -70,6 +72,23 @@ def model_of(board: Capability, method: Method) -> BoardModel:
         return model
     processor = board.processor if method is not Method.STREAM else None  # whose chain is the whole network
     return replace(model, kernels=kernels_of(board.part, method), processor=processor)
+
+
+def stage_needs(
+    topology: Topology,
+    first: int,
+    last: int,
+    model: BoardModel,
+    rows: int,
+    queue_frames: int,
+    processor: frozenset[int] = frozenset(),
+) -> tuple[int, float]:
+    """Memory in bytes, and seconds a sample, of layers [first, last) on one board in batches of `rows`.
+
+    Just the layers `processor` run on the board's own.
+    """
+    instance = replace(instance_of(topology, [(BOARD, model, 1)], rows), queue_frames=queue_frames)
+    return int(memory(instance)[first, last]), placed_seconds(instance, instance.kinds[0], first, last, processor)
 
 
 def plan(
@@ -115,15 +134,25 @@ def may_share(cut: Cut, replicas: int) -> bool:
     return cut is Cut.REPLICATED or replicas > 1
 
 
-def whole(topology: Topology, boards: int, model: BoardModel, *, batch: int = 32) -> Plan:
-    """The whole network on each of `boards` boards, which are replicas; raises `PlanError` when it does not fit one."""
+def whole_bytes(topology: Topology, model: BoardModel, *, batch: int = 32) -> int:
+    """Bytes of memory that the whole network needs on one board."""
+    return int(memory(instance_of(topology, [(BOARD, model, 1)], batch, cuts=False))[0, -1])
+
+
+def whole(topology: Topology, boards: int, model: BoardModel, *, batch: int = 32, name: str = "one board") -> Plan:
+    """The whole network on each of `boards` boards, which are replicas; raises `PlanError` when it does not fit `name`.
+
+    That is the board with least room.
+    """
     instance = instance_of(topology, [(BOARD, model, boards)], batch, cuts=False)
-    need = int(memory(instance)[0, -1])
+    need = whole_bytes(topology, model, batch=batch)
     if boards > 0 and need > model.memory_bytes:
+        left = f" left ({model.held})" if model.held else ""
         raise PlanError(
-            f"{topology.name} needs {need} bytes on one board that has {model.memory_bytes}: "
+            f"{topology.name} needs {need} bytes on {name} that has {model.memory_bytes}{left}: "
             "choose a method that cuts it (allocate, library), or lower the batch",
             need=need,
             have=model.memory_bytes,
+            board=name,
         )
     return solve(instance, Wish(replicate=True, exactly=True))

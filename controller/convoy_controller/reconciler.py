@@ -17,7 +17,16 @@ from convoy_schema.messages.desired import Assignment, Desired, Intent
 from convoy_schema.messages.gateways import Feed, GatewayDesired, ModelRef
 from convoy_schema.names import Generation
 
-from convoy_controller.candidate import candidate, missing, must_pause, spare, usable
+from convoy_controller.candidate import (
+    PlanRequest,
+    candidate,
+    missing,
+    must_pause,
+    occupied,
+    request_of,
+    spare,
+    usable,
+)
 from convoy_controller.conditions import Condition, condition, has_dead_stage, is_drained, probe_verdict
 from convoy_controller.database.records import BoardPresence, DeploymentState, GenerationState, NewEvent, Severity
 from convoy_controller.effects import (
@@ -82,6 +91,8 @@ class DeploymentRecord:
     better_since: float | None = None
     retry_at: float = 0.0
     failures: int = 0
+    #: What no plan was found for.
+    refused: PlanRequest | None = None
     excluded: dict[str, Exclusion] = field(default_factory=dict)
     said: tuple[DeploymentState, str] | None = None
 
@@ -127,7 +138,7 @@ class Reconciler:
             record.intent, record.removed, record.fallback = intent, False, None
         # Asked for again, even unchanged: what was given up is tried anew, and what was said is said again.
         record.excluded.clear()
-        record.retry_at, record.failures, record.said = 0.0, 0, None
+        record.retry_at, record.failures, record.said, record.refused = 0.0, 0, None, None
 
     def unwanted(self, name: str) -> None:
         """An owner wants that deployment gone."""
@@ -331,22 +342,30 @@ class Reconciler:
         intent = record.fallback or record.intent
         model = self._models.get((intent.model, intent.version))
         if model is None:
-            self._fail(record, f"model {intent.model} version {intent.version} is not in the catalogue", now)
+            record.retry_at = now + RETRY_MOST_S
+            self._fail(record, f"model {intent.model} version {intent.version} is not in the catalogue")
             return
         names = self._usable(record, intent, now)
         if not names:
             left_out = [record.excluded[board].reason for board in self._excluded(record, now)]
+            left_out += occupied(self._registry, intent, self._live()).values()
             absent = missing(self._registry, intent, names)
-            self._declare(record, DeploymentState.PENDING, what_is_missing(intent, left_out, absent))
+            state = DeploymentState.PENDING if record.serving is None else DeploymentState.SERVING
+            self._declare(record, state, what_is_missing(intent, left_out, absent))
             return
-        live = [placement for other in self._deployments.values() for placement in other.placements()]
+        kept = spare(self._registry, intent, self._excluded(record, now))
+        topologies = {each.digest: each.topology for each in self._models.values()}
         generation = Generation(self._epoch, self._counter + 1)
+        request = request_of(self._registry, intent, model, names, self._live(), topologies, kept)
+        if request == record.refused:
+            return  # it would be refused again, until something changes
         try:
-            kept = spare(self._registry, intent, self._excluded(record, now))
-            placement = candidate(self._registry, intent, model, names, live, generation, reason, kept)
+            placement = candidate(request).placed(generation, reason)
         except PlanError as error:
-            self._fail(record, str(error), now)
+            record.refused = request
+            self._fail(record, str(error))
             return
+        record.refused = None
         if record.serving is not None:
             if reason == BETTER and not _is_better(placement, record.serving, intent):
                 record.better_since = now
@@ -358,8 +377,7 @@ class Reconciler:
         self._effects.append(SaveGeneration(placement))
         self._record("planned", sentence_of(placement), record, generation=generation)
 
-    def _fail(self, record: DeploymentRecord, message: str, now: float) -> None:
-        record.retry_at = now + RETRY_MOST_S
+    def _fail(self, record: DeploymentRecord, message: str) -> None:
         state = DeploymentState.FAILED if record.serving is None else DeploymentState.SERVING
         if record.said != (state, message):
             sentence = f"{record.intent.deployment} cannot be placed: {message}"
@@ -392,13 +410,17 @@ class Reconciler:
         self._late.pop((board, placement.generation), None)
         return how.is_dead
 
+    def _live(self) -> list[Placement]:
+        return [placement for record in self._deployments.values() for placement in record.placements()]
+
     def _usable(self, record: DeploymentRecord, intent: Intent, now: float) -> list[str]:
         present = record.serving.boards if record.serving else ()
-        excluded = self._excluded(record, now)
+        taken = occupied(self._registry, intent, self._live())
+        excluded = [*self._excluded(record, now), *taken]
         found = usable(self._registry, intent, present, excluded)
         if not found and record.serving is None:
             # Nobody else is there: a board whose failure may pass is better than none.
-            for_good = [board for board in excluded if not record.excluded[board].may_pass]
+            for_good = [board for board in excluded if board in taken or not record.excluded[board].may_pass]
             return usable(self._registry, intent, present, for_good)
         return found
 

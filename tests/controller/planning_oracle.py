@@ -40,10 +40,11 @@ def _kind(r: random.Random, number: int, count: int, length: int) -> BoardKind:
         seconds=seconds,
         memory_bytes=r.choice((200, 10**6, 10**6)),
         link_bytes_per_s=r.choice((5.0, 20.0, 1e6)),
-        partitions=r.choice((None, 1, 2, 3)),
+        partitions=r.choice((None, 0, 1, 2, 3)),
         processor=processor,
         swap_s=r.uniform(0.0, 6.0),
         reload_s=tuple(r.uniform(0.0, 4.0) for _ in range(length)) if r.random() < 0.7 else (),
+        resident=frozenset(r.sample("abcd", r.choice((0, 0, 1, 2)))),
     )
 
 
@@ -60,17 +61,21 @@ def graph_crossing(r: random.Random, length: int) -> list[float]:
 
 
 def simulated_swaps(modules: Sequence[str], partitions: int) -> int:
-    """Loads of the second of two batches in a row, the least recently used module going."""
+    """Loads of the second of two batches in a row, the least recently used module going.
+
+    Without partitions one is borrowed, in which others have loaded theirs between the batches.
+    """
     held: list[str] = []
     loads = 0
     for _ in range(2):
         loads = 0
+        held = held if partitions else []
         for module in filter(None, modules):
             if module in held:
                 held.remove(module)
             else:
                 loads += 1
-                if len(held) == partitions:
+                if len(held) == max(1, partitions):
                     held.pop(0)
             held.append(module)
     return loads if len(set(filter(None, modules))) > partitions else 0
@@ -95,23 +100,30 @@ def simulated_reloads(modules: Sequence[str], seconds: Sequence[float], partitio
 
 def stage_seconds(problem: Instance, kind: BoardKind, first: int, last: int) -> float:
     """Of the best choice of modules to keep."""
-    names = sorted({layer.module for layer in problem.layers[first:last]})
+    names = sorted({layer.module for layer in problem.layers[first:last]} - kind.resident)
     processor = kind.processor or (math.inf,) * len(problem.layers)
-    several = len({layer.module for layer in problem.layers})
+    several = len({layer.module for layer in problem.layers} - kind.resident)
     free = kind.partitions is not None and several > kind.partitions and bool(kind.processor)
     choices = chain.from_iterable(combinations(names, n) for n in range(len(names) + 1)) if free else [tuple(names)]
     best = math.inf
     for kept in choices:
         total, modules = 0.0, []
         for at in range(first, last):
-            fabric = kind.seconds[at] if problem.layers[at].module in kept else math.inf
+            is_there = problem.layers[at].module in {*kept, *kind.resident}
+            fabric = kind.seconds[at] if is_there else math.inf
             total += min(fabric, processor[at])
-            modules.append(problem.layers[at].module if fabric <= processor[at] else "")
+            needs_load = fabric <= processor[at] and problem.layers[at].module not in kind.resident
+            modules.append(problem.layers[at].module if needs_load else "")
         if kind.partitions is not None:
             total += simulated_swaps(modules, kind.partitions) * kind.swap_s / problem.batch_rows
         if kind.reload_s:
             reloads = simulated_reloads(modules, kind.reload_s[first:last], kind.partitions)
-            total += reloads / problem.batch_rows
+            shared = [
+                kind.reload_s[at]
+                for at in range(first, last)
+                if problem.layers[at].module in kind.resident and kind.seconds[at] <= processor[at]
+            ]
+            total += (reloads + sum(shared)) / problem.batch_rows
         best = min(best, total)
     return best
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from convoy_controller.candidate import PROCESSOR, candidate, must_pause, usable
+from convoy_controller import planner
+from convoy_controller.candidate import PROCESSOR, candidate, must_pause, occupied, request_of, usable
 from convoy_controller.database.records import GenerationState
 from convoy_controller.errors import PlanError
 from convoy_controller.placement import Placement
@@ -68,7 +69,21 @@ def fleet(*names: str) -> Registry:
 
 def place(registry: Registry, wanted: Intent, *, live: tuple[Placement, ...] = (), counter: int = 1) -> Placement:
     names = usable(registry, wanted, (), ())
-    return candidate(registry, wanted, MODEL, names, live, Generation(1, counter), "nothing serves")
+    return on(registry, wanted, names, live=live, counter=counter)
+
+
+def on(
+    registry: Registry,
+    wanted: Intent,
+    names: list[str],
+    *,
+    live: tuple[Placement, ...] = (),
+    counter: int = 1,
+    model: VerifiedModel = MODEL,
+) -> Placement:
+    topologies = {MODEL.digest: MODEL.topology}
+    request = request_of(registry, wanted, model, names, live, topologies)
+    return candidate(request).placed(Generation(1, counter), "nothing serves")
 
 
 def test_boards_that_serve_come_first_and_the_rest_by_name() -> None:
@@ -168,8 +183,8 @@ def test_two_shells_cannot_share_a_fabric(before: Method, after: Method, fabric:
 
 def test_other_boards_need_no_pause() -> None:
     registry = fleet("a", "b")
-    old = candidate(registry, intent(), MODEL, ["a"], (), Generation(1, 1), "")
-    new = candidate(registry, intent(Method.ALLOCATE), MODEL, ["b"], (), Generation(1, 2), "")
+    old = on(registry, intent(), ["a"])
+    new = on(registry, intent(Method.ALLOCATE), ["b"])
     assert not must_pause(registry, old, new)
 
 
@@ -197,4 +212,82 @@ def test_what_no_kernel_of_the_shell_takes_is_refused_with_need_and_have() -> No
     join(registry, "a", part="xc7z020")
     wide = replace(network(), tensors=tuple(replace(t, shape=(4, 1, 8000)) for t in network().tensors))
     with pytest.raises(PlanError, match=r"layer l0 cannot run on board a: it needs 8000 elements in a row"):
-        candidate(registry, intent(), replace(MODEL, topology=wide), ["a"], (), Generation(1, 1), "")
+        on(registry, intent(), ["a"], model=replace(MODEL, topology=wide))
+
+
+# Beside other deployments --------------------------------------------------------------------------------------------
+
+
+def other(name: str, placement: Placement) -> Placement:
+    """The same for a deployment of another name."""
+    return replace(placement, intent=replace(placement.intent, deployment=name))
+
+
+def test_a_free_board_is_preferred_to_one_that_must_be_shared() -> None:
+    registry = fleet("a", "b")
+    first = other("first", on(registry, intent(), ["a"]))
+    assert place(registry, intent(boards=1), live=(first,), counter=2).boards == ("b",)
+    # Both are asked for: the free one gets more of the work than the one that has half its time left.
+    shared = place(registry, intent(boards=2), live=(first,), counter=2)
+    assert {stage.boards[0]: len(stage.layers) for stage in shared.stages} == {"a": 1, "b": 3}
+
+
+def test_modules_of_others_are_used_when_they_are_of_the_kind_and_left_alone_when_not() -> None:
+    registry = Registry()
+    join(registry, "a", partitions=PARTITIONS[:2])
+    pools = replace(
+        MODEL,
+        digest="2" * 64,
+        topology=replace(network(), layers=tuple(replace(layer, kind=Kind.MAX_POOL) for layer in network().layers)),
+    )
+    first = other("first", on(registry, intent(), ["a"], model=pools))
+    (slot,) = first.assignments()["a"].slots
+    second = on(registry, intent(), ["a"], live=(first,), counter=2)
+    slots = {each.kind: each.partition for each in second.assignments()["a"].slots}
+    assert slots[Kind.MAX_POOL] == slot.partition
+    assert slots[Kind.CONV2D] != slot.partition
+
+
+def test_a_stage_that_takes_turns_with_others_is_planned_slower_than_beside_a_free_partition() -> None:
+    def period(partitions: int) -> float:
+        registry = Registry()
+        join(registry, "a", partitions=PARTITIONS[:partitions])
+        convs = replace(network(), layers=tuple(replace(each, kind=Kind.CONV2D) for each in network().layers))
+        first = other("first", on(registry, intent(), ["a"], model=replace(MODEL, topology=convs)))
+        pools = replace(network(), layers=tuple(replace(each, kind=Kind.MAX_POOL) for each in network().layers))
+        second = on(registry, intent(), ["a"], live=(first,), model=replace(MODEL, topology=pools))
+        return second.period_s
+
+    swap_s = 2 * planner.SWAP_S / 32  # half of the board's time is left
+    assert period(1) == pytest.approx(period(2) + swap_s, rel=1e-6)
+
+
+@pytest.mark.parametrize("method", [Method.LIBRARY, Method.ALLOCATE])
+def test_a_refusal_says_what_others_hold(method: Method) -> None:
+    registry = Registry()
+    need = planner.whole_bytes(network(), planner.BoardModel(1e8, 2**28, None))
+    join(registry, "a", memory=need + 10)
+    first = other("first", place(registry, intent(method)))
+    with pytest.raises(PlanError, match=rf"on board a that has 10 left \({need} of {need + 10} bytes .*held for first"):
+        place(registry, intent(method), live=(first,), counter=2)
+
+
+def test_replicas_of_a_whole_network_go_where_there_is_room_and_a_refusal_names_board_and_holder() -> None:
+    registry = Registry()
+    need = planner.whole_bytes(network(), planner.BoardModel(1e8, 2**28, None))
+    for name in ("a", "b"):
+        join(registry, name, ("fixed",), memory=need + 10)
+    first = other("first", on(registry, intent(Method.STREAM), ["a"]))
+    assert place(registry, intent(Method.STREAM), live=(first,), counter=2).boards == ("b",)
+    with pytest.raises(PlanError, match=r"on a that has 10 left .*held for first"):
+        on(registry, intent(Method.STREAM), ["a"], live=(first,), counter=2)
+
+
+def test_boards_on_another_shell_for_others_are_named() -> None:
+    registry = fleet("a", "b")
+    join(registry, "c", (), PROCESSOR, ())
+    first = other("first", on(registry, intent(boards=3), ["a", "b", "c"]))
+    found = occupied(registry, intent(Method.ALLOCATE), [first])
+    assert found == {name: f"board {name} holds shell partitions for first" for name in ("a", "b")}
+    assert occupied(registry, intent(), [first]) == {}
+    assert occupied(registry, first.intent, [first]) == {}

@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass, field
 
 import pytest
+from convoy_controller import planner
 from convoy_controller.database.records import DeploymentState, GenerationState
 from convoy_controller.effects import DeploymentChanged, PublishDesired, PublishGatewayDesired, SaveGeneration
 from convoy_controller.reconciler import DRAIN_S, READY_GRACE_S, SETTLE_S, STAGING_S, Reconciler
@@ -71,12 +72,12 @@ class Fleet:
         self.reconciler.model_available(model("1"))
         self.reconciler.model_available(model("2"))
 
-    def join(self, *names: str, shells: tuple[str, ...] = ("layers", "partitions")) -> None:
+    def join(self, *names: str, shells: tuple[str, ...] = ("layers", "partitions"), memory_bytes: int = 2**29) -> None:
         for name in names:
             self.dead.discard(name)
             session = self.sessions[name] = self.sessions.get(name, 0) + 1000 + len(self.sessions)
             self.registry.board_state(name, BoardState(Presence.ONLINE, session), False, self.now)
-            capability = Capability(session, "part", "emulated", shells, PARTITIONS, 100_000_000, 2**29, 64, "0")
+            capability = Capability(session, "part", "emulated", shells, PARTITIONS, 100_000_000, memory_bytes, 64, "0")
             self.registry.capability(name, capability, False, self.now)
 
     def kill(self, name: str) -> None:
@@ -444,3 +445,41 @@ def test_more_spares_than_boards_are_refused_with_need_and_have() -> None:
     fleet.settle(3)
     assert fleet.states[-1].state is DeploymentState.FAILED
     assert "2 boards can take part and 2 are to stay spare" in fleet.states[-1].message
+
+
+# Several deployments -------------------------------------------------------------------------------------------------
+
+
+def said(fleet: Fleet, name: str) -> DeploymentChanged:
+    return [effect for effect in fleet.states if effect.name == name][-1]
+
+
+def test_memory_that_others_hold_is_not_free_until_they_are_gone() -> None:
+    fleet = Fleet()
+    need = planner.whole_bytes(network(), planner.BoardModel(1e8, 2**29, None))
+    fleet.join("a", memory_bytes=need + need // 2)
+    for name in ("first", "second"):
+        fleet.reconciler.wanted(Intent(name, "net", "1", Method.LIBRARY))
+        fleet.settle()
+    assert said(fleet, "first").state is DeploymentState.SERVING
+    assert said(fleet, "second").state is DeploymentState.FAILED
+    message = said(fleet, "second").message
+    assert f"{need} of {need + need // 2} bytes and 1 partition held for first" in message, message
+    fleet.reconciler.unwanted("first")
+    fleet.settle()
+    assert said(fleet, "second").state is DeploymentState.SERVING, "without waiting for the next try"
+
+
+def test_a_board_on_another_shell_for_others_is_not_taken_and_the_message_says_for_whom() -> None:
+    fleet = Fleet()
+    fleet.join("a")
+    fleet.reconciler.wanted(Intent("first", "net", "1", Method.LIBRARY))
+    fleet.settle()
+    fleet.reconciler.wanted(Intent("second", "net", "1", Method.ALLOCATE))
+    fleet.settle(5)
+    assert said(fleet, "second").state is DeploymentState.PENDING
+    assert "board a holds shell partitions for first" in said(fleet, "second").message
+    fleet.join("b")
+    fleet.settle()
+    assert said(fleet, "second").state is DeploymentState.SERVING
+    assert {a.intent.deployment for a in fleet.desired["b"].assignments} == {"second"}

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from convoy_controller.bench.rig import Described
 from convoy_controller.database.intents import request_deployment
 from convoy_controller.database.records import DeploymentState
 from convoy_schema.bundle import Method
-from convoy_schema.layers import Parameters, evaluate, fixed_point, pack_parameters
 from convoy_schema.messages.desired import Cut, Intent
-from convoy_schema.names import digest_of
-from convoy_schema.topology import Kind, Layer, Tensor, Topology
-from system_fleet import SHAPE, SPEC, SystemFleet, logits_of, pictures, small_network
+from convoy_schema.topology import Kind
+from other_networks import dense_network
+from system_fleet import SPEC, SystemFleet, logits_of, pictures, small_network
 from witnesses import Witnesses
 
 BOARDS = ("board-1", "board-2")
@@ -25,33 +23,6 @@ BOARDS = ("board-1", "board-2")
 def fleet(tmp_path: Path) -> Iterator[SystemFleet]:
     with SystemFleet(tmp_path) as made:
         yield made
-
-
-def dense_network() -> Described:
-    """Two dense layers over what the small network takes: none of the modules of its first stage."""
-    random = np.random.default_rng(17)
-    tensors = [Tensor("t0", SHAPE, 1 / 255, -128), Tensor("t1", (24,), 0.05, 0), Tensor("t2", (10,), 0.125, 3)]
-    contents: dict[str, bytes] = {}
-    layers = []
-    for number in (1, 2):
-        shape = tensors[number].shape[0], tensors[number - 1].size
-        multiplier, shift = fixed_point(1.0 / (90.0 * shape[1] ** 0.5))
-        packed = pack_parameters(
-            Parameters(
-                random.integers(-127, 128, shape).astype(np.int8),
-                random.integers(-500, 500, shape[0]).astype(np.int32),
-                np.full(shape[0], multiplier, np.int32),
-                np.full(shape[0], shift, np.int32),
-            )
-        )
-        contents[digest_of(packed)] = packed
-        layers.append(
-            Layer(f"dense{number}", Kind.DENSE, (f"t{number - 1}",), f"t{number}", parameters=digest_of(packed))
-        )
-    topology = Topology("small", tuple(tensors), tuple(layers), "t0", "t2")
-    rows = random.integers(-128, 128, (2, *SHAPE)).astype(np.int8)
-    golden = {name: value.tobytes() for name, value in evaluate(topology, contents, rows).items()}
-    return Described(topology, contents, golden, len(rows))
 
 
 def test_modules_are_shared_over_time_where_partitions_are_full_so_that_nothing_pauses(fleet: SystemFleet) -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from convoy_controller import lenet5
-from convoy_controller.bench.rig import Described
 from convoy_controller.catalogue import ModelContents
 from convoy_controller.database.intents import request_deployment
 from convoy_controller.datasets import digits
 from convoy_schema.bundle import Method
-from convoy_schema.layers import evaluate, pack_parameters, unpack_parameters
 from convoy_schema.messages.desired import Cut, Intent
-from convoy_schema.names import digest_of
+from other_networks import with_other_parameters
 from system_fleet import SystemFleet, logits_of
 from witnesses import Witnesses
 
@@ -28,27 +25,6 @@ MARK = b"a full load would clear this"
 def fleet(tmp_path: Path) -> Iterator[SystemFleet]:
     with SystemFleet(tmp_path) as made:
         yield made
-
-
-def with_other_parameters(network: ModelContents) -> Described:
-    """The same layers over the same tensors, with every weight another one."""
-    contents: dict[str, bytes] = {}
-    changed = []
-    for old in network.topology.layers:
-        layer = old
-        if layer.parameters is not None:
-            found = unpack_parameters(network.parameters[layer.parameters])
-            if found.weights is not None:
-                found = replace(found, weights=np.ascontiguousarray(found.weights[..., ::-1]))
-            packed = pack_parameters(found)
-            contents[digest_of(packed)] = packed
-            layer = replace(layer, parameters=digest_of(packed))
-        changed.append(layer)
-    topology = replace(network.topology, layers=tuple(changed))
-    first = network.topology.tensor(network.topology.input)
-    rows = np.frombuffer(network.golden[first.name], np.int8).reshape(network.golden_rows, *first.shape)
-    golden = {name: value.tobytes() for name, value in evaluate(topology, contents, rows).items()}
-    return Described(topology, contents, golden, network.golden_rows)
 
 
 def ask_for(fleet: SystemFleet, version: str, method: Method = Method.STREAM) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from convoy_schema import cycles
 from convoy_schema.errors import TopologyError
@@ -38,7 +38,9 @@ class BoardModel:
 
     `kernels` are its limits (empty: whatever comes fits), and `missing` says why it has no kernel of some kinds at all.
     `is_network` says that its shell computes the whole network at once, in a chain. `processor` None keeps every layer
-    on the fabric. Parameters arrive over the link.
+    on the fabric. Parameters arrive over the link. Where others use the board too, `memory_bytes` and `partitions` are
+    what they leave, `resident` the kinds whose modules they hold, `share` the part of its time that is left, and `held`
+    says what they hold.
     """
 
     clock_hz: float
@@ -52,6 +54,9 @@ class BoardModel:
     shell_s: float = SHELL_S
     processor: ProcessorRate | None = None
     is_network: bool = False
+    resident: frozenset[Kind] = frozenset()
+    share: float = 1.0
+    held: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -162,16 +167,18 @@ def _kind(
     return BoardKind(
         name=name,
         count=count,
-        seconds=tuple(seconds),
+        seconds=tuple(each / model.share for each in seconds),
         memory_bytes=model.memory_bytes,
         link_bytes_per_s=model.link_bytes_per_s,
         partitions=model.partitions,
-        processor=tuple(rate.seconds(each.cost, rows) / rows for each in layers) if rate is not None else (),
-        swap_s=model.swap_s,
-        reload_s=reload_s,
+        processor=() if rate is None else tuple(rate.seconds(each.cost, rows) / rows / model.share for each in layers),
+        swap_s=model.swap_s / model.share,
+        reload_s=tuple(each / model.share for each in reload_s),
         shell_s=model.shell_s,
         load_bytes_per_s=model.link_bytes_per_s,
         limits=limits,
+        resident=frozenset(kind.value for kind in model.resident),
+        held=model.held,
     )
 
 

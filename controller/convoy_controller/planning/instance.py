@@ -31,10 +31,11 @@ class BoardKind:
     batch's are as many times that.
 
     `processor`: the same on its processor, where a layer may run instead; empty when none may. `partitions` hold one
-    module each, None: kernels of every kind are fixed. A module takes `swap_s` to load, the shell `shell_s`, and a
+    module each, None: kernels of every kind are fixed; 0: modules take turns with those of others. Kinds in `resident`
+    are loaded already and stay, but others use them too. A module takes `swap_s` to load, the shell `shell_s`, and a
     kernel `reload_s` to be given each layer's parameters when it had another's (empty: no time). Parameters arrive at
     `load_bytes_per_s`; the link carries `link_bytes_per_s` each way at once. `limits` say why a layer's seconds are
-    infinite, by layer.
+    infinite, by layer, and `held` what others hold of the board.
     """
 
     name: str
@@ -49,6 +50,8 @@ class BoardKind:
     shell_s: float = 0.0
     load_bytes_per_s: float = math.inf
     limits: dict[int, str] = field(default_factory=dict)
+    resident: frozenset[str] = frozenset()
+    held: str = ""
 
 
 @dataclass(frozen=True)

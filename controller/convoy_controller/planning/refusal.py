@@ -79,8 +79,8 @@ def _of_layer(instance: Instance, at: int) -> PlanError:
             board=kind.name,
         )
     return PlanError(
-        f"layer {layer.name} needs {need} bytes on board {kind.name} that has {kind.memory_bytes}: lower the batch, or "
-        "use a board with more memory",
+        f"layer {layer.name} needs {need} bytes on board {kind.name} that has {kind.memory_bytes}{_left(kind)}: lower "
+        f"the batch, or {'undeploy what is there, or ' if kind.held else ''}use a board with more memory",
         need=need,
         have=kind.memory_bytes,
         layer=layer.name,
@@ -93,4 +93,9 @@ def _seconds(kind: BoardKind, at: int) -> tuple[float, ...]:
 
 
 def _described(kind: BoardKind) -> str:
-    return f"{kind.count} {kind.name} of {kind.memory_bytes} bytes"
+    return f"{kind.count} {kind.name} of {kind.memory_bytes} bytes{_left(kind)}"
+
+
+def _left(kind: BoardKind) -> str:
+    """Why a board has no more than that."""
+    return f" left ({kind.held})" if kind.held else ""

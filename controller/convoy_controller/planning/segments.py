@@ -105,12 +105,12 @@ def _total(instance: Instance, kind: BoardKind, first: int, each: Sequence[float
 
 def _choices(instance: Instance, kind: BoardKind) -> Iterator[frozenset[str]]:
     """Sets of kinds of modules that may be kept: all of them first, and others where the processor can stand in."""
-    kinds = sorted({layer.module for layer in instance.layers})
-    yield frozenset(kinds)
+    kinds = sorted({layer.module for layer in instance.layers} - kind.resident)
+    yield frozenset(kinds) | kind.resident
     if kind.partitions is None or not kind.processor or len(kinds) <= kind.partitions or len(kinds) > MOST_CHOICES:
         return
     for size in range(len(kinds)):
-        yield from map(frozenset, itertools.combinations(kinds, size))
+        yield from (frozenset(kept) | kind.resident for kept in itertools.combinations(kinds, size))
 
 
 def _placed(instance: Instance, kind: BoardKind, kept: frozenset[str]) -> tuple[list[float], list[str]]:
@@ -126,10 +126,17 @@ def _placed(instance: Instance, kind: BoardKind, kept: frozenset[str]) -> tuple[
 
 def _changes(kind: BoardKind, modules: Sequence[str], reload_s: Sequence[float]) -> Matrix:
     """Seconds a batch that every run spends on swapping modules and on giving kernels their layers' parameters."""
+    own = ["" if module in kind.resident else module for module in modules]
     found = np.zeros((len(modules) + 1,) * 2)
     if kind.partitions is not None:
-        found += swaps(modules, kind.partitions) * kind.swap_s
-    return found + reloads(modules, reload_s, kind.partitions) if reload_s else found
+        found += swaps(own, kind.partitions) * kind.swap_s
+    if not reload_s:
+        return found
+    # A kernel that others use too has had their layers' parameters since the batch before.
+    shared = _running(
+        [each if module in kind.resident else 0.0 for each, module in zip(reload_s, modules, strict=True)]
+    )
+    return found + reloads(own, reload_s, kind.partitions) + (shared[None, :] - shared[:, None])
 
 
 def reloads(modules: Sequence[str], seconds: Sequence[float], partitions: int | None) -> Matrix:
@@ -149,12 +156,13 @@ def swaps(modules: Sequence[str], partitions: int) -> Matrix:
     """Loads for each batch of every run in the steady state, with so many partitions; '' needs none.
 
     The least recently used module goes. So a layer finds its module gone when, since the last layer of that kind (of
-    the batch before, for the first), at least `partitions` other kinds had their turn.
+    the batch before, for the first), at least `partitions` other kinds had their turn. Without a partition of its own a
+    run borrows one from others, and finds it changed in every batch.
     """
     bit = _bits(modules)
     if len(bit) <= partitions:
         return np.zeros((len(modules) + 1,) * 2)
-    loads = _within(modules, bit, partitions)
+    loads = _within(modules, bit, max(partitions, 1))
     for found in _gone(modules, partitions).values():
         loads += found
     return loads

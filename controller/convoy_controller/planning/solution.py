@@ -95,8 +95,8 @@ def _stage(instance: Instance, costs: Sequence[Segments], cut: Cut) -> Stage:
     first, last, index, replicas = cut
     kind, cost = instance.kinds[index], costs[index]
     processor = on_processor(instance, kind, first, last)
-    fabric = [instance.layers[at] for at in range(first, last) if at not in processor]
-    modules = 0 if kind.partitions is None else min(kind.partitions, len({layer.module for layer in fabric}))
+    needed = {instance.layers[at].module for at in range(first, last) if at not in processor} - kind.resident
+    modules = 0 if kind.partitions is None else min(max(kind.partitions, 1), len(needed))
     parameters = sum(layer.parameter_bytes for layer in instance.layers[first:last])
     return Stage(
         first=first,
