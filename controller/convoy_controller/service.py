@@ -12,27 +12,22 @@ import logging
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from convoy_schema import codec
 from convoy_schema.backoff import FEW_MOST_S
 from convoy_schema.bundle import ModelAnnouncement, VerifiedModel, load_public_key, verify
-from convoy_schema.errors import ConvoyError, DecodeError, TopicError
+from convoy_schema.errors import ConvoyError
 from convoy_schema.link import Link
 from convoy_schema.messages.boards import (
-    BoardState,
-    Capability,
     Command,
     Order,
     Presence,
     Published,
-    Pulse,
-    Reported,
 )
-from convoy_schema.messages.gateways import ControllerState, GatewayReported, GatewayState
+from convoy_schema.messages.gateways import ControllerState
 from convoy_schema.resident import resident_bytes
-from convoy_schema.topics import BoardTopic, ControllerTopic, GatewayTopic, ModelTopic, Topics
+from convoy_schema.topics import Topic, Topics
 
 from convoy_controller.blobs import BlobStore
 from convoy_controller.catalogue import Catalogue
@@ -47,15 +42,16 @@ from convoy_controller.database.records import (
     SavedModel,
     Severity,
 )
-from convoy_controller.delivery import Delivery, is_worth_saying
+from convoy_controller.delivery import Delivery
 from convoy_controller.effects import Effect, PublishDesired, PublishGatewayDesired, Record
 from convoy_controller.errors import DatabaseError, DatabaseReplacedError
 from convoy_controller.home import Home
 from convoy_controller.housekeeping import Housekeeping, Realm
+from convoy_controller.intake import Intake, Listener
 from convoy_controller.journal import Journal, Writing
 from convoy_controller.leadership import Leadership, Standing, Stands
 from convoy_controller.reconciler import Reconciler
-from convoy_controller.registry import Change, PresenceChanged, Registry, SessionTaken
+from convoy_controller.registry import Registry
 from convoy_controller.reign import Heard, Reign, begin, contradiction, is_continuous
 
 log = logging.getLogger(__name__)
@@ -76,19 +72,6 @@ REBIRTH_WITHIN_MS = 500
 T = TypeVar("T")
 
 
-@dataclass
-class Traffic:
-    """Payload bytes published, by what they were for."""
-
-    control: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
-
-    def refuse(self, reason: str) -> int:
-        """Count a message that could not be taken; returns how many there were for that reason."""
-        self.refused[reason] = self.refused.get(reason, 0) + 1
-        return self.refused[reason]
-
-
 class Controller:
     """One controller of one site. `run` returns when `stop` is called."""
 
@@ -97,7 +80,7 @@ class Controller:
         self.topics = Topics(site)
         self.session = secrets.randbits(62)
         self._heard = Heard()
-        self._traffic = Traffic()
+        self._published_bytes = 0
         self._journal = Journal()
         self._news = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -117,11 +100,12 @@ class Controller:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._url = url
         self._name = name
+        self._intake = Intake(self.topics, self._registry, self._listener(), lambda: asyncio.get_running_loop().time())
         self._control = Link(
             url,
             f"{name}:control",
             most_wait_s=FEW_MOST_S,
-            on_message=self._received,
+            on_message=self._intake.received,
             on_connect=self._connected,
             on_disconnect=self._disconnected,
             will=(self.topics.controller_state(), codec.encode(self._state(Presence.OFFLINE))),
@@ -183,6 +167,19 @@ class Controller:
             models=self._models,
         )
 
+    def _listener(self) -> Listener:
+        """This controller, as what comes in finds it."""
+        return Listener(
+            retained=self._housekeeping_hears,
+            accepted=self._hear,
+            announced=self._announced,
+            controller=self._from_controller,
+            ask_to_restate=self._ask_to_restate,
+            record=self._record,
+            event=self._event,
+            news=self._news.set,
+        )
+
     # The loop that decides -------------------------------------------------------------------------------------------
 
     async def _decide(self) -> None:
@@ -192,7 +189,7 @@ class Controller:
         while not self._stopping.is_set():
             self._news.clear()
             self._stand(self._leadership.tick(clock()))
-            self._note(self._registry.tick(clock()))
+            self._intake.note(self._registry.tick(clock()))
             if self._leadership.standing is not Standing.IN_CHARGE:
                 # Who neither reigns nor stands by says nothing yet: the database may be another one's.
                 if self._reconciler is not None or self._leadership.standing is Standing.STANDBY:
@@ -296,7 +293,7 @@ class Controller:
         self._heard.announcements.clear()
         for peer in (*self._registry.boards.values(), *self._registry.gateways.values()):
             if peer.session:  # as it stands, whatever an earlier reign wrote
-                self._note_presence(peer.name, peer.presence, peer.session, "as its controller took charge")
+                self._intake.note_presence(peer.name, peer.presence, peer.session, "as its controller took charge")
         log.info("%s", reign.sentence)
         self._publish(self.topics.controller_state(), self._state(Presence.ONLINE))
         self._event("in-charge", f"controller {self.session} {reign.sentence}")
@@ -402,64 +399,15 @@ class Controller:
         log.warning("presence is unknown from here on: %s", reason)
         self._housekeeping.lost()
         self._leadership.disconnected()
-        self._note(self._registry.link_lost())
+        self._intake.note(self._registry.link_lost())
         self._news.set()
 
-    def _received(self, topic: str, payload: bytes, retained: bool) -> None:
-        """Take a message, or count and report it; nothing that comes in can stop the controller."""
-        try:
-            self._dispatch(topic, payload, retained)
-        except (DecodeError, TopicError) as error:
-            count = self._traffic.refuse(error.code)
-            if is_worth_saying(count):
-                self._event("refused", f"{topic[:120]}: {error} ({error.code}, {count} so far)", Severity.WARNING)
-        self._news.set()
+    def _housekeeping_hears(self, topic: str, parsed: Topic, payload: bytes, retained: bool) -> bool:
+        return self._housekeeping.heard(topic, parsed, payload, retained)
 
-    def _dispatch(self, topic: str, payload: bytes, retained: bool) -> None:
-        parsed = self.topics.parse(topic)
-        now = asyncio.get_running_loop().time()
-        if self._housekeeping.heard(topic, parsed, payload, retained) or not payload:
-            return  # nothing to the others, or a retained topic that was cleared
-        if isinstance(parsed, BoardTopic):
-            self._from_board(parsed.board, parsed.leaf, payload, retained, now)
-        elif isinstance(parsed, GatewayTopic):
-            self._from_gateway(parsed.gateway, parsed.leaf, payload, retained, now)
-        elif isinstance(parsed, ControllerTopic):
-            self._from_controller(codec.decode(ControllerState, payload), retained, now)
-        elif isinstance(parsed, ModelTopic) and self._reconciler is None:
+    def _announced(self, topic: str, payload: bytes) -> None:
+        if self._reconciler is None:
             self._heard.announce(topic, codec.decode(ModelAnnouncement, payload))
-
-    def _from_board(self, name: str, leaf: str, payload: bytes, retained: bool, now: float) -> None:
-        registry = self._registry
-        if leaf == "pulse":
-            pulse = codec.decode(Pulse, payload)
-            self._hear(pulse.epoch, pulse.revision)
-            self._note(registry.pulse(name, pulse, now))
-            self._record(lambda r: r.record_pulse(name, pulse))
-        elif leaf == "reported":
-            reported = codec.decode(Reported, payload)
-            self._hear(reported.epoch, reported.revision)
-            self._note(registry.board_reported(name, reported, retained, now))
-            if not retained:
-                self._record(lambda r: r.record_reported(name, reported))
-        elif leaf == "capability":
-            capability = codec.decode(Capability, payload)
-            self._note(registry.capability(name, capability, retained, now))
-            self._record(lambda r: r.record_capability(name, capability))
-        elif leaf == "state":
-            self._note(registry.board_state(name, codec.decode(BoardState, payload), retained, now))
-        if registry.board(name).presence is BoardPresence.UNKNOWN:
-            self._ask_to_restate(name)
-
-    def _from_gateway(self, name: str, leaf: str, payload: bytes, retained: bool, now: float) -> None:
-        if leaf == "state":
-            self._note(self._registry.gateway_state(name, codec.decode(GatewayState, payload), retained, now))
-        elif leaf == "reported":
-            reported = codec.decode(GatewayReported, payload)
-            self._hear(reported.epoch, reported.revision)
-            self._note(self._registry.gateway_reported(name, reported, retained, now))
-            if not retained:
-                self._record(lambda r: r.record_gateway_reported(name, reported))
 
     def _hear(self, epoch: int, revision: int) -> None:
         """A board or gateway has accepted this."""
@@ -478,37 +426,10 @@ class Controller:
             self._asked.add(board)
             self._publish(self.topics.board(board, "command"), Command(Order.REBIRTH, REBIRTH_WITHIN_MS))
 
-    def _note(self, changes: list[Change]) -> None:
-        """Record what the registry made of a message, or of silence."""
-        for change in changes:
-            if isinstance(change, SessionTaken):
-                sentence = f"{change.name} speaks in session {change.new} while {change.old} had not ended"
-                self._event("session-taken", sentence, Severity.WARNING, change.name)
-            elif isinstance(change, PresenceChanged):
-                self._presence_changed(change)
-        if changes:
-            self._news.set()
-
-    def _presence_changed(self, change: PresenceChanged) -> None:
-        is_gateway = self._note_presence(change.name, change.presence, change.session, change.reason)
-        severity = Severity.WARNING if change.presence is BoardPresence.OFFLINE else Severity.INFO
-        sentence = f"{change.name} is {change.presence.value}: {change.reason}"
-        log.info("%s", sentence)
-        self._event(change.presence.value, sentence, severity, None if is_gateway else change.name)
-
-    def _note_presence(self, name: str, presence: BoardPresence, session: int, reason: str) -> bool:
-        """Record it; returns whether `name` is a gateway."""
-        is_gateway = name in self._registry.gateways and name not in self._registry.boards
-        if is_gateway:
-            self._record(lambda r: r.record_gateway_presence(name, presence, session))
-        else:
-            self._record(lambda r: r.record_presence(name, presence, session, reason))
-        return is_gateway
-
     # What goes out ---------------------------------------------------------------------------------------------------
 
     def _state(self, presence: Presence) -> ControllerState:
-        published = Published(self._traffic.control, self._delivery.published if self._running else 0, 0)
+        published = Published(self._published_bytes, self._delivery.published if self._running else 0, 0)
         return ControllerState(presence, self.session, self._leadership.epoch, published, resident_bytes())
 
     async def _pulse(self) -> None:
@@ -523,7 +444,7 @@ class Controller:
         payload = codec.encode(message)
         retain = not isinstance(message, Command)
         if self._control.publish(topic, payload, qos=1 if retain else 0, retain=retain):
-            self._traffic.control += len(payload)
+            self._published_bytes += len(payload)
 
     # The database ----------------------------------------------------------------------------------------------------
 
