@@ -131,6 +131,32 @@ class Candidate:
         )
 
 
+@dataclass(frozen=True)
+class PlanAnswer:
+    """What came of a request: a candidate, or why there is none."""
+
+    request: PlanRequest
+    candidate: Candidate | None
+    error: str = ""
+
+    def still_holds(self, request: PlanRequest) -> bool:
+        """Whether the candidate could be placed as well if `request` had been asked: other boards may have changed."""
+        if self.candidate is None or replace(self.request, boards=()) != replace(request, boards=()):
+            return False
+        used = {board for stage in self.candidate.stages for board in stage.boards}
+        before = {board.name: board.capability for board in self.request.boards}
+        now = {board.name: board.capability for board in request.boards}
+        return all(now.get(name) == before[name] for name in used)
+
+
+def answered(request: PlanRequest) -> PlanAnswer:
+    """Plan it; takes up to seconds, and touches nothing but the request."""
+    try:
+        return PlanAnswer(request, candidate(request))
+    except PlanError as error:
+        return PlanAnswer(request, None, str(error))
+
+
 def request_of(
     registry: Registry,
     intent: Intent,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from convoy_schema.messages.desired import Desired
 from convoy_schema.messages.gateways import GatewayDesired
 
+from convoy_controller.candidate import PlanRequest
 from convoy_controller.database.records import DeploymentState, NewEvent
 from convoy_controller.placement import Placement
 
@@ -50,4 +51,13 @@ class Record:
     event: NewEvent
 
 
-Effect = SaveGeneration | PublishDesired | PublishGatewayDesired | DeploymentChanged | Record
+@dataclass(frozen=True)
+class PlanWanted:
+    """Make this plan, in whatever thread, and bring it by `Reconciler.planned`; nobody else hears of it."""
+
+    request: PlanRequest
+
+
+#: What is written down, and then told.
+Decision = SaveGeneration | PublishDesired | PublishGatewayDesired | DeploymentChanged | Record
+Effect = Decision | PlanWanted

@@ -15,7 +15,7 @@ from convoy_schema.errors import ConvoyError
 
 from convoy_controller.database.recorder import Recorder
 from convoy_controller.database.records import SavedGeneration
-from convoy_controller.effects import DeploymentChanged, Effect, PublishDesired, Record, SaveGeneration
+from convoy_controller.effects import Decision, DeploymentChanged, PublishDesired, Record, SaveGeneration
 from convoy_controller.errors import DeposedError
 from convoy_controller.placement import saved
 
@@ -47,7 +47,7 @@ class Journal:
 
     def __init__(self) -> None:
         self._records: list[Writing] = []
-        self._held: list[Effect] = []
+        self._held: list[Decision] = []
         self._trouble = ""
         #: Whether the database belongs to a newer reign: what waits here is never written.
         self.is_deposed = False
@@ -62,7 +62,7 @@ class Journal:
         else:
             self.dropped += 1
 
-    def decide(self, decisions: Sequence[Effect]) -> None:
+    def decide(self, decisions: Sequence[Decision]) -> None:
         """Decisions, in the order in which they must be kept and then published."""
         self._held += decisions
 
@@ -71,13 +71,13 @@ class Journal:
         self._held, self._records, self.is_deposed = [], [], False
 
     @property
-    def held(self) -> tuple[Effect, ...]:
+    def held(self) -> tuple[Decision, ...]:
         """Decisions that are not kept yet, so that nobody may hear of them."""
         return tuple(self._held)
 
     async def keep(
         self, recorder: Recorder, in_thread: Callable[[Callable[[], Outcome]], Awaitable[Outcome]]
-    ) -> tuple[Effect, ...]:
+    ) -> tuple[Decision, ...]:
         """Write what waits, by way of `in_thread`, which runs a blocking call; whatever the database does, it says so.
 
         Returns the decisions that are kept now, to be published in this order.
@@ -107,7 +107,7 @@ class Journal:
         self._trouble = trouble
 
 
-def _write(recorder: Recorder, records: Sequence[Writing], decisions: Sequence[Effect]) -> Outcome:
+def _write(recorder: Recorder, records: Sequence[Writing], decisions: Sequence[Decision]) -> Outcome:
     """In the database's thread."""
     error = _attempt(recorder, [*records, *map(_writing, decisions)])
     if error is None:
@@ -140,7 +140,7 @@ def _write_telemetry(recorder: Recorder, records: Sequence[Writing], outcome: Ou
         _write_telemetry(recorder, records[middle:], outcome)
 
 
-def _write_decisions(recorder: Recorder, decisions: Sequence[Effect], outcome: Outcome) -> None:
+def _write_decisions(recorder: Recorder, decisions: Sequence[Decision], outcome: Outcome) -> None:
     """Up to the first one that binds the fleet and cannot be kept."""
     if _attempt(recorder, [_writing(effect) for effect in decisions]) is None:
         outcome.kept = len(decisions)
@@ -177,7 +177,7 @@ def _sentence(error: Exception) -> str:
     return str(error) if isinstance(error, ConvoyError) else f"{type(error).__name__}: {error}"
 
 
-def _writing(effect: Effect) -> Writing:
+def _writing(effect: Decision) -> Writing:
     """What a decision asks of the database."""
     if isinstance(effect, SaveGeneration):
         generation = saved(effect.placement)

@@ -2,14 +2,14 @@
 
 A deterministic core: it reads the registry and `now`, and returns effects in the order in which they must happen. A
 generation is saved before anyone hears of it; it is staged on the boards, tested end to end by the gateways, then fed;
-the old one drains and goes. Where a board cannot hold both, the old one leaves first (a pause). It plans nothing itself
-(`planner`) and publishes nothing itself (`service`).
+the old one drains and goes. Where a board cannot hold both, the old one leaves first (a pause). It plans nothing
+itself: an effect asks for a plan, and an input brings it (`planned`). It publishes nothing itself (`service`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from convoy_schema.bundle import VerifiedModel
 from convoy_schema.messages.boards import AssignmentReport
@@ -18,8 +18,9 @@ from convoy_schema.messages.gateways import Feed, GatewayDesired, ModelRef
 from convoy_schema.names import Generation
 
 from convoy_controller.candidate import (
+    Candidate,
+    PlanAnswer,
     PlanRequest,
-    candidate,
     missing,
     must_pause,
     occupied,
@@ -29,15 +30,17 @@ from convoy_controller.candidate import (
 )
 from convoy_controller.conditions import Condition, condition, has_dead_stage, is_drained, probe_verdict
 from convoy_controller.database.records import BoardPresence, DeploymentState, GenerationState, NewEvent, Severity
+from convoy_controller.deployment import DeploymentRecord, Exclusion, is_better, is_stale
 from convoy_controller.effects import (
+    Decision,
     DeploymentChanged,
     Effect,
+    PlanWanted,
     PublishDesired,
     PublishGatewayDesired,
     Record,
     SaveGeneration,
 )
-from convoy_controller.errors import PlanError
 from convoy_controller.placement import Placement
 from convoy_controller.registry import Registry
 from convoy_controller.sentences import listed, sentence_of, what_is_missing
@@ -60,46 +63,6 @@ UNKNOWN_BUNDLE = "0" * 64
 BETTER = "better"
 RETRY_FIRST_S = 1.0
 RETRY_MOST_S = 30.0
-
-
-@dataclass(frozen=True)
-class Exclusion:
-    """Why a board is left out, until when (monotonic seconds), and in which of its sessions."""
-
-    session: int
-    until: float
-    reason: str
-    #: Whether what failed may succeed when it is tried again.
-    may_pass: bool
-
-
-@dataclass
-class DeploymentRecord:
-    """A deployment in the making, serving, or on its way out."""
-
-    intent: Intent
-    removed: bool = False
-    serving: Placement | None = None
-    next: Placement | None = None
-    draining: list[Placement] = field(default_factory=list)
-    #: What served before a pause, to return to when its successor fails.
-    fallback: Intent | None = None
-    next_since: float = 0.0
-    drain_since: float = 0.0
-    progress: tuple[object, ...] = ()
-    progress_at: float = 0.0
-    better_since: float | None = None
-    retry_at: float = 0.0
-    failures: int = 0
-    #: What no plan was found for.
-    refused: PlanRequest | None = None
-    excluded: dict[str, Exclusion] = field(default_factory=dict)
-    said: tuple[DeploymentState, str] | None = None
-
-    def placements(self) -> list[Placement]:
-        """Every generation of which boards hold something."""
-        found = [*self.draining, self.serving, self.next]
-        return [placement for placement in found if placement is not None and placement.state.is_live]
 
 
 class Reconciler:
@@ -140,6 +103,12 @@ class Reconciler:
         record.excluded.clear()
         record.retry_at, record.failures, record.said, record.refused = 0.0, 0, None, None
 
+    def planned(self, answer: PlanAnswer) -> None:
+        """A plan that `PlanWanted` asked for; the next step takes it, or drops it if it is stale and asks anew."""
+        record = self._deployments.get(answer.request.intent.deployment)
+        if record is not None and record.asked == answer.request:
+            record.asked, record.answer = None, answer
+
     def unwanted(self, name: str) -> None:
         """An owner wants that deployment gone."""
         if name in self._deployments:
@@ -169,9 +138,9 @@ class Reconciler:
         """The newest number given to what a board or gateway is told."""
         return self._revision
 
-    def restate(self) -> list[Effect]:
+    def restate(self) -> list[Decision]:
         """Everything retained, again: after a connect the broker may have forgotten it."""
-        effects: list[Effect] = [PublishDesired(b, d) for b, d in sorted(self._desired.items()) if d.revision]
+        effects: list[Decision] = [PublishDesired(b, d) for b, d in sorted(self._desired.items()) if d.revision]
         return effects + [PublishGatewayDesired(g, d) for g, d in sorted(self._feeds.items())]
 
     # The step --------------------------------------------------------------------------------------------------------
@@ -335,16 +304,37 @@ class Reconciler:
     # What to do next -------------------------------------------------------------------------------------------------
 
     def _consider(self, record: DeploymentRecord, now: float) -> None:
-        """Plan a new generation if the present one does not do: none, broken, not what is wanted, or improvable."""
+        """Ask for a plan if the present generation does not do: none, broken, not what is wanted, or improvable.
+
+        The plan comes later, by `planned`, and is taken if what it rests upon has not changed meanwhile.
+        """
         reason = self._why_plan(record, now)
+        answer, record.answer = record.answer, None
         if reason is None or now < record.retry_at:
             return
+        request = self._request(record, now)
+        if request is None or request == record.refused or (reason == BETTER and request == record.declined):
+            return
+        if answer is None or is_stale(record, answer, request):
+            if record.asked is None:
+                record.asked = request
+                self._effects.append(PlanWanted(request))
+            return
+        record.dropped = 0
+        if answer.candidate is None:
+            record.refused = request
+            self._fail(record, answer.error)
+        else:
+            self._take(record, answer.candidate, reason, now)
+
+    def _request(self, record: DeploymentRecord, now: float) -> PlanRequest | None:
+        """What a plan would rest upon now; None, and said why, when there is nothing to plan with."""
         intent = record.fallback or record.intent
         model = self._models.get((intent.model, intent.version))
         if model is None:
             record.retry_at = now + RETRY_MOST_S
             self._fail(record, f"model {intent.model} version {intent.version} is not in the catalogue")
-            return
+            return None
         names = self._usable(record, intent, now)
         if not names:
             left_out = [record.excluded[board].reason for board in self._excluded(record, now)]
@@ -352,23 +342,18 @@ class Reconciler:
             absent = missing(self._registry, intent, names)
             state = DeploymentState.PENDING if record.serving is None else DeploymentState.SERVING
             self._declare(record, state, what_is_missing(intent, left_out, absent))
-            return
+            return None
         kept = spare(self._registry, intent, self._excluded(record, now))
         topologies = {each.digest: each.topology for each in self._models.values()}
+        return request_of(self._registry, intent, model, names, self._live(), topologies, kept)
+
+    def _take(self, record: DeploymentRecord, candidate: Candidate, reason: str, now: float) -> None:
+        """Make the next generation of a plan."""
         generation = Generation(self._epoch, self._counter + 1)
-        request = request_of(self._registry, intent, model, names, self._live(), topologies, kept)
-        if request == record.refused:
-            return  # it would be refused again, until something changes
-        try:
-            placement = candidate(request).placed(generation, reason)
-        except PlanError as error:
-            record.refused = request
-            self._fail(record, str(error))
-            return
-        record.refused = None
+        placement = candidate.placed(generation, reason)
         if record.serving is not None:
-            if reason == BETTER and not _is_better(placement, record.serving, intent):
-                record.better_since = now
+            if reason == BETTER and not is_better(placement, record.serving):
+                record.better_since, record.declined = now, candidate.request
                 return
             if must_pause(self._registry, record.serving, placement):
                 placement = replace(placement, state=GenerationState.QUEUED)
@@ -514,9 +499,3 @@ class Reconciler:
         if state in (GenerationState.RETIRED, GenerationState.ABANDONED):
             self._late = {key: at for key, at in self._late.items() if key[1] != placement.generation}
         return moved
-
-
-def _is_better(placement: Placement, serving: Placement, intent: Intent) -> bool:
-    if placement.period_s < serving.period_s * 0.99:
-        return True
-    return bool(intent.boards) and len(placement.boards) > len(serving.boards)

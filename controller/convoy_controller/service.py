@@ -1,6 +1,6 @@
 """The controller's process: carries messages to the registry and the reconciler, and their effects to the broker.
 
-A thin shell round deterministic cores. One loop owns all decisions; the database has one worker thread, and whatever
+A thin shell round deterministic cores. One loop owns all decisions; database and planner have a thread each, and what
 must be persisted is so before anything that depends on it is published. Blobs travel on a connection of their own.
 """
 
@@ -30,6 +30,7 @@ from convoy_schema.resident import resident_bytes
 from convoy_schema.topics import Topic, Topics
 
 from convoy_controller.blobs import BlobStore
+from convoy_controller.candidate import PlanAnswer, PlanRequest, answered
 from convoy_controller.catalogue import Catalogue
 from convoy_controller.database import publications
 from convoy_controller.database.engine import open_database
@@ -43,7 +44,7 @@ from convoy_controller.database.records import (
     Severity,
 )
 from convoy_controller.delivery import Delivery
-from convoy_controller.effects import Effect, PublishDesired, PublishGatewayDesired, Record
+from convoy_controller.effects import Decision, PlanWanted, PublishDesired, PublishGatewayDesired, Record
 from convoy_controller.errors import DatabaseError, DatabaseReplacedError
 from convoy_controller.home import Home
 from convoy_controller.housekeeping import Housekeeping, Realm
@@ -98,6 +99,8 @@ class Controller:
         self._running = False
         self._asked: set[str] = set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
+        self._planner = ThreadPoolExecutor(1, thread_name_prefix="planner")
+        self._plans: set[asyncio.Task[None]] = set()
         self._url = url
         self._name = name
         self._intake = Intake(self.topics, self._registry, self._listener(), lambda: asyncio.get_running_loop().time())
@@ -147,11 +150,13 @@ class Controller:
         if self._reconciler is not None:
             self._publish(self.topics.controller_state(), self._state(Presence.OFFLINE))
         await asyncio.gather(self._control.stop(), self._delivery.stop())
+        tasks = [*tasks, *self._plans]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._journal.keep(self._recorder, self._in_thread)
         self._thread.shutdown()
+        self._planner.shutdown(wait=False, cancel_futures=True)
 
     def _realm(self) -> Realm:
         """This controller, as its housekeeping sees it."""
@@ -232,7 +237,23 @@ class Controller:
             self._polled_at = now
             await self._poll_intents(reconciler)
         # What is decided waits for the database: deciding more meanwhile would only make the queue longer.
-        await self._carry_out([] if self._journal.held else reconciler.reconcile(now))
+        effects = [] if self._journal.held else reconciler.reconcile(now)
+        for effect in effects:
+            if isinstance(effect, PlanWanted):
+                plan = asyncio.create_task(self._plan(reconciler, effect.request))
+                self._plans.add(plan)
+                plan.add_done_callback(self._plans.discard)
+        await self._carry_out([effect for effect in effects if not isinstance(effect, PlanWanted)])
+
+    async def _plan(self, reconciler: Reconciler, request: PlanRequest) -> None:
+        """Make a plan in a thread of its own: for a large fleet it takes a second, in which the loop must hear."""
+        try:
+            answer = await asyncio.get_running_loop().run_in_executor(self._planner, answered, request)
+        except Exception as error:  # a mistake of ours in one plan must not end the controller, nor be waited for
+            log.exception("no plan could be made for %s", request.intent.deployment)
+            answer = PlanAnswer(request, None, f"planning failed: {type(error).__name__}: {error}")
+        reconciler.planned(answer)
+        self._news.set()
 
     def _stand(self, changes: list[Stands]) -> None:
         """Take up the role that `leadership` gives, and say why."""
@@ -355,13 +376,13 @@ class Controller:
         except ConvoyError as error:
             self._event("model-refused", f"model {model.name} {model.version}: {error}", Severity.ERROR)
 
-    async def _carry_out(self, effects: list[Effect]) -> None:
+    async def _carry_out(self, effects: list[Decision]) -> None:
         """Persist first, with what was recorded since; then publish what is kept, in the order given."""
         self._journal.decide(effects)
         for effect in await self._journal.keep(self._recorder, self._in_thread):
             self._tell(effect)
 
-    def _tell(self, effect: Effect) -> None:
+    def _tell(self, effect: Decision) -> None:
         if isinstance(effect, PublishDesired):
             self._publish(self.topics.board(effect.board, "desired"), effect.desired)
         elif isinstance(effect, PublishGatewayDesired):

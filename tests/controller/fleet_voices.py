@@ -87,7 +87,7 @@ class Voices:
             "emulated",
             ("layers", "partitions"),
             (Partition("west"), Partition("centre"), Partition("east")),
-            100_000_000,
+            100_000_000 + 5_000_000 * (self.boards.index(board) % 6),  # boards differ, as in a fleet that has grown
             2**28,
             64,
             "0",

@@ -7,8 +7,17 @@ from dataclasses import dataclass, field
 
 import pytest
 from convoy_controller import planner
+from convoy_controller.candidate import PlanRequest, answered
 from convoy_controller.database.records import DeploymentState, GenerationState
-from convoy_controller.effects import DeploymentChanged, PublishDesired, PublishGatewayDesired, SaveGeneration
+from convoy_controller.deployment import MOST_DROPPED
+from convoy_controller.effects import (
+    DeploymentChanged,
+    Effect,
+    PlanWanted,
+    PublishDesired,
+    PublishGatewayDesired,
+    SaveGeneration,
+)
 from convoy_controller.reconciler import DRAIN_S, READY_GRACE_S, SETTLE_S, STAGING_S, Reconciler
 from convoy_controller.registry import Registry
 from convoy_schema.bundle import Bundle, InputSpec, Method, VerifiedModel
@@ -46,6 +55,16 @@ def network(layers: int = 4) -> Topology:
 def model(version: str = "1") -> VerifiedModel:
     bundle = Bundle("net", version, 1, "0" * 64, (), 1, (), (), InputSpec("t0"), "t4", ())
     return VerifiedModel(version.rjust(64, "0"), bundle, network(), b"", b"")
+
+
+def reconciled(reconciler: Reconciler, now: float) -> list[Effect]:
+    """A step whose plans come at once."""
+    effects = reconciler.reconcile(now)
+    while wanted := [effect for effect in effects if isinstance(effect, PlanWanted)]:
+        for effect in wanted:
+            reconciler.planned(answered(effect.request))
+        effects = [effect for effect in effects if not isinstance(effect, PlanWanted)] + reconciler.reconcile(now)
+    return effects
 
 
 @dataclass
@@ -120,7 +139,7 @@ class Fleet:
         for board in self.registry.boards.values():
             if board.name not in self.dead:
                 board.fresh_at = self.now
-        for effect in self.reconciler.reconcile(self.now):
+        for effect in reconciled(self.reconciler, self.now):
             if isinstance(effect, PublishDesired):
                 self.desired[effect.board] = effect.desired
             elif isinstance(effect, PublishGatewayDesired):
@@ -175,7 +194,7 @@ def test_a_generation_is_saved_before_it_is_published() -> None:
     fleet = Fleet()
     fleet.join("a")
     fleet.reconciler.wanted(Intent("d", "net", "1", Method.LIBRARY))
-    effects = fleet.reconciler.reconcile(0.1)
+    effects = reconciled(fleet.reconciler, 0.1)
     kinds = [type(effect) for effect in effects]
     assert kinds.index(SaveGeneration) < kinds.index(PublishDesired)
 
@@ -483,3 +502,93 @@ def test_a_board_on_another_shell_for_others_is_not_taken_and_the_message_says_f
     fleet.settle()
     assert said(fleet, "second").state is DeploymentState.SERVING
     assert {a.intent.deployment for a in fleet.desired["b"].assignments} == {"second"}
+
+
+# Plans that come later -----------------------------------------------------------------------------------------------
+
+
+def asks(fleet: Fleet, *names: str) -> PlanRequest:
+    """A fleet whose first deployment waits for its plan."""
+    fleet.join(*names)
+    fleet.reconciler.wanted(Intent("d", "net", "1", Method.LIBRARY, 2))
+    return next_request(fleet)
+
+
+def next_request(fleet: Fleet) -> PlanRequest:
+    (wanted,) = [each for each in fleet.reconciler.reconcile(fleet.now) if isinstance(each, PlanWanted)]
+    return wanted.request
+
+
+def placed(fleet: Fleet) -> list[str]:
+    found = [each.placement for each in fleet.reconciler.reconcile(fleet.now) if isinstance(each, SaveGeneration)]
+    return [board for placement in found for board in placement.boards]
+
+
+def test_a_plan_is_asked_for_once_and_taken_when_it_comes() -> None:
+    fleet = Fleet()
+    request = asks(fleet, "a", "b")
+    assert fleet.reconciler.reconcile(fleet.now) == []
+    fleet.reconciler.planned(answered(request))
+    assert placed(fleet) == ["a", "b"]
+    fleet.reconciler.planned(answered(request))  # once more changes nothing
+    assert fleet.reconciler.reconcile(fleet.now) == []
+
+
+@pytest.mark.parametrize("change", ["board", "session", "intent", "another deployment"])
+def test_a_plan_that_rests_on_what_was_is_dropped_and_asked_anew(change: str) -> None:
+    fleet = Fleet()
+    request = asks(fleet, "a", "b")
+    if change == "board":
+        fleet.kill("b")
+    elif change == "session":
+        fleet.join("b")
+    elif change == "intent":
+        fleet.reconciler.wanted(Intent("d", "net", "2", Method.LIBRARY, 2))
+    else:
+        fleet.reconciler.wanted(Intent("c", "net", "1", Method.LIBRARY, 1))
+        fleet.reconciler.planned(answered(next_request(fleet)))
+        assert placed(fleet) == ["a"]
+    fleet.reconciler.planned(answered(request))
+    anew = next_request(fleet)
+    assert anew != request
+    fleet.reconciler.planned(answered(anew))
+    assert placed(fleet) == (["a"] if change == "board" else ["a", "b"]) or change == "another deployment"
+
+
+def test_a_fleet_that_never_rests_is_planned_all_the_same_unless_the_plan_itself_is_void() -> None:
+    fleet = Fleet()
+    request = asks(fleet, "a", "b")
+    for turn in range(MOST_DROPPED - 1):
+        fleet.join(f"late-{turn}")
+        fleet.reconciler.planned(answered(request))
+        request = next_request(fleet)
+    fleet.kill("b")
+    fleet.reconciler.planned(answered(request))
+    request = next_request(fleet)
+    fleet.join("latest")
+    fleet.reconciler.planned(answered(request))
+    assert placed(fleet) == ["a", "late-0"]
+
+
+def test_a_removed_deployment_needs_no_plan_any_more() -> None:
+    fleet = Fleet()
+    request = asks(fleet, "a", "b")
+    fleet.reconciler.unwanted("d")
+    fleet.reconciler.planned(answered(request))
+    assert placed(fleet) == []
+    fleet.reconciler.planned(answered(request))
+    assert fleet.reconciler.deployments == {}
+
+
+def test_what_would_be_no_better_is_not_planned_again_and_again() -> None:
+    fleet = deployed(boards=0)
+    fleet.settle(100)
+    fleet.join("more")
+    asked = []
+    for _ in range(200):
+        fleet.now += 0.05
+        for effect in fleet.reconciler.reconcile(fleet.now):
+            if isinstance(effect, PlanWanted):
+                asked.append(effect.request)
+                fleet.reconciler.planned(answered(effect.request))
+    assert len(asked) == 1

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import threading
+import time
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 from convoy_controller import service
+from convoy_controller.bench.networks import balanced_chain
+from convoy_controller.candidate import PlanAnswer, PlanRequest, answered
 from convoy_controller.database import engine, queries
 from convoy_controller.database.engine import Database, open_database
 from convoy_controller.database.intents import request_deployment, withdraw_deployment
@@ -19,15 +23,16 @@ from convoy_controller.database.records import BoardPresence, DeploymentState
 from convoy_controller.database.views import EventLine
 from convoy_controller.errors import DatabaseUnreachableError
 from convoy_controller.home import Home
+from convoy_controller.keys import signing_key
 from convoy_controller.service import Controller
 from convoy_schema import codec
-from convoy_schema.bundle import Method
+from convoy_schema.bundle import InputSpec, Method
 from convoy_schema.errors import SignatureError
 from convoy_schema.link import Link
 from convoy_schema.messages.boards import Order, Presence
-from convoy_schema.messages.desired import Intent
+from convoy_schema.messages.desired import Cut, Intent
 from convoy_schema.messages.gateways import ControllerState
-from database_samples import publish
+from database_samples import open_catalogue, publish, shipped_images
 from fleet_voices import SITE, Voices, until
 
 
@@ -338,5 +343,66 @@ def test_its_will_and_its_state_say_who_is_in_charge(tmp_path: Path, broker: Bro
         assert retained
         assert (state.presence, state.session, state.epoch) == (Presence.ONLINE, bench.controller.session, 1)
         assert state.rss_bytes > 0
+
+    run(main())
+
+
+def test_while_a_large_fleet_is_planned_the_controller_hears_and_speaks(
+    tmp_path: Path, broker: BrokerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan for 64 boards of six kinds takes a second of computing; the loop must have its turns meanwhile."""
+    planned: list[tuple[float, str]] = []
+
+    def timed(request: PlanRequest) -> PlanAnswer:
+        began = time.monotonic()
+        answer = answered(request)
+        planned.append((time.monotonic() - began, threading.current_thread().name))
+        return answer
+
+    monkeypatch.setattr(service, "answered", timed)
+
+    async def main() -> None:
+        boards = tuple(f"b{number:02}" for number in range(64))
+        async with Bench(tmp_path, broker.url, boards).on() as bench:
+            network = balanced_chain("deep", 40, 2, 6, 3)
+            images, key = shipped_images(), signing_key(bench.home.keys)
+            catalogue = open_catalogue(bench.database, tmp_path)
+            catalogue.publish_model(network, "deep", "1", InputSpec("t0"), (), images, key)
+            await until(lambda: list(bench.presence().values()).count(BoardPresence.ONLINE) == 64)
+            wanted = Intent("shop", "deep", "1", Method.ALLOCATE, cut=Cut.REPLICATED)
+            request_deployment(bench.database, wanted)
+            slowest = 0.0
+            while not planned:
+                before = time.monotonic()
+                await asyncio.sleep(0.002)
+                slowest = max(slowest, time.monotonic() - before)
+            seconds, thread = planned[0]
+            assert thread.startswith("planner")
+            assert seconds > 0.25, "too quick to show anything"
+            assert slowest < seconds / 2
+            await until(lambda: bench.voices.serving() is not None)
+
+    run(main())
+
+
+def test_a_plan_that_breaks_fails_its_deployment_and_nothing_else(
+    tmp_path: Path, broker: BrokerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(request: PlanRequest) -> PlanAnswer:
+        if request.intent.deployment == "broken":
+            raise ZeroDivisionError("a mistake")
+        return answered(request)
+
+    monkeypatch.setattr(service, "answered", broken)
+
+    async def main() -> None:
+        async with Bench(tmp_path, broker.url).on() as bench:
+            request_deployment(bench.database, Intent("broken", "tiny", "1", Method.ALLOCATE, 1))
+            await until(lambda: queries.deployment(bench.database, "broken").state is DeploymentState.FAILED)
+            said = queries.deployment(bench.database, "broken").message
+            assert said == "planning failed: ZeroDivisionError: a mistake"
+            withdraw_deployment(bench.database, "broken")
+            await until(lambda: queries.deployment(bench.database, "broken").state is DeploymentState.REMOVED)
+            await bench.serve()
 
     run(main())
