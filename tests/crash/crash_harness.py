@@ -6,12 +6,13 @@ keep a `CrashLedger`; `Executioner` kills and restarts by a plan drawn from a se
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import statistics
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ import convoy
 import numpy as np
 import pytest
 from convoy_controller.broker import find_mosquitto
+from convoy_controller.catalogue import ModelContents
 from convoy_controller.database.engine import open_database
 from convoy_controller.local_fleet import CONTROLLER, GATEWAY, wait_until
 from convoy_schema.bundle import Method
@@ -81,9 +83,18 @@ class CrashFleet(SystemFleet):
         return time.monotonic()
 
     @contextmanager
-    def callers(self, requests: int = 100_000, rate: float = 60.0, callers: int = 6) -> Iterator[Callers]:
-        """Callers for the length of the block; afterwards no request may be lost, failed, doubled or wrong."""
-        flow = Callers(list(self.local.gateways.values()), requests, rate, callers)
+    def callers(
+        self,
+        requests: int = 100_000,
+        rate: float = 60.0,
+        callers: int = 6,
+        networks: Mapping[str, ModelContents] | None = None,
+    ) -> Iterator[Callers]:
+        """Callers for the length of the block; afterwards no request may be lost, failed, doubled or wrong.
+
+        Right is what one of `networks` gives, by name; the small one unless given.
+        """
+        flow = Callers(list(self.local.gateways.values()), requests, rate, callers, networks)
         flow.start()
         try:
             yield flow
@@ -111,12 +122,24 @@ class Callers:
     #: Images that are made ahead; beyond them they are met again, under numbers of their own.
     DISTINCT = 5000
 
-    def __init__(self, addresses: Sequence[str], requests: int, rate: float, callers: int) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        requests: int,
+        rate: float,
+        callers: int,
+        networks: Mapping[str, ModelContents] | None = None,
+    ) -> None:
         images = numbered_images(min(requests, self.DISTINCT))
-        expected = logits_of(small_network(), SPEC, images)
         numbers = np.arange(requests) % len(images)
         self._images, self._numbers = images, numbers
-        self.ledger = CrashLedger(expected[numbers])
+        expected = {
+            name: logits_of(network, SPEC, images)[numbers]
+            for name, network in (networks or {"small": small_network()}).items()
+        }
+        for one, other in itertools.combinations(expected.values(), 2):
+            assert (one != other).any(axis=1).all(), "every image tells the networks apart"
+        self.ledger = CrashLedger(expected)
         self._clients = [convoy.connect(list(addresses), timeout_s=TIMEOUT_S) for _ in range(callers)]
         self._requests, self._rate = requests, rate
         self._next = 0

@@ -1,14 +1,15 @@
 """What callers sent and what came back, kept by them alone: no counter of the product is asked.
 
 Every request carries one numbered image, and every image is another one, so an answer that was meant for somebody else
-shows. At the end each number must have exactly one answer, equal to the last bit to what the network gives in one
-process. Times are monotonic seconds.
+shows. At the end each number must have exactly one answer, equal to the last bit to what one of the networks gives in
+one process; which one is kept, for tests in which networks take each other's place. Times are monotonic seconds.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +25,8 @@ class Answer:
     came_at: float
     generation: str
     gateway: str
+    #: The network that gives exactly this; '' if none does.
+    network: str
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,9 @@ class Account:
 
 @dataclass
 class CrashLedger:
-    """Thread-safe. `expected` holds the reference logits (images, classes), float32."""
+    """Thread-safe. `expected` holds each network's reference logits (images, classes), float32, by its name."""
 
-    expected: NDArray[np.float32]
+    expected: Mapping[str, NDArray[np.float32]]
     _sent: dict[int, float] = field(default_factory=dict)
     _answers: list[Answer] = field(default_factory=list)
     _failed: dict[int, str] = field(default_factory=dict)
@@ -64,13 +67,16 @@ class CrashLedger:
             self._sent[number] = now
 
     def comes(self, number: int, logits: NDArray[np.float32], generation: str, gateway: str, now: float) -> None:
-        """An answer (rows, classes): one row, with the bits of the reference, or it is wrong."""
-        reference = self.expected[number : number + 1]
-        is_right = logits.shape == reference.shape and logits.astype("<f4").tobytes() == reference.tobytes()
+        """An answer (rows, classes): one row, with the bits of a reference, or it is wrong."""
+        network = next((name for name in self.expected if self._is_of(name, number, logits)), "")
         with self._lock:
-            self._answers.append(Answer(number, self._sent[number], now, generation, gateway))
-            if not is_right:
+            self._answers.append(Answer(number, self._sent[number], now, generation, gateway, network))
+            if not network:
                 self._wrong.add(number)
+
+    def _is_of(self, network: str, number: int, logits: NDArray[np.float32]) -> bool:
+        reference = self.expected[network][number : number + 1]
+        return logits.shape == reference.shape and logits.astype("<f4").tobytes() == reference.tobytes()
 
     def fails(self, number: int, error: str) -> None:
         """An error instead of an answer."""
