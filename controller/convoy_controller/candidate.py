@@ -89,7 +89,7 @@ class PlanRequest:
     """All that a plan rests upon, unchanging, so that it can be made in another thread: equal requests, equal plans.
 
     `boards` come in order of preference, and `kept` of them stay spare. `own` are the deployment's generations,
-    `others` those of the rest, and `topologies` the networks of these, by bundle.
+    `others` those of the rest, and `topologies` the networks of them all, by bundle.
     """
 
     intent: Intent
@@ -108,13 +108,17 @@ class PlanRequest:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a plan came to, on named boards; it becomes a generation when it is given a number."""
+    """What a plan came to, on named boards; it becomes a generation when it is given a number.
+
+    `crowded` are boards without room for it beside the deployment's present generations: these must leave first.
+    """
 
     request: PlanRequest
     stages: tuple[StagePlacement, ...]
     batch_rows: int
     queue_frames: int
     period_s: float
+    crowded: tuple[str, ...] = ()
 
     def placed(self, generation: Generation, reason: str) -> Placement:
         """As that generation."""
@@ -170,7 +174,7 @@ def request_of(
     # How far a generation is changes all the time, and nothing of what it holds.
     held = [replace(placement, state=GenerationState.STAGED, reason="") for placement in live]
     others = tuple(placement for placement in held if placement.intent.deployment != intent.deployment)
-    bundles = sorted({placement.bundle for placement in others} & set(topologies or ()))
+    bundles = sorted({placement.bundle for placement in held} & set(topologies or ()))
     return PlanRequest(
         intent=intent,
         model=model,
@@ -201,9 +205,8 @@ def candidate(request: PlanRequest) -> Candidate:
             have=there,
         )
     topology = request.model.topology
-    beside = holdings(
-        request.others, {board.name: board.capability for board in request.boards}, dict(request.topologies)
-    )
+    capabilities = {board.name: board.capability for board in request.boards}
+    beside = holdings(request.others, capabilities, dict(request.topologies))
     kinds = {layer.kind for layer in topology.layers}
     models = {
         board.name: left(board.capability, intent.method, beside.get(board.name, Holding()), kinds)
@@ -212,14 +215,17 @@ def candidate(request: PlanRequest) -> Candidate:
     # Boards that nobody else uses come first; of equals, those that are preferred.
     names = sorted(request.names, key=lambda name: len(beside[name].tenants) if name in beside else 0)
     plan, named = _plan(request, models, names, count)
-    stages = []
+    before = holdings(request.own, capabilities, dict(request.topologies))
+    stages, crowded = [], []
     for stage, boards in zip(plan.stages, named, strict=True):
+        room = {name: models[name].memory_bytes - stage.memory_bytes for name in boards}
+        crowded += [name for name in boards if name in before and before[name].memory_bytes > room[name]]
         layers = topology.layers[stage.first : stage.last]
         kinds_here = [layer.kind for layer in layers if layer.name not in stage.processor]
         slots = tuple(_slots(request, board, kinds_here) for board in boards)
         stages.append(StagePlacement(tuple(layer.name for layer in layers), boards, slots, stage.processor))
     queue = planner.board_model([board.capability for board in request.boards], intent.method).queue_frames
-    return Candidate(request, tuple(stages), plan.batch_rows, queue, plan.period_s)
+    return Candidate(request, tuple(stages), plan.batch_rows, queue, plan.period_s, tuple(crowded))
 
 
 def _plan(

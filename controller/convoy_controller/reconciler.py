@@ -206,7 +206,9 @@ class Reconciler:
     def _wait_for_boards(self, record: DeploymentRecord, placement: Placement, now: float) -> None:
         old = record.serving
         if old is not None:
-            if not is_drained(self._registry, old, self._feeds) and now - record.next_since < DRAIN_S:
+            # Of one that lost a stage nothing can come back: what it held is retried on its successor.
+            is_over = has_dead_stage(self._registry, old) or is_drained(self._registry, old, self._feeds)
+            if not is_over and now - record.next_since < DRAIN_S:
                 return
             self._save(old, GenerationState.RETIRED, f"made room for generation {placement.generation}")
             record.serving, record.fallback = None, old.intent
@@ -355,7 +357,7 @@ class Reconciler:
             if reason == BETTER and not is_better(placement, record.serving):
                 record.better_since, record.declined = now, candidate.request
                 return
-            if must_pause(self._registry, record.serving, placement):
+            if candidate.crowded or must_pause(self._registry, record.serving, placement):
                 placement = replace(placement, state=GenerationState.QUEUED)
         self._counter += 1
         record.next, record.next_since, record.progress_at, record.progress = placement, now, now, ()

@@ -40,6 +40,7 @@ from convoy_schema.messages.gateways import (
     InFlight,
     ProbeReport,
 )
+from convoy_schema.names import Generation
 from convoy_schema.topology import Kind, Layer, Tensor, Topology, Window
 
 PARTITIONS = (Partition("west"), Partition("centre"), Partition("east"))
@@ -487,6 +488,33 @@ def test_memory_that_others_hold_is_not_free_until_they_are_gone() -> None:
     fleet.reconciler.unwanted("first")
     fleet.settle()
     assert said(fleet, "second").state is DeploymentState.SERVING, "without waiting for the next try"
+
+
+@pytest.mark.parametrize(("room", "pauses"), [(2.5, False), (1.5, True)])
+def test_where_memory_cannot_hold_both_generations_the_old_one_leaves_first(room: float, pauses: bool) -> None:
+    fleet = Fleet()
+    need = planner.whole_bytes(network(), planner.BoardModel(1e8, 2**29, None))
+    fleet.join("a", memory_bytes=int(room * need))
+    for version in ("1", "2"):
+        fleet.reconciler.wanted(Intent("d", "net", version, Method.LIBRARY))
+        fleet.settle()
+    assert fleet.states[-1].state is DeploymentState.SERVING
+    assert fleet.states[-1].message == "generation 1-2"
+    assert (DeploymentState.PAUSED in [effect.state for effect in fleet.states]) is pauses
+
+
+def test_a_generation_that_lost_a_stage_makes_room_at_once_whatever_its_gateways_still_wait_for() -> None:
+    fleet = Fleet()
+    need = planner.whole_bytes(network(), planner.BoardModel(1e8, 2**29, None))
+    fleet.join("a", "b", memory_bytes=int(1.2 * need))
+    fleet.reconciler.wanted(Intent("d", "net", "1", Method.LIBRARY, 2))
+    fleet.settle()
+    assert len(fleet.serving()) == 2
+    fleet.awaited = (InFlight(Generation(1, 1), 3),)
+    fleet.kill("b")
+    fleet.settle(10)
+    assert DeploymentState.PAUSED in [effect.state for effect in fleet.states]
+    assert fleet.serving() == ["a"]
 
 
 def test_a_board_on_another_shell_for_others_is_not_taken_and_the_message_says_for_whom() -> None:
