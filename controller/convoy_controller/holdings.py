@@ -81,11 +81,13 @@ def _needs(
     placement: Placement, stage: StagePlacement, capability: Capability, topology: Topology | None
 ) -> tuple[int, float]:
     """Memory in bytes and share of time of a stage on one of its boards."""
-    if topology is None:
+    if topology is None or not stage.layers:
         return 0, 1.0
-    names = [layer.name for layer in topology.layers]
-    first = names.index(stage.layers[0])
+    names = tuple(layer.name for layer in topology.layers)
+    first = names.index(stage.layers[0]) if stage.layers[0] in names else 0
     last = first + len(stage.layers)
+    if names[first:last] != stage.layers:
+        return 0, 1.0  # adopted from a board that says so, and no stage of that network
     model = planner.model_of(capability, placement.intent.method)
     own = frozenset(names.index(name) for name in stage.processor)
     size, seconds = planner.stage_needs(topology, first, last, model, placement.batch_rows, placement.queue_frames, own)

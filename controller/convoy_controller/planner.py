@@ -85,10 +85,12 @@ def stage_needs(
 ) -> tuple[int, float]:
     """Memory in bytes, and seconds a sample, of layers [first, last) on one board in batches of `rows`.
 
-    Just the layers `processor` run on the board's own.
+    Just the layers `processor` run on the board's own. What cannot begin there, since too much crosses the cut for a
+    frame, takes all of the memory.
     """
     instance = replace(instance_of(topology, [(BOARD, model, 1)], rows), queue_frames=queue_frames)
-    return int(memory(instance)[first, last]), placed_seconds(instance, instance.kinds[0], first, last, processor)
+    size = min(float(memory(instance)[first, last]), float(model.memory_bytes))
+    return int(size), placed_seconds(instance, instance.kinds[0], first, last, processor)
 
 
 def plan(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from convoy_controller import planner
 from convoy_controller.database.records import GenerationState
@@ -58,6 +60,14 @@ def test_whoever_is_busy_all_the_time_leaves_a_fair_part() -> None:
 def test_of_an_unknown_network_only_modules_are_known_and_it_counts_as_busy() -> None:
     held = holdings([placement("x", 1.0)], {"a": BOARD}, {})["a"]
     assert (held.memory_bytes, held.taken, held.share) == (0, {"p0": Kind.CONV2D}, 0.5)
+
+
+@pytest.mark.parametrize("layers", [(), ("x",), ("l1", "x"), ("l2", "l1"), ("l2", "l3", "l4")])
+def test_layers_that_a_board_made_up_are_no_stage_and_end_nothing(layers: tuple[str, ...]) -> None:
+    odd = placement("x", 1.0)
+    odd = replace(odd, stages=(replace(odd.stages[0], layers=layers),))
+    held = holdings([odd], {"a": BOARD}, {"b" * 64: network()})["a"]
+    assert (held.memory_bytes, held.share) == (0, 0.5)
 
 
 def test_a_board_that_holds_nothing_is_as_it_is() -> None:
