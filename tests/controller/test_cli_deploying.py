@@ -194,7 +194,7 @@ def test_a_wait_tells_each_change_in_a_line_on_stderr_and_nothing_beside_json(ru
 
 def test_on_a_terminal_the_percentage_moves(fleet: Fleet, tmp_path: Path):
     fleet.at("board-2", Phase.FETCHING, done_bytes=1, total_bytes=4)
-    command = [sys.executable, "-m", "convoy_controller.cli", "scale", "digits", "--boards", "2", "--wait", "4"]
+    command = [sys.executable, "-m", "convoy_controller.cli", "scale", "digits", "--boards", "2", "--wait", "30"]
     ours, theirs = pty.openpty()
     environment = {**os.environ, "CONVOY_HOME": str(tmp_path), "TERM": "xterm", "COLUMNS": "120"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=theirs)

@@ -175,9 +175,11 @@ def _await(
     with progress(fleet, is_shown=wait_s > 0 and not as_json) as shown:
         while True:
             line = queries.deployment(fleet, name)
-            if is_done(line) or line.state.value == "failed" or time.monotonic() >= deadline:
+            if is_done(line) or line.state.value == "failed":
                 return line
             shown.show(line)
+            if time.monotonic() >= deadline:
+                return line
             time.sleep(POLL_S)
 
 
