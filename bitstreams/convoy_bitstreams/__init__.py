@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import re
-import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,15 +19,11 @@ from typing import TYPE_CHECKING, Any
 from convoy_schema import floorplan
 from convoy_schema.artifacts import MAX_ARTIFACT
 from convoy_schema.bundle import ModuleImage, ShellImage
-from convoy_schema.errors import BitstreamError
+from convoy_schema.errors import BitstreamError, TomlError, shown
 from convoy_schema.floorplan import Floorplan
 from convoy_schema.names import NAME_PATTERN, digest_of
+from convoy_schema.toml import parse_toml
 from convoy_schema.topology import Kind
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -177,8 +172,8 @@ class _Manifest:
     def __init__(self, file: Traversable) -> None:
         self._file = file
         try:
-            self._body: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            self._body: dict[str, Any] = parse_toml(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, TomlError) as error:
             raise BitstreamError(f"{file} is not a TOML manifest: {error}") from error
 
     def image(self) -> ShellImage | ModuleImage:
@@ -195,13 +190,13 @@ class _Manifest:
     def size(self) -> int:
         size = self._body.get("size")
         if type(size) is not int or not 1 <= size <= MAX_ARTIFACT:
-            raise BitstreamError(f"{self._file}: size must be 1 to {MAX_ARTIFACT} bytes, {size!r} came")
+            raise BitstreamError(f"{self._file}: size must be 1 to {MAX_ARTIFACT} bytes, {shown(size)} came")
         return size
 
     def _text(self, key: str) -> str:
         value = self._body.get(key)
         if not isinstance(value, str) or not re.fullmatch(_PATTERNS[key], value):
-            raise BitstreamError(f"{self._file}: {key} must be text of the form {_PATTERNS[key]}, {value!r} came")
+            raise BitstreamError(f"{self._file}: {key} must be text of the form {_PATTERNS[key]}, {shown(value)} came")
         return value
 
 

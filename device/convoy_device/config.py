@@ -7,27 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from convoy_schema.bundle import load_public_key
-from convoy_schema.errors import ConvoyError
+from convoy_schema.errors import ConvoyError, TomlError, shown
 from convoy_schema.link import parse_url
 from convoy_schema.names import check_name
 from convoy_schema.processors import ProcessorRate
+from convoy_schema.toml import parse_toml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from convoy_device.errors import ConfigError
 from convoy_device.fabric.opening import FABRICS
 from convoy_device.fabric.rates import measured
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 PROCESSORS = ("measured", "stated", "none")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -71,16 +66,18 @@ _PATHS = ("state_dir", "trusted_key")
 def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
     """Read `path`, let `overrides` (by key, None for absent) win, and check everything; raises `ConfigError`."""
     try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        table: dict[str, Any] = parse_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}", file=str(path)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not TOML: {error}", file=str(path)) from error
+    except TomlError as error:
+        raise ConfigError(f"{path}: {error}", file=str(path)) from error
     for key in table:
         if key not in _KEYS:
             close = difflib.get_close_matches(key, _KEYS, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"the keys are {', '.join(_KEYS)}"
-            raise ConfigError(f"{path}: key {key!r} is not known; {hint}", file=str(path), key=key)
+            raise ConfigError(f"{path}: key {shown(key)} is not known; {hint}", file=str(path), key=key)
     for key in _PATHS:
         if isinstance(table.get(key), str):
             table[key] = path.parent / table[key]
@@ -134,8 +131,8 @@ def fleet(config: Config, count: int) -> tuple[Config, ...]:
 
 def _checked(path: Path, table: Mapping[str, Any]) -> Config:
     def fail(key: str, expected: str) -> ConfigError:
-        shown = repr(table[key])[:80]
-        return ConfigError(f"{path}: key {key!r} must be {expected}, {shown} is there", file=str(path), key=key)
+        came = shown(table[key])
+        return ConfigError(f"{path}: key {key!r} must be {expected}, {came} is there", file=str(path), key=key)
 
     for key, kind, expected in (
         ("name", str, "a string"),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from convoy_schema.errors import FloorplanError, TopicError
+from convoy_schema.errors import FloorplanError, TopicError, shown
 from convoy_schema.names import check_name
 
 #: The window of the processor's first general-purpose master port, and the bytes that each block takes of it.
@@ -67,18 +67,18 @@ class Addresses:
             if slot.name == name:
                 return index
         known = ", ".join(slot.name for slot in self.slots)
-        raise FloorplanError(f"addresses: there is no slot {name!r}; there are {known}", slot=name)
+        raise FloorplanError(f"addresses: there is no slot {shown(name)}; there are {known}", slot=name)
 
 
 def parse(table: Any) -> Addresses:
     """The table `[addresses]` of a floorplan; raises `FloorplanError` that says what must be there and what came."""
     if not isinstance(table, dict):
-        raise FloorplanError(f"addresses must be a table, {table!r} came")
+        raise FloorplanError(f"addresses must be a table, {shown(table)} came")
     shared = [field.name for field in fields(Addresses) if field.name != "slots"]
     _refuse_unknown(table, {*shared, "slots"}, "addresses")
     slots = table.get("slots")
     if not isinstance(slots, list) or not 1 <= len(slots) < SWITCH_PORTS:
-        raise FloorplanError(f"addresses: slots must be 1 to {SWITCH_PORTS - 1} tables, {slots!r} came")
+        raise FloorplanError(f"addresses: slots must be 1 to {SWITCH_PORTS - 1} tables, {shown(slots)} came")
     found = Addresses(slots=tuple(map(_slot, slots)), **{key: _address(table, key, "addresses") for key in shared})
     names = [slot.name for slot in found.slots]
     if len(set(names)) != len(names):
@@ -90,11 +90,11 @@ def parse(table: Any) -> Addresses:
 
 def _slot(table: Any) -> Slot:
     if not isinstance(table, dict):
-        raise FloorplanError(f"addresses: each of slots must be a table, {table!r} came")
+        raise FloorplanError(f"addresses: each of slots must be a table, {shown(table)} came")
     decouplers = ("registers_decoupler", "streams_decoupler")
     _refuse_unknown(table, {"name", "registers", *decouplers}, "a slot")
     if not isinstance(table.get("name"), str):
-        raise FloorplanError(f"addresses: a slot's name must be a string, {table.get('name')!r} came")
+        raise FloorplanError(f"addresses: a slot's name must be a string, {shown(table.get('name'))} came")
     try:
         name = check_name(table["name"], "slot")
     except TopicError as error:
@@ -108,10 +108,10 @@ def _slot(table: Any) -> Slot:
 def _address(table: Mapping[str, Any], key: str, where: str) -> int:
     value = table.get(key)
     if type(value) is not int or value not in WINDOW or value % BLOCK_BYTES:
-        shown = f"0x{value:08X}" if type(value) is int else repr(value)
+        came = f"0x{value:08X}" if type(value) is int else shown(value)
         raise FloorplanError(
             f"{where}: {key} must be a multiple of 0x{BLOCK_BYTES:X} from 0x{WINDOW.start:08X} to "
-            f"0x{WINDOW.stop - 1:08X}, {shown} came",
+            f"0x{WINDOW.stop - 1:08X}, {came} came",
             key=key,
         )
     return value
@@ -120,4 +120,4 @@ def _address(table: Mapping[str, Any], key: str, where: str) -> int:
 def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:
     unknown = sorted(set(table) - known)
     if unknown:
-        raise FloorplanError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        raise FloorplanError(f"{where}: unknown key {shown(unknown[0])}; known are {', '.join(sorted(known))}")

@@ -3,7 +3,21 @@
 An error carries a `code` (stable, kebab-case, sent over the wire), whether a retry can help, and its data.
 """
 
+import reprlib
 from typing import ClassVar
+
+#: Cuts in depth, not only in length: `repr` itself raises RecursionError where a peer nests deep enough.
+_repr = reprlib.Repr()
+_repr.maxlevel = 3
+_repr.maxstring = _repr.maxother = _repr.maxlong = 60
+#: Characters of a value in a sentence.
+_MOST_SHOWN = 60
+
+
+def shown(value: object) -> str:
+    """A value from outside as an error's sentence shows it: like `repr`, and cut where it is long or deep."""
+    text = _repr.repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
 
 
 class ConvoyError(Exception):
@@ -74,6 +88,12 @@ class LinkError(ConvoyError):
 
     code = "link"
     retryable = True
+
+
+class TomlError(ConvoyError):
+    """A text is not TOML within the bounds of what is read; the caller says which file it is."""
+
+    code = "toml"
 
 
 class FloorplanError(ConvoyError):

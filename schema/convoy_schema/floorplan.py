@@ -7,7 +7,6 @@ One TOML file a shell is the source of partition tables, capability messages, al
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -20,15 +19,11 @@ import numpy as np
 from convoy_schema import addresses, codec
 from convoy_schema.addresses import NETWORK, Addresses
 from convoy_schema.bitstream import Block, ColumnSpan, Geometry, Indices, Part, part_named
-from convoy_schema.errors import BitstreamError, DecodeError, FloorplanError, TopicError
+from convoy_schema.errors import BitstreamError, DecodeError, FloorplanError, TomlError, TopicError, shown
 from convoy_schema.limits import KernelLimits
 from convoy_schema.names import check_name
+from convoy_schema.toml import parse_toml
 from convoy_schema.topology import Kind
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Spans = tuple[tuple[int, int], ...]
 
@@ -100,10 +95,7 @@ class Floorplan:
 
 def parse(text: str) -> Floorplan:
     """The floorplan in TOML `text`; raises `FloorplanError` that names the key, what it must be and what came."""
-    try:
-        body = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise FloorplanError(f"a floorplan must be TOML: {error}") from error
+    body = _body(text)
     _refuse_unknown(
         body, {"shell", "part", "clock_hz", "memory_bytes", "usable_bytes", "partitions", "kernels", "addresses"}
     )
@@ -129,11 +121,9 @@ def parse_regions(text: str) -> tuple[Part, dict[str, Indices]]:
 
     Partitions may be called as in Vivado, where a shell's own floorplan keeps to the names that topics can carry.
     """
+    body = _body(text)
     try:
-        body = tomllib.loads(text)
         part = part_named(_take(body, "part", str))
-    except tomllib.TOMLDecodeError as error:
-        raise FloorplanError(f"a floorplan must be TOML: {error}") from error
     except BitstreamError as error:
         raise FloorplanError(f"floorplan: {error}") from error
     regions: dict[str, Indices] = {}
@@ -142,11 +132,18 @@ def parse_regions(text: str) -> tuple[Part, dict[str, Indices]]:
         name = _take(table, "name", str)
         plan = PartitionPlan(name, tuple(_area(area) for area in _take(table, "areas", list)))
         if not name or name in regions:
-            raise FloorplanError(f"floorplan: partitions must have names of their own, {name!r} came")
+            raise FloorplanError(f"floorplan: partitions must have names of their own, {shown(name)} came")
         regions[name] = frames_of(part.geometry, plan)
         if not regions[name].size:
             raise FloorplanError(f"floorplan: partition {name} has no columns")
     return part, regions
+
+
+def _body(text: str) -> dict[str, Any]:
+    try:
+        return parse_toml(text)
+    except TomlError as error:
+        raise FloorplanError(f"a floorplan must be TOML: the text {error}") from error
 
 
 def _check(plan: Floorplan) -> None:
@@ -224,15 +221,17 @@ def frames_of(geometry: Geometry, plan: PartitionPlan) -> Indices:
                 where = f"partition {plan.name}: columns {first} to {last}"
                 if (first >= divide) is not right or (last >= divide) is not right:
                     raise FloorplanError(f"{where} are not inside clock region {area.clock_region}")
+                # The part's columns first: how many there are bounds what is looked at one by one.
+                found = _span(geometry, block, ColumnSpan(half, row, first, last), where)
                 if block is Block.LOGIC and any(geometry.is_reserved(half, row, c) for c in range(first, last + 1)):
                     raise FloorplanError(
                         f"{where} hold the processor or the configuration logic in {area.clock_region}"
                     )
-                pieces.append(_span(geometry, block, ColumnSpan(half, row, first, last), where))
-    found = np.concatenate(pieces)
-    if np.unique(found).size != found.size:
+                pieces.append(found)
+    frames = np.concatenate(pieces)
+    if np.unique(frames).size != frames.size:
         raise FloorplanError(f"partition {plan.name} names a column twice")
-    return np.sort(found)
+    return np.sort(frames)
 
 
 def _span(geometry: Geometry, block: Block, span: ColumnSpan, where: str) -> Indices:
@@ -253,7 +252,7 @@ def _clock_region(geometry: Geometry, text: str, partition: str) -> tuple[int, i
 
 def _table(item: Any, what: str) -> dict[str, Any]:
     if not isinstance(item, dict):
-        raise FloorplanError(f"floorplan: each of {what} must be a table, {item!r} came")
+        raise FloorplanError(f"floorplan: each of {what} must be a table, {shown(item)} came")
     return item
 
 
@@ -265,7 +264,7 @@ def _take(table: Mapping[str, Any], key: str, kind: type, default: Any = _REQUIR
     if value is _REQUIRED:
         raise FloorplanError(f"floorplan: {key} is missing", key=key)
     if value is not default and type(value) is not kind:
-        raise FloorplanError(f"floorplan: {key} must be of type {kind.__name__}, {value!r} came", key=key)
+        raise FloorplanError(f"floorplan: {key} must be of type {kind.__name__}, {shown(value)} came", key=key)
     return value
 
 
@@ -281,11 +280,11 @@ def _spans(table: Mapping[str, Any], key: str) -> Spans:
     for span in spans:
         pair = isinstance(span, list) and len(span) == 2 and all(type(column) is int for column in span)
         if not pair or not 0 <= span[0] <= span[1]:
-            raise FloorplanError(f"floorplan: {key} must be pairs [first, last], {span!r} came", key=key)
+            raise FloorplanError(f"floorplan: {key} must be pairs [first, last], {shown(span)} came", key=key)
     return tuple((span[0], span[1]) for span in spans)
 
 
 def _refuse_unknown(table: Mapping[str, Any], known: set[str]) -> None:
     unknown = sorted(set(table) - known)
     if unknown:
-        raise FloorplanError(f"floorplan: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        raise FloorplanError(f"floorplan: unknown key {shown(unknown[0])}; known are {', '.join(sorted(known))}")

@@ -156,6 +156,7 @@ def test_a_damaged_image_is_not_given_out(copied: Path) -> None:
         ("size", 'kind = "convolve"\npartition = "west"\nsize', "kind must be one of"),
         ("size", 'partition = "west"\nsize', "kind must be one of"),
         ("digest", "=", "not a TOML manifest"),
+        ("digest", "a = " + "[" * 2000 + "\ndigest", "not a TOML manifest"),
     ],
 )
 def test_a_wrong_manifest_is_named(copied: Path, before: str, after: str, reason: str) -> None:

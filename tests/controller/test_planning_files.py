@@ -147,6 +147,9 @@ def test_a_file_lists_boards_of_known_and_of_its_own_profiles(tmp_path: Path) ->
         ("[[profiles]]\nname = 'x'\nclock_hz = 1", "memory_bytes is missing"),
         ("boards = 3", r"boards must be written as \[\[boards\]\]"),
         ("boards = [", "is not a TOML file"),
+        ("boards = " + "[" * 2000, "is not a TOML file"),
+        ("boards = 0x" + "f" * 5000, "is not a TOML file"),
+        ("[[boards]]\nprofile = ['pynq-z2']", r"profile \['pynq-z2'\] is not one of"),
     ],
 )
 def test_a_fault_is_named_by_entry_and_key(tmp_path: Path, text: str, message: str) -> None:

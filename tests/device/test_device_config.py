@@ -106,6 +106,9 @@ def test_a_processor_is_stated_or_measured_and_an_emulated_boards_is_none_unless
         (('site = "main"', 'site = "main"\nlog_level = "loud"'), r"key 'log_level' must be one of debug"),
         (('site = "main"', 'site = "main"\nlabels = {a = 1}'), r"key 'labels' must be a table of at most 32 strings"),
         (('site = "main"', "site = "), r"board.toml: is not TOML"),
+        (('site = "main"', "site = " + "[" * 2000), r"board.toml: tables and arrays may be nested"),
+        (('site = "main"', "site = " + "9" * 5000), r"board.toml: is not TOML"),
+        (('site = "main"', "site = 0x" + "f" * 5000), r"board.toml: whole numbers have at most 64 bits"),
     ],
 )
 def test_an_error_names_file_key_and_what_was_expected(

@@ -36,6 +36,7 @@ def test_full_images_may_not_set_where_the_chip_boots_from() -> None:
     ("before", "after", "words"),
     [
         ("[partial]", "[partial", "must be TOML"),
+        ("[partial]", "a = " + "{a = " * 1000 + "\n[partial]", "must be TOML"),
         ("[partial]", "[part]", "unknown key 'part'"),
         ("passes = 2", 'passes = "two"', "partial.passes must be of type int"),
         ("passes = 2", "passes = true", "partial.passes must be of type int"),

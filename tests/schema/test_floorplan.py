@@ -76,6 +76,10 @@ def test_a_small_floorplan_is_read() -> None:
     ("text", "reason"),
     [
         ("shell = ", "TOML"),
+        ("a = " + "[" * 2000, "TOML"),
+        (HEAD.replace("clock_hz = 1", f"clock_hz = {'[0, ' * 20}0{']' * 20}") + KERNEL, "clock_hz must be of type int"),
+        (HEAD + partition("a", columns="[[0, 99999999999]]") + KERNEL, "columns"),
+        (HEAD + partition("a", "X1Y0", columns="[[34, 99999999999]]") + KERNEL, "columns"),
         ("", "shell is missing"),
         (HEAD.replace('"s"', '"S!"') + KERNEL, "shell 'S!'"),
         (HEAD.replace("xc7z020", "xc7z045") + KERNEL, "xc7z045"),

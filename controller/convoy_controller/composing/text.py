@@ -6,21 +6,16 @@ What the keys mean and whether they fit is for `convoy_controller.composing.netw
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
+
+from convoy_schema.errors import TomlError
+from convoy_schema.toml import parse_toml
 
 from convoy_controller.composing.values import Value, plain, shown
 
 if TYPE_CHECKING:
     from convoy_controller.composing.network import Network, Step
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-#: Characters of a file, at most.
-MAX_TEXT = 1024 * 1024
 #: What a network is called whose name cannot be read.
 UNNAMED = "unnamed"
 
@@ -33,12 +28,9 @@ def read(content: str) -> tuple[Network, list[str]]:
     from convoy_controller.composing.network import refuse
 
     try:
-        if len(content) > MAX_TEXT:
-            raise refuse(UNNAMED, [f"the file has {len(content)} characters, at most {MAX_TEXT} are read"])
-        body = tomllib.loads(content)
-        return _taken(body)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise refuse(UNNAMED, [f"the file must be TOML, and not nested deep: {error}"]) from error
+        return _taken(parse_toml(content))
+    except TomlError as error:
+        raise refuse(UNNAMED, [f"the file must be TOML: it {error}"]) from error
 
 
 def _taken(body: dict[str, Any]) -> tuple[Network, list[str]]:

@@ -7,7 +7,6 @@ and the key.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from importlib import resources
@@ -16,10 +15,12 @@ from typing import Any
 
 from convoy_schema.bitstream import PARTS
 from convoy_schema.bundle import Method
+from convoy_schema.errors import TomlError, shown
 from convoy_schema.limits import KernelLimits
 from convoy_schema.messages.boards import Capability
 from convoy_schema.processors import ProcessorRate
 from convoy_schema.resources import Resources, module, total
+from convoy_schema.toml import MAX_TEXT, parse_toml
 from convoy_schema.topology import Kind
 
 from convoy_controller.errors import ProfileError
@@ -31,17 +32,12 @@ from convoy_controller.planning.costing import (
 )
 from convoy_controller.planning.instance import QUEUE_FRAMES
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 #: The fabric of a board without logic.
 PROCESSOR = "processor"
 #: Boards of one entry, and entries of a file, at most.
 MOST_BOARDS, MOST_ENTRIES = 100_000, 1000
 #: Bytes of a file, at most.
-MAX_FILE = 1024 * 1024
+MAX_FILE = MAX_TEXT
 
 
 @dataclass(frozen=True)
@@ -158,7 +154,7 @@ def kernels_of(part: str, method: Method) -> tuple[KernelLimits, ...]:
 def shipped() -> dict[str, Profile]:
     """The profiles that come along, by name."""
     text = (resources.files(__package__) / "profiles.toml").read_text(encoding="utf-8")
-    return _profiles(tomllib.loads(text), "profiles.toml", {})
+    return _profiles(parse_toml(text), "profiles.toml", {})
 
 
 def boards_of(path: Path) -> list[tuple[Profile, int]]:
@@ -173,11 +169,11 @@ def boards_of(path: Path) -> list[tuple[Profile, int]]:
         where = f"{path}, [[boards]] number {number}"
         rest = {key: value for key, value in entry.items() if key not in ("profile", "count")}
         name = entry.get("profile")
-        if name not in profiles:
-            raise ProfileError(f"{where}: profile {name!r} is not one of {', '.join(sorted(profiles))}")
+        if not isinstance(name, str) or name not in profiles:
+            raise ProfileError(f"{where}: profile {shown(name)} is not one of {', '.join(sorted(profiles))}")
         count = entry.get("count", 1)
         if type(count) is not int or not 1 <= count <= MOST_BOARDS:
-            raise ProfileError(f"{where}: count must be a whole number from 1 to {MOST_BOARDS}, {count!r} came")
+            raise ProfileError(f"{where}: count must be a whole number from 1 to {MOST_BOARDS}, {shown(count)} came")
         profile = _profile({**_plain(profiles[name]), **rest}, where)
         taken = {other.name for other, _ in found}
         if profile.name in taken:
@@ -204,8 +200,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_FILE:
             raise ProfileError(f"{path} has {path.stat().st_size} bytes, at most {MAX_FILE} are read")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return parse_toml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, TomlError) as error:
         raise ProfileError(f"{path} is not a TOML file of boards: {error}") from error
 
 
@@ -234,7 +230,7 @@ def _profile(entry: Mapping[str, Any], where: str) -> Profile:
     types = {field.name: str(field.type) for field in fields(Profile)}
     unknown = sorted(set(entry) - set(types))
     if unknown:
-        raise ProfileError(f"{where}: {unknown[0]!r} is not one of {', '.join(types)}")
+        raise ProfileError(f"{where}: {shown(unknown[0])} is not one of {', '.join(types)}")
     lacking = [key for key in ("name", "clock_hz", "memory_bytes") if key not in entry]
     if lacking:
         raise ProfileError(f"{where}: {lacking[0]} is missing")
@@ -250,12 +246,12 @@ _POSITIVE = ("clock_hz", "memory_bytes", "link_bytes_per_s", "queue_frames")
 def _check(key: str, value: object, wanted: str, where: str) -> None:
     if wanted == "str":
         if not isinstance(value, str) or len(value) > 63 or (key == "name" and not value):
-            raise ProfileError(f"{where}: {key} must be a text of at most 63 characters, {value!r} came")
+            raise ProfileError(f"{where}: {key} must be a text of at most 63 characters, {shown(value)} came")
         return
     whole = wanted == "int"
     kinds = (int,) if whole else (int, float)
     least = 1 if key in _POSITIVE else 0
     if type(value) not in kinds or not least <= value <= 1e15:  # type: ignore[operator]
         raise ProfileError(
-            f"{where}: {key} must be a {'whole ' if whole else ''}number from {least} on, {value!r} came"
+            f"{where}: {key} must be a {'whole ' if whole else ''}number from {least} on, {shown(value)} came"
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from convoy_schema.bitstream.frames import ColumnSpan, Geometry
-from convoy_schema.errors import BitstreamError
+from convoy_schema.errors import BitstreamError, shown
 
 #: The top four bits are the silicon's revision, which a configuration port ignores.
 REVISION_MASK = 0x0FFFFFFF
@@ -65,7 +65,7 @@ PARTS = {part.name: part for part in (XC7Z020, EMULATED_XC7Z020)}
 def part_named(name: str) -> Part:
     """The part of that name; `BitstreamError` that lists the known ones."""
     if name not in PARTS:
-        raise BitstreamError(f"part {name!r} is not one of {', '.join(PARTS)}", part=name)
+        raise BitstreamError(f"part {shown(name)} is not one of {', '.join(PARTS)}", part=name)
     return PARTS[name]
 
 

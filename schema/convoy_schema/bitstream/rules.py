@@ -5,7 +5,6 @@ Another file of the same form fits a newer Vivado. Read once; nothing here looks
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,12 +12,8 @@ from importlib import resources
 from typing import Any
 
 from convoy_schema.bitstream.packets import Command, Register
-from convoy_schema.errors import BitstreamError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from convoy_schema.errors import BitstreamError, TomlError, shown
+from convoy_schema.toml import parse_toml
 
 #: Steps of a sequence that are no commands: reset masks, and frames of any number of bursts.
 MASK, FRAMES = "mask", "frames"
@@ -68,9 +63,9 @@ def shipped() -> RuleBook:
 def parse_rules(text: str) -> RuleBook:
     """Rules in TOML `text`; raises `BitstreamError` that names the key, what it must be and what came."""
     try:
-        body = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BitstreamError(f"rules must be TOML: {error}") from error
+        body = parse_toml(text)
+    except TomlError as error:
+        raise BitstreamError(f"rules must be TOML: the text {error}") from error
     _refuse_unknown(body, {"partial", "full"}, "")
     return RuleBook(*(_rules(_take(body, name, dict, name), name) for name in ("partial", "full")))
 
@@ -98,7 +93,7 @@ def _registers(table: Mapping[str, Any], key: str, name: str) -> list[Register]:
 def _control(item: Any, name: str) -> tuple[int, int, int]:
     where = f"{name}.control"
     if not isinstance(item, dict) or set(item) != {"register", "mask", "value"}:
-        raise BitstreamError(f"rules: each of {where} must have register, mask and value, {item!r} came")
+        raise BitstreamError(f"rules: each of {where} must have register, mask and value, {shown(item)} came")
     mask, value = _words([item["mask"], item["value"]], where)
     return _register(item["register"], where), mask, value
 
@@ -106,7 +101,7 @@ def _control(item: Any, name: str) -> tuple[int, int, int]:
 def _sequence(item: Any, name: str) -> tuple[str, ...]:
     where = f"{name}.sequences"
     if not isinstance(item, list) or not item:
-        raise BitstreamError(f"rules: each of {where} must be a list of steps, {item!r} came")
+        raise BitstreamError(f"rules: each of {where} must be a list of steps, {shown(item)} came")
     for step in item:
         if step not in (MASK, FRAMES) and _command(step, where) in ANYWHERE:
             raise BitstreamError(f"rules: {step} of {where} may stand anywhere: leave it out")
@@ -116,26 +111,28 @@ def _sequence(item: Any, name: str) -> tuple[str, ...]:
 def _values(table: Any, name: str) -> dict[int, frozenset[int]]:
     where = f"{name}.values"
     if not isinstance(table, dict) or not all(isinstance(words, list) for words in table.values()):
-        raise BitstreamError(f"rules: {where} must be lists of words by register, {table!r} came")
+        raise BitstreamError(f"rules: {where} must be lists of words by register, {shown(table)} came")
     return {_register(key, where): frozenset(_words(words, where)) for key, words in table.items()}
 
 
 def _register(text: Any, where: str) -> Register:
     if not isinstance(text, str) or text not in Register.__members__:
-        raise BitstreamError(f"rules: {text!r} of {where} is none of the registers {', '.join(Register.__members__)}")
+        known = ", ".join(Register.__members__)
+        raise BitstreamError(f"rules: {shown(text)} of {where} is none of the registers {known}")
     return Register[text]
 
 
 def _command(text: Any, where: str) -> Command:
     if not isinstance(text, str) or text not in Command.__members__:
-        raise BitstreamError(f"rules: {text!r} of {where} is none of the commands {', '.join(Command.__members__)}")
+        known = ", ".join(Command.__members__)
+        raise BitstreamError(f"rules: {shown(text)} of {where} is none of the commands {known}")
     return Command[text]
 
 
 def _words(items: list[Any], where: str) -> list[int]:
     for item in items:
         if type(item) is not int or not 0 <= item < 1 << 32:
-            raise BitstreamError(f"rules: {where} must hold words of 32 bits, {item!r} came")
+            raise BitstreamError(f"rules: {where} must hold words of 32 bits, {shown(item)} came")
     return items
 
 
@@ -154,11 +151,11 @@ def _count(table: Mapping[str, Any], key: str, name: str) -> int:
 def _take(table: Mapping[str, Any], key: str, kind: type, name: str) -> Any:
     value = table.get(key)
     if type(value) is not kind:
-        raise BitstreamError(f"rules: {name}.{key} must be of type {kind.__name__}, {value!r} came")
+        raise BitstreamError(f"rules: {name}.{key} must be of type {kind.__name__}, {shown(value)} came")
     return value
 
 
 def _refuse_unknown(table: Mapping[str, Any], known: set[str], prefix: str) -> None:
     unknown = sorted(set(table) - known)
     if unknown:
-        raise BitstreamError(f"rules: unknown key {prefix}{unknown[0]!r}; known are {', '.join(sorted(known))}")
+        raise BitstreamError(f"rules: unknown key {prefix}{shown(unknown[0])}; known are {', '.join(sorted(known))}")
