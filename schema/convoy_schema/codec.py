@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import reprlib
 import types
 import typing
 from collections.abc import Callable
@@ -18,12 +17,15 @@ import msgpack
 
 from convoy_schema import version
 from convoy_schema.bounds import Pattern, Range, Size
-from convoy_schema.errors import DecodeError, TooLargeError
+from convoy_schema.errors import DecodeError, TooLargeError, shown
 
 #: Unless an annotation says otherwise: characters in a string, bytes in a blob, items in a sequence, keys in a map.
 DEFAULT_STRING = 1000
 DEFAULT_BYTES = 64 * 1024
 DEFAULT_ITEMS = 4096
+#: No sequence or map of any message, known field or not, may have more: MessagePack makes room for as many items as an
+#: array says it has, before there is one of them, and at each of a thousand levels.
+MOST_ITEMS = 4096
 
 #: Key of the version pair [current, oldest spoken] at the top of every message.
 VERSION_KEY = "v"
@@ -64,10 +66,7 @@ def decode(cls: type[M], payload: bytes) -> M:
             size=len(payload),
             limit=cls.MAX_BYTES,
         )
-    try:
-        body = msgpack.unpackb(payload, strict_map_key=True)
-    except Exception as error:  # msgpack raises ValueError, RecursionError and its own for bad input
-        raise DecodeError(f"{cls.__name__} is not MessagePack: {error}") from error
+    body = _tree(cls, payload)
     if not isinstance(body, dict):
         raise DecodeError(f"{cls.__name__} must be a map, {type(body).__name__} came")
     pair = body.get(VERSION_KEY)
@@ -87,11 +86,14 @@ T = TypeVar("T")
 
 def unpack(cls: type[T], payload: bytes) -> T:
     """Read what `pack` wrote, as strictly as `decode`."""
+    return typing.cast(T, _reader(cls)(_tree(cls, payload), cls.__name__))
+
+
+def _tree(cls: type, payload: bytes) -> Any:
     try:
-        body = msgpack.unpackb(payload, strict_map_key=True)
-    except Exception as error:  # as in decode
-        raise DecodeError(f"{cls.__name__} is not MessagePack: {error}") from error
-    return typing.cast(T, _reader(cls)(body, cls.__name__))
+        return msgpack.unpackb(payload, strict_map_key=True, max_array_len=MOST_ITEMS, max_map_len=MOST_ITEMS)
+    except Exception as error:  # msgpack raises ValueError, RecursionError and its own for bad input
+        raise DecodeError(f"{cls.__name__} is not MessagePack: {str(error)[:200]}") from error
 
 
 # Readers -------------------------------------------------------------------------------------------------------------
@@ -107,17 +109,8 @@ def _reader(kind: Any) -> Reader:
     return found
 
 
-#: Cuts in depth, not only in length: `repr` itself raises RecursionError where a peer nests deep enough.
-_repr = reprlib.Repr()
-_repr.maxlevel = 3
-_repr.maxstring = _repr.maxother = 60
-
-
 def _fail(path: str, expected: str, value: Any) -> DecodeError:
-    shown = _repr.repr(value)
-    if len(shown) > 60:
-        shown = shown[:57] + "..."
-    return DecodeError(f"{path} must be {expected}, {shown} came", field=path)
+    return DecodeError(f"{path} must be {expected}, {shown(value)} came", field=path)
 
 
 def _make_reader(kind: Any) -> Reader:

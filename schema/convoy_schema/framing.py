@@ -52,7 +52,7 @@ def decode(payload: bytes) -> Frame:
     """The same as `codec.decode(Frame, payload)`; raises `DecodeError`."""
     if len(payload) <= MAX_FRAME:
         try:
-            found = _read(_unpack(payload))
+            found = _read(_unpack(payload, max_array_len=codec.MOST_ITEMS, max_map_len=codec.MOST_ITEMS))
         except Exception:  # whatever it is, the codec meets it again and says what is wrong
             found = None
         if found is not None:

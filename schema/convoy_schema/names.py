@@ -31,7 +31,7 @@ _generation = re.compile("(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})")
 def check_name(text: str, what: str = "name") -> str:
     """Return `text`, or raise `TopicError` that says what a name may hold."""
     if not _name.fullmatch(text):
-        raise TopicError(f"{what} {text!r} must be 1 to 63 of a-z, 0-9 and '-'", what=what, text=text)
+        raise TopicError(f"{what} {text[:80]!r} must be 1 to 63 of a-z, 0-9 and '-'", what=what, text=text[:80])
     return text
 
 

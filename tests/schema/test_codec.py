@@ -8,12 +8,13 @@ import math
 import struct
 import time
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import msgpack
 import pytest
-from convoy_schema import codec
+from convoy_schema import codec, framing
 from convoy_schema.bounds import Range, Size
 from convoy_schema.bundle import Bundle, ModelAnnouncement
 from convoy_schema.errors import DecodeError, TooLargeError, VersionError
@@ -338,3 +339,17 @@ class ASet:
 def test_an_annotation_without_a_reader_is_a_type_error(cls: type[Any]) -> None:
     with pytest.raises(TypeError, match="the codec"):
         codec.unpack(cls, msgpack.packb({"value": 1}))
+
+
+@pytest.mark.parametrize("decode", [lambda payload: codec.decode(Frame, payload), framing.decode])
+def test_room_is_not_made_for_items_that_never_come(decode: Callable[[bytes], Frame]) -> None:
+    """Each level of arrays claims more items than any message has, and MessagePack goes a thousand levels deep."""
+    payload = b"\xdd\x00\x00\x3f\xff" * 1000 + bytes(250_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodeError, match="not MessagePack"):
+            decode(payload)
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert held < 2_000_000
