@@ -69,24 +69,20 @@ def _pictures(folder: Path, model: Path) -> NDArray[np.uint8]:
 
 def _read_npz(path: Path) -> NDArray[np.generic]:
     """The one array of an .npz file, or the one called `images`, `x` or `input`."""
-    import zipfile
-
-    import numpy as np
-
+    from convoy_controller.archives import read_arrays
     from convoy_controller.errors import DatasetError, NotFoundError
 
     if not path.is_file():
         raise NotFoundError(f"there is no file {path} to calibrate with: give an .npz file, or `digits`")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            held = list(archive.keys())
-            chosen = [key for key in ("images", "x", "input") if key in held] or held
-            if len(held) != 1 and chosen == held:
-                raise DatasetError(f"{path} holds {', '.join(held)}: call the samples `images`, or hold them alone")
-            array = archive[chosen[0]]
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"{path} is not an .npz file of plain arrays: {error}") from error
+
+    def choose(held: list[str]) -> list[str]:
+        known: list[str] = [key for key in ("images", "x", "input") if key in held]
+        if not known and len(held) != 1:
+            shown = ", ".join(held)[:200] or "nothing"
+            raise DatasetError(f"{path} holds {shown}: call the samples `images`, or hold them alone")
+        return (known or held)[:1]
+
+    (array,) = read_arrays(path, choose).values()
     if array.ndim < 2 or array.dtype.kind not in "fiu":
         raise DatasetError(f"{path} must hold numbers with rows first, {array.dtype} of shape {array.shape} came")
-    loaded: NDArray[np.generic] = array
-    return loaded
+    return array

@@ -6,8 +6,6 @@ Names and layouts are PyTorch's: `LAYER.weight`, (outputs, inputs / groups, heig
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,13 +13,14 @@ import numpy as np
 from convoy_models import seeded as drawn
 from numpy.typing import NDArray
 
+from convoy_controller.archives import read_arrays
 from convoy_controller.composing.network import MAX_WEIGHTS, refuse
 from convoy_controller.composing.operations import Shape
-from convoy_controller.errors import DatasetError, NotFoundError
+from convoy_controller.errors import NotFoundError
 
 Float = NDArray[np.float32]
-#: What NumPy and zipfile raise over files that are damaged, encrypted or claim to be gigantic.
-_DAMAGED = (OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, zlib.error, zipfile.BadZipFile)
+#: Bytes that the arrays of a file unpack to, at most.
+MAX_BYTES = 10 * MAX_WEIGHTS
 #: Names that one reason shows.
 _MOST_SHOWN = 12
 
@@ -30,15 +29,7 @@ def load(path: Path) -> dict[str, NDArray[np.generic]]:
     """The arrays of an .npz file by name; raises `NotFoundError` or `DatasetError`, and unpacks nothing gigantic."""
     if not path.is_file():
         raise NotFoundError(f"there is no file {path} with parameters: give an .npz file, or `seeded`")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(item.file_size for item in archive.infolist())
-        if size > 10 * MAX_WEIGHTS:
-            raise DatasetError(f"{path} unpacks to {size} bytes, at most {10 * MAX_WEIGHTS} are read")
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays}
-    except _DAMAGED as error:
-        raise DatasetError(f"{path} is not an .npz file of plain arrays: {error}") from error
+    return read_arrays(path, most_bytes=MAX_BYTES)
 
 
 def checked(network: str, needed: Mapping[str, Shape], given: Mapping[str, NDArray[np.generic]]) -> dict[str, Float]:
