@@ -40,13 +40,13 @@ class Gateway:
     """One gateway's address and its idle connections. Safe to use from many threads."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise InvalidInputError(f"gateway {url!r}: {error}", url=url) from error
+            raise InvalidInputError(f"gateway {url[:200]!r}: {str(error)[:200]}", url=url) from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InvalidInputError(f"a gateway's URL has the form http://host:port, {url!r} came", url=url)
+            raise InvalidInputError(f"a gateway's URL has the form http://host:port, {url[:200]!r} came", url=url)
         self.url = url.rstrip("/")
         self._secure = parts.scheme == "https"
         self._host, self._port = parts.hostname, port
@@ -67,7 +67,7 @@ class Gateway:
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 if is_fresh or isinstance(error, TimeoutError):
-                    raise BrokenConnectionError(f"{self.url}: {error or type(error).__name__}") from error
+                    raise BrokenConnectionError(f"{self.url}: {str(error)[:200] or type(error).__name__}") from error
 
     def close(self) -> None:
         """Close the idle connections; those in use are closed when they come back."""
@@ -103,8 +103,11 @@ class Gateway:
     ) -> Reply:
         connection.sock.settimeout(timeout_s)
         connection.request(method, path, body or None, dict(headers))
-        response = connection.getresponse()
-        content = response.read(MAX_ANSWER + 1)
+        try:
+            response = connection.getresponse()
+            content = response.read(MAX_ANSWER + 1)
+        except ValueError as error:  # a chunk of negative length
+            raise http.client.HTTPException(f"an answer that is not HTTP: {error}") from error
         if len(content) > MAX_ANSWER:
             raise http.client.HTTPException(f"an answer of more than {MAX_ANSWER} bytes")
         if response.length:

@@ -17,6 +17,10 @@ from convoy.results import ModelInfo
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
+#: Characters of a gateway's error that are passed on.
+MAX_SENTENCE = 1000
+#: What reading JSON of another form raises: numbers too large for where they go and nesting without end included.
+_MALFORMED = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError)
 _DATATYPES = {"float32": "FP32", "uint8": "UINT8", "int8": "INT8"}
 #: What a model may answer in.
 _ANSWERS: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8")}
@@ -84,8 +88,8 @@ def read_response(body: bytes, header_length: str | None, rows: int) -> tuple[ND
         else:
             size = output["parameters"]["binary_data_size"]
             array = np.frombuffer(body, dtype, count=size // dtype.itemsize, offset=split).reshape(shape)
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise ServerFailedError(f"the gateway's answer is not of the protocol: {error}") from error
+    except _MALFORMED as error:
+        raise ServerFailedError(f"the gateway's answer is not of the protocol: {str(error)[:300]}") from error
     return array.astype(dtype.newbyteorder("="), copy=False), head
 
 
@@ -102,21 +106,21 @@ def read_model(body: bytes) -> ModelInfo:
         return ModelInfo(
             str(found["name"]), str(version), str(given["name"]), str(made["name"]), shape, classes, ending
         )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ServerFailedError(f"the gateway's model metadata is not of the protocol: {error!r}") from error
+    except _MALFORMED as error:
+        raise ServerFailedError(f"the gateway's model metadata is not of the protocol: {repr(error)[:300]}") from error
 
 
 def read_index(body: bytes) -> list[tuple[str, str]]:
     """(model, version) of everything a gateway serves."""
     try:
         return [(str(entry["name"]), str(entry.get("version", ""))) for entry in json.loads(body)]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ServerFailedError(f"the gateway's list of models is not of the protocol: {error!r}") from error
+    except _MALFORMED as error:
+        raise ServerFailedError(f"the gateway's list of models is not of the protocol: {repr(error)[:300]}") from error
 
 
 def sentence(body: bytes) -> str:
     """The `error` of an error answer, or what there is of its text."""
     try:
-        return str(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError):
+        return str(json.loads(body)["error"])[:MAX_SENTENCE]
+    except _MALFORMED:
         return body[:200].decode("utf-8", "replace").strip() or "no reason given"

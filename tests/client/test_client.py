@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import MosquittoProcess
 from convoy.connections import BrokenConnectionError, Gateway, Reply
-from convoy.protocol import as_rows, read_index, read_model, read_response
+from convoy.protocol import MAX_SENTENCE, as_rows, read_index, read_model, read_response, sentence
 from convoy.results import ModelInfo, Result
 from convoy.retry import FIRST_S, Attempts
 from convoy_controller.gateway.session import Limits
@@ -108,7 +108,9 @@ def test_mistakes_are_told_apart(site: SiteThread) -> None:
         assert issubclass(kind, ConvoyError)
 
 
-@pytest.mark.parametrize("url", ["gateway:8080", "ftp://gateway", "http://", "http://gateway:none", ""])
+@pytest.mark.parametrize(
+    "url", ["gateway:8080", "ftp://g", "http://", "http://g:none", "", "http://[::1", "http://\u2100"]
+)
 def test_a_malformed_address_is_refused_at_once(url: str) -> None:
     with pytest.raises(convoy.InvalidInputError):
         convoy.connect(url)
@@ -317,6 +319,51 @@ def test_garbage_from_a_gateway_is_a_server_error(body: bytes, header: str | Non
         except convoy.ServerFailedError:
             continue
         assert found == []  # the one thing that garbage can be
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 3000,
+        b'{"outputs":[{"datatype":"FP32","shape":[1,1],"data":[%s]}]}' % (b"9" * 400),
+        b'{"outputs":[{"datatype":"FP32","shape":[1],"parameters":{"binary_data_size":99999999999999999999}}]}',
+        b'{"name":"n","inputs":[{"name":"x","shape":[-1,1e400]}],"outputs":[{"name":"y"}]}',
+        b'{"name":"%s"}' % (b"n" * 9000),
+    ],
+    ids=["deep", "number", "size", "extent", "long"],
+)
+def test_an_answer_beyond_all_bounds_is_a_server_error(body: bytes) -> None:
+    for read in (lambda: read_response(body, None, 1), lambda: read_model(body), lambda: read_index(body)):
+        with pytest.raises(convoy.ServerFailedError) as caught:
+            read()
+        assert len(str(caught.value)) < 1000
+    assert len(sentence(body)) <= MAX_SENTENCE
+    assert len(sentence(b'{"error":"%s"}' % (b"no" * 9000))) == MAX_SENTENCE
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 2" + b"0" * 30_000 + b"\r\n\r\n",
+    ],
+)
+def test_an_answer_that_is_not_http_is_a_broken_connection(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        gateway = Gateway(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(BrokenConnectionError) as caught:
+            gateway.request("GET", "/v2", b"", {}, 5.0)
+        thread.join()
+    assert len(str(caught.value)) < 500
 
 
 def test_rows_are_completed_but_never_guessed() -> None:

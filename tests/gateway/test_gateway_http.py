@@ -219,6 +219,14 @@ def test_a_callers_mistake_names_what_was_expected(change: Callable[[dict[str, A
         converter.rows(read_request(body, None, "image", "logits").array)
 
 
+@pytest.mark.parametrize("shape", [[0, 2**62, 2**62], [0] * 65])
+def test_a_shape_that_no_array_has_is_refused_though_it_takes_no_bytes(shape: list[int]) -> None:
+    tensor = {"name": "image", "datatype": "INT8", "shape": shape, "parameters": {"binary_data_size": 0}}
+    body = json.dumps({"inputs": [tensor]}).encode()
+    with pytest.raises(InvalidInputError, match="'image' cannot have the shape"):
+        read_request(body, str(len(body)), "image", "logits")
+
+
 @given(st.binary(max_size=200), st.one_of(st.none(), st.text(max_size=5)))
 def test_garbage_is_refused_and_nothing_worse(body: bytes, header: str | None) -> None:
     with pytest.raises(InvalidInputError):

@@ -170,7 +170,10 @@ def _binary(name: str, datatype: str, shape: tuple[int, ...], size: Any, tail: b
             f"{datatype} {list(shape)} of {name!r} takes {expected} bytes; binary_data_size is {str(size)[:40]}, "
             f"{len(tail)} bytes came"
         )
-    array: NDArray[np.generic] = np.frombuffer(tail, dtype).reshape(shape)
+    try:
+        array: NDArray[np.generic] = np.frombuffer(tail, dtype).reshape(shape)
+    except ValueError as error:  # too many dimensions, or none of a length that NumPy can count
+        raise InvalidInputError(f"{name!r} cannot have the shape {str(shape)[:80]}: {error}") from error
     return array
 
 
