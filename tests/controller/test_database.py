@@ -87,6 +87,11 @@ def test_sqlite_is_opened_safely(tmp_path: Path):
         "nosuchdatabase://host/name",
         "postgresql+nosuchdriver://host/name",
         "sqlite:////proc/nowhere/convoy.db",
+        "sqlite:///a\0b",
+        "sqlite:////tmp/none.db?timeout=x",
+        "sqlite:////tmp/none.db?timeout=1&timeout=2",
+        "sqlite:////tmp/none.db?check_same_thread=x",
+        "postgresql://host:x/name",
     ],
 )
 def test_what_cannot_be_opened_is_unreachable(url: str):
@@ -101,10 +106,12 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path):
         open_database(f"sqlite:///{path}")
 
 
-def test_a_password_is_never_shown():
+@pytest.mark.parametrize("url", ["postgresql+nosuchdriver://me:sesame@host/name", "postgresql://me:sesame@host:x/name"])
+def test_a_password_is_never_shown(url: str):
     with pytest.raises(DatabaseUnreachableError) as caught:
-        open_database("postgresql+nosuchdriver://me:sesame@host/name")
+        open_database(url)
     assert "sesame" not in str(caught.value)
+    assert "me" in str(caught.value)
 
 
 def test_a_new_fleet_is_empty_and_has_an_identity(tmp_path: Path):

@@ -8,6 +8,7 @@ controller's shell.
 from __future__ import annotations
 
 import fcntl
+import re
 import sqlite3
 import time
 import uuid
@@ -41,6 +42,8 @@ BUSY_S = 10
 UPGRADE_WAIT_S = 60
 
 _IMMEDIATE = "convoy_immediate"
+#: What may be a password in a URL that cannot be taken apart.
+_PASSWORD = re.compile("(//[^:/@]*):[^@]*@")
 
 
 class Database:
@@ -105,7 +108,7 @@ class Database:
 
 def _shown(url: URL) -> str:
     """As its owner wrote it, but for the password."""
-    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
+    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)[:200]
 
 
 def _writing(engine: Engine, wait_s: float) -> Engine:
@@ -156,7 +159,13 @@ def connect(url: str) -> Engine:
     parsed = _parse(url)
     if parsed.get_backend_name() != "sqlite":
         return postgresql.engine_for(parsed, _shown(parsed))
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_S})
+    try:
+        engine = create_engine(parsed, connect_args={"timeout": BUSY_S})
+    except (ArgumentError, ValueError, TypeError) as error:  # the driver's settings, which are not looked at before
+        name = _shown(parsed)
+        raise DatabaseUnreachableError(
+            f"database {name}: {str(error)[:200]}; mend what stands behind '?'", database=name
+        ) from error
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -165,19 +174,20 @@ def connect(url: str) -> Engine:
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
+        hidden = _PASSWORD.sub(r"\1:***@", url)
         raise DatabaseUnreachableError(
-            f"{url!r} is no database URL: give one such as sqlite:////var/lib/convoy/convoy.db "
+            f"{hidden[:200]!r} is no database URL: give one such as sqlite:////var/lib/convoy/convoy.db "
             "or postgresql://user@host/convoy"
         ) from error
     if parsed.drivername == "sqlite":
-        if parsed.database in (None, "", ":memory:"):
-            raise DatabaseUnreachableError(f"{url!r} names no file: the database must outlive its process")
+        if parsed.database in (None, "", ":memory:") or "\0" in parsed.database:
+            raise DatabaseUnreachableError(f"{url[:200]!r} names no file: the database must outlive its process")
     elif parsed.drivername in postgresql.SCHEMES:
         parsed = parsed.set(drivername=postgresql.DRIVER)
     else:
         raise DatabaseUnreachableError(
-            f"{parsed.render_as_string(hide_password=True)!r} begins with {parsed.drivername!r}: "
+            f"{parsed.render_as_string(hide_password=True)[:200]!r} begins with {parsed.drivername[:40]!r}: "
             "give a URL that begins with sqlite:/// or postgresql://"
         )
     return parsed
