@@ -35,14 +35,19 @@ class Handoff:
         raise HandoffError(f"the handoff is for device {self.device!r}; known are {known}", device=self.device)
 
 
+class _Builder(ElementTree.TreeBuilder):
+    """Refuses a document type, in whatever encoding, before the entities that it could declare."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise HandoffError("a handoff has no document type, this file has one: it is another XML file")
+
+
 def parse_handoff(content: bytes) -> Handoff:
     """Take a handoff apart; raises `HandoffError` for anything else."""
-    if b"<!DOCTYPE" in content:
-        raise HandoffError("a handoff has no document type, this file has one: it is another XML file")
     try:
-        root = ElementTree.fromstring(content)
-    except ElementTree.ParseError as error:
-        raise HandoffError(f"a handoff must be XML: {error}") from error
+        root = ElementTree.fromstring(content, ElementTree.XMLParser(target=_Builder()))
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter two for encodings
+        raise HandoffError(f"a handoff must be XML: {str(error)[:200]}") from error
     system = root.find("SYSTEMINFO")
     if root.tag != "EDKSYSTEM" or system is None or not system.get("DEVICE"):
         raise HandoffError("a handoff must be an EDKSYSTEM with SYSTEMINFO and its DEVICE; this is another XML file")

@@ -40,6 +40,11 @@ def test_partitions_of_old_and_new_tools_are_found(mark: str) -> None:
         (b"<html/>", "EDKSYSTEM"),
         (b"<EDKSYSTEM/>", "SYSTEMINFO"),
         (b'<!DOCTYPE x [<!ENTITY a "aaaa">]><EDKSYSTEM/>', "document type"),
+        ('<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaa">]><EDKSYSTEM/>'.encode("utf-16"), "document type"),
+        *(
+            (f'<?xml version="1.0" encoding="{name}"?><EDKSYSTEM/>'.encode(), "XML")
+            for name in ("utf-7", "none", "idna")
+        ),
     ],
 )
 def test_other_files_are_refused(content: bytes, words: str) -> None:
