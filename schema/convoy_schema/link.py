@@ -54,9 +54,9 @@ def parse_url(url: str) -> tuple[str, int]:
         port = parts.port or 1883
         (parts.hostname or "").encode("idna")  # what looking it up would do
     except ValueError as error:
-        raise LinkError(f"broker {url!r}: {error}; the form is mqtt://host:port", url=url) from error
+        raise LinkError(f"broker {url[:200]!r}: {str(error)[:200]}; the form is mqtt://host:port", url=url) from error
     if parts.scheme != "mqtt" or not parts.hostname:
-        raise LinkError(f"broker {url!r} is not of the form mqtt://host:port", url=url)
+        raise LinkError(f"broker {url[:200]!r} is not of the form mqtt://host:port", url=url)
     return parts.hostname, port
 
 
