@@ -5,7 +5,7 @@ ARGS ?=
 BIN := .venv/bin
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help bitstreams demo test test-long test-pynq check format clean hls-coverage hls-sanitize hls-reports
+.PHONY: help bitstreams demo fuzz test test-long test-pynq check format clean hls-coverage hls-sanitize hls-reports
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -28,6 +28,15 @@ test: ## The tests, in parallel on all cores; ARGS go to pytest
 test-pynq: ## The board's driver against the real pynq package; `make test` without ARGS runs these too
 	@.ci/setup-pynq || { test $$? = 3 && echo "make test-pynq: skipped, see above."; exit; }; \
 	  .venv-pynq/bin/python -m pytest -q tests/board
+
+SECONDS ?= 600
+
+fuzz: ## Every decoder against inputs made to break it, for SECONDS in all, by atheris where that can be had
+	@.ci/setup dev
+	@$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --no-input --only-binary=:all: "atheris>=2.3" || true
+	@$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) $(ARGS)
+	@echo "make fuzz: no fault found."
 
 test-long: ## The tests that take minutes
 	@.ci/setup dev
