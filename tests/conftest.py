@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from postgresql_server import PostgresqlServer, binaries
+from tls_broker import Guarded
 
 _MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 _CONFIG = """\
@@ -28,7 +29,7 @@ log_type warning
 """
 
 
-def _lasting_port() -> int:
+def lasting_port() -> int:
     """A free port that stays free while the broker is down: the kernel gives none from here to outgoing connections."""
     while True:
         port = random.SystemRandom().randrange(15_000, 32_000)
@@ -44,7 +45,7 @@ class MosquittoProcess:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self.port = _lasting_port()
+        self.port = lasting_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -97,6 +98,15 @@ def start_broker(tmp_path: Path) -> Iterator[Callable[[], MosquittoProcess]]:
 def broker(start_broker: Callable[[], MosquittoProcess]) -> MosquittoProcess:
     """A running Mosquitto; its address is `broker.url`."""
     return start_broker()
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Guarded]:
+    """A running Mosquitto on the shipped files: TLS, certificates, access rules."""
+    if _MOSQUITTO is None:
+        pytest.skip("mosquitto is not installed")
+    with Guarded(tmp_path / "guarded", port=lasting_port()) as broker:
+        yield broker
 
 
 @pytest.fixture(scope="session")

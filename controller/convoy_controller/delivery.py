@@ -10,6 +10,7 @@ import logging
 
 from convoy_schema import codec
 from convoy_schema.artifacts import Manifest
+from convoy_schema.credentials import Credentials
 from convoy_schema.errors import ConvoyError, DecodeError, TopicError
 from convoy_schema.link import Link
 from convoy_schema.messages.boards import Want
@@ -35,13 +36,17 @@ def is_worth_saying(count: int) -> bool:
 class Delivery:
     """The controller's bulk connection. `run` ends with `stop`, or when its task is cancelled."""
 
-    def __init__(self, url: str, name: str, topics: Topics, catalogue: Catalogue) -> None:
+    def __init__(
+        self, url: str, name: str, topics: Topics, catalogue: Catalogue, credentials: Credentials | None = None
+    ) -> None:
         self._topics = topics
         self._catalogue = catalogue
         self._distributor = Distributor()
         self._wanted = asyncio.Event()
         self._announced: dict[str, SavedModel] = {}
-        self._link = Link(url, f"{name}:bulk", on_message=self._received, on_connect=self._connected)
+        self._link = Link(
+            url, f"{name}:bulk", on_message=self._received, on_connect=self._connected, credentials=credentials
+        )
         #: Whether this controller is in charge; one that stands by sends nothing.
         self.is_active = True
         #: Payload bytes published: announcements, manifests and blocks.

@@ -200,6 +200,21 @@ class BrokerError(ControllerError):
     code = "broker"
 
 
+# Certificates
+
+
+class AuthorityError(ControllerError):
+    """The CA is missing or damaged, or does not sign what it was asked to."""
+
+    code = "authority"
+
+
+class EnrollmentError(ControllerError):
+    """A board is not given a certificate; the message says why, `data["status"]` is the answer's HTTP status."""
+
+    code = "enrollment"
+
+
 # Planning
 
 

@@ -49,6 +49,11 @@ class Home:
         return self.root / "keys"
 
     @property
+    def tls(self) -> Path:
+        """Folder of the CA, of certificates, and of what the broker is given."""
+        return self.root / "tls"
+
+    @property
     def trusted_key(self) -> Path:
         """The public key, for boards."""
         return self.keys / "trusted.pem"

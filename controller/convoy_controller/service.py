@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from convoy_schema import codec
 from convoy_schema.backoff import FEW_MOST_S
 from convoy_schema.bundle import ModelAnnouncement, VerifiedModel, load_public_key, verify
+from convoy_schema.credentials import Credentials
 from convoy_schema.errors import ConvoyError
 from convoy_schema.link import Link
 from convoy_schema.messages.boards import (
@@ -76,7 +77,15 @@ T = TypeVar("T")
 class Controller:
     """One controller of one site. `run` returns when `stop` is called."""
 
-    def __init__(self, home: Home, url: str, *, site: str = "site", name: str = "controller") -> None:
+    def __init__(
+        self,
+        home: Home,
+        url: str,
+        *,
+        site: str = "site",
+        name: str = "controller",
+        credentials: Credentials | None = None,
+    ) -> None:
         self.home = home
         self.topics = Topics(site)
         self.session = secrets.randbits(62)
@@ -103,6 +112,7 @@ class Controller:
         self._plans: set[asyncio.Task[None]] = set()
         self._url = url
         self._name = name
+        self._credentials = credentials
         self._intake = Intake(self.topics, self._registry, self._listener(), lambda: asyncio.get_running_loop().time())
         self._control = Link(
             url,
@@ -111,6 +121,7 @@ class Controller:
             on_message=self._intake.received,
             on_connect=self._connected,
             on_disconnect=self._disconnected,
+            credentials=credentials,
             will=(self.topics.controller_state(), codec.encode(self._state(Presence.OFFLINE))),
         )
 
@@ -126,7 +137,7 @@ class Controller:
         self._catalogue = Catalogue(database, BlobStore(self.home.blobs))
         self._trusted = load_public_key(self.home.trusted_key)
         self._running = True
-        self._delivery = Delivery(self._url, self._name, self.topics, self._catalogue)
+        self._delivery = Delivery(self._url, self._name, self.topics, self._catalogue, self._credentials)
         self._housekeeping = Housekeeping(self._realm(), database, self._catalogue, self._delivery)
         await self._housekeeping.load()
         state = await self._in_thread(self._recorder.load_state)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from convoy_schema.bundle import load_public_key
+from convoy_schema.credentials import Credentials, TimeFloor
 from convoy_schema.errors import ConvoyError, TomlError, shown
 from convoy_schema.link import parse_url
 from convoy_schema.names import check_name
@@ -36,6 +37,8 @@ class Config:
     `link_bytes_per_s`: at what rate frames leave, each for `link_frame_s` seconds more; None: as fast as they go.
     `processor`: how fast the processor runs layers beside the fabric is "measured", "stated" by the three figures
     below it, or "none" says that it runs none; None: what `processor_rate` makes of it.
+    `ca`, `certificate` (with its key, unless `key` is another file) and `server_name` belong to a broker at `mqtts://`;
+    at `enrollment`, HOST:PORT, the certificate is renewed.
     """
 
     name: str
@@ -54,13 +57,18 @@ class Config:
     processor_macs_per_s: float | None = None
     processor_bytes_per_s: float | None = None
     processor_call_s: float = 0.0
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    server_name: str = ""
+    enrollment: str = ""
     log_level: str = "info"
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
 _KEYS = tuple(item.name for item in dataclasses.fields(Config))
 _REQUIRED = ("name", "site", "broker", "state_dir", "trusted_key")
-_PATHS = ("state_dir", "trusted_key")
+_PATHS = ("state_dir", "trusted_key", "ca", "certificate", "key")
 
 
 def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -115,6 +123,14 @@ def processor_rate(config: Config) -> ProcessorRate | None:
     return ProcessorRate(stated[0], stated[1], config.processor_call_s)
 
 
+def credentials(config: Config) -> Credentials | None:
+    """What the broker is shown; None for one that is not encrypted."""
+    if config.ca is None:
+        return None
+    floor = TimeFloor(config.state_dir / "time-floor")
+    return Credentials(config.ca, config.certificate, config.key, config.server_name, floor)
+
+
 def fleet(config: Config, count: int) -> tuple[Config, ...]:
     """`count` boards of one process: NAME-1, NAME-2, ... (board-1, ... of board), each with a directory of its own."""
     if count < 1:
@@ -123,6 +139,10 @@ def fleet(config: Config, count: int) -> tuple[Config, ...]:
         return (config,)
     if config.fabric == "pynq":
         raise ConfigError(f"--count must be 1 with fabric pynq, {count} came: a board has one chip", key="count")
+    if config.certificate is not None:
+        raise ConfigError(
+            f"--count must be 1 with a certificate, {count} came: each board has one of its own", key="count"
+        )
     names = [f"{config.name}-{number}" for number in range(1, count + 1)]
     for name in names:
         _name(name, "--count")
@@ -140,6 +160,11 @@ def _checked(path: Path, table: Mapping[str, Any]) -> Config:
         ("broker", str, "a string"),
         ("state_dir", Path, "a path as a string"),
         ("trusted_key", Path, "a path as a string"),
+        ("ca", Path, "a path as a string"),
+        ("certificate", Path, "a path as a string"),
+        ("key", Path, "a path as a string"),
+        ("server_name", str, "a string"),
+        ("enrollment", str, "HOST:PORT as a string"),
         ("fabric", str, f"one of {', '.join(FABRICS)}"),
         ("log_level", str, f"one of {', '.join(LOG_LEVELS)}"),
         ("labels", dict, "a table of strings"),
@@ -170,6 +195,7 @@ def _checked(path: Path, table: Mapping[str, Any]) -> Config:
         raise fail("labels", "a table of at most 32 strings")
     try:
         parse_url(table["broker"])
+        _check_encryption(table)
     except ConvoyError as error:
         raise ConfigError(f"{path}: key 'broker': {error}", file=str(path), key="broker") from error
     return Config(**table)
@@ -194,6 +220,19 @@ def _check_processor(table: Mapping[str, Any], fail: Callable[[str, str], Config
         raise fail(key, "beside processor_macs_per_s and processor_bytes_per_s, both of them,")
     if how != "stated" and given:
         raise fail(given[0], 'absent unless processor is "stated"')
+
+
+def _check_encryption(table: Mapping[str, Any]) -> None:
+    """Raises `ConvoyError` that says what is missing, or not to be there, beside the broker's URL."""
+    is_encrypted = table["broker"].startswith("mqtts:")
+    for key in ("ca", "certificate"):
+        if is_encrypted and key not in table:
+            raise ConfigError(f"mqtts:// needs key {key!r}: `convoy-device enroll` writes it", key=key)
+    for key in ("ca", "certificate", "key", "server_name", "enrollment"):
+        if not is_encrypted and table.get(key):
+            raise ConfigError(f"key {key!r} is only for a broker at mqtts://", key=key)
+    if table.get("enrollment"):
+        parse_url(f"mqtts://{table['enrollment']}")
 
 
 def _name(text: str, where: str) -> None:

@@ -28,7 +28,7 @@ from convoy_schema.topics import Topics
 
 from convoy_device import effects, events, inbox
 from convoy_device.agent import Agent
-from convoy_device.config import Config, processor_rate, trusted_key
+from convoy_device.config import Config, credentials, processor_rate, trusted_key
 from convoy_device.effects import Effect
 from convoy_device.errors import DeviceError
 from convoy_device.events import Event, Role
@@ -102,6 +102,7 @@ class Daemon:
         )
         chance = random.Random(self._session)
         self._agent = Agent(self._board, self._topics, capability, facts, trusted, self._store.quota_bytes, chance)
+        self._credentials = credentials(config)
         self._links = {Role.CONTROL: self._link(Role.CONTROL), Role.BULK: self._link(Role.BULK)}
         self._frames_prefix = f"{self._topics.prefix}from/"
         self._published = {"control": 0, "artifacts": 0, "activations": 0}
@@ -131,6 +132,7 @@ class Daemon:
             on_message=functools.partial(self._message, role),
             on_connect=lambda: self._post(events.Connected(role)),
             on_disconnect=lambda reason: self._post(events.Disconnected(role)),
+            credentials=self._credentials,
             will=will,
         )
 

@@ -96,6 +96,12 @@ class TomlError(ConvoyError):
     code = "toml"
 
 
+class TlsError(LinkError):
+    """An encrypted connection was refused, by us or by the peer, or a file that it needs cannot be used."""
+
+    code = "tls"
+
+
 class FloorplanError(ConvoyError):
     """A floorplan file is incomplete or contradicts its part; names the key."""
 

@@ -23,7 +23,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from convoy_schema.backoff import BACKOFF_MOST_S, Backoff
-from convoy_schema.errors import LinkError, TooLargeError
+from convoy_schema.credentials import Credentials
+from convoy_schema.encrypted import EncryptedPacketSocket
+from convoy_schema.errors import LinkError, TlsError, TooLargeError
 from convoy_schema.packets import PacketSocket
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,9 @@ MAX_OUTBOX = 4096
 MAX_UNWRITTEN = 16 * 1024 * 1024
 CONNECT_TIMEOUT_S = 5.0
 
+#: Random bytes in a client's id: whoever guesses one can evict its owner, so that nobody may.
+NONCE_BYTES = 8
+
 _PINGREQ = b"\xc0\x00"
 
 OnConnect = Callable[[], None]
@@ -47,24 +52,41 @@ OnDisconnect = Callable[[str], None]
 OnMessage = Callable[[str, bytes, bool], None]
 
 
+#: Ports of the schemes, by IANA.
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
 def parse_url(url: str) -> tuple[str, int]:
-    """Host and port of `mqtt://host[:port]`; raises `LinkError` that shows the form."""
+    """Host and port of `mqtt://host[:port]`, or `mqtts://` for TLS; raises `LinkError` that shows the form."""
     try:
         parts = urlsplit(url)
-        port = parts.port or 1883
+        port = parts.port or _PORTS.get(parts.scheme, 0)
         (parts.hostname or "").encode("idna")  # what looking it up would do
     except ValueError as error:
-        raise LinkError(f"broker {url[:200]!r}: {str(error)[:200]}; the form is mqtt://host:port", url=url) from error
-    if parts.scheme != "mqtt" or not parts.hostname:
-        raise LinkError(f"broker {url[:200]!r} is not of the form mqtt://host:port", url=url)
+        raise LinkError(
+            f"broker {url[:200]!r}: {str(error)[:200]}; the form is mqtt://host:port or mqtts://host:port", url=url
+        ) from error
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise LinkError(f"broker {url[:200]!r} is not of the form mqtt://host:port or mqtts://host:port", url=url)
     return parts.hostname, port
+
+
+def check_credentials(url: str, credentials: Credentials | None) -> None:
+    """Refuse what would be encrypted without credentials, or plain in spite of them; raises `LinkError`."""
+    is_encrypted = urlsplit(url).scheme == "mqtts"
+    if is_encrypted and credentials is None:
+        raise LinkError(f"broker {url!r} needs a CA, a certificate and a key", url=url)
+    if credentials is not None and not is_encrypted:
+        raise LinkError(
+            f"broker {url!r} is not encrypted, but there are certificates: the form is mqtts://host", url=url
+        )
 
 
 class Link:
     """A connection that keeps coming back. All methods are called from the event loop's thread.
 
-    `most_wait_s` bounds the random wait between attempts. `on_message` gets (topic, payload, retained). What a callback
-    raises is logged and goes no further.
+    `credentials` are what a broker at `mqtts://` asks for. `most_wait_s` bounds the random wait between attempts.
+    `on_message` gets (topic, payload, retained). What a callback raises is logged and goes no further.
     """
 
     def __init__(
@@ -75,12 +97,15 @@ class Link:
         on_message: OnMessage,
         on_connect: OnConnect | None = None,
         on_disconnect: OnDisconnect | None = None,
+        credentials: Credentials | None = None,
         will: tuple[str, bytes] | None = None,
         keepalive_s: int = 5,
         most_wait_s: float = BACKOFF_MOST_S,
         chance: random.Random | None = None,
     ) -> None:
         self._host, self._port = parse_url(url)
+        check_credentials(url, credentials)
+        self._credentials = credentials
         self.url = url
         self._client_id = client_id
         self._on_message = on_message
@@ -168,7 +193,7 @@ class Link:
         self._answered.clear()
         self._loss = ""
         client = self._new_client()
-        # Only the TCP handshake blocks, and only in a thread of its own; from here on the loop owns the socket.
+        # Only handshakes block, TCP's and TLS', in a thread of their own; from here on the loop owns the socket.
         await loop.run_in_executor(None, client.connect, self._host, self._port, self._keepalive_s)
         sock = client.packets
         if sock is None or sock.fileno() < 0:
@@ -189,10 +214,11 @@ class Link:
     def _new_client(self) -> _Client:
         client = _Client(
             CallbackAPIVersion.VERSION2,
-            f"{self._client_id}:{secrets.token_hex(4)}",
+            f"{self._client_id}:{secrets.token_hex(NONCE_BYTES)}",
             clean_session=True,
             reconnect_on_failure=False,  # from within a callback, and so with the whole loop waiting for it
         )
+        client.credentials = self._credentials
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_inflight_messages_set(MAX_INFLIGHT)
         client.on_socket_close = self._socket_closes
@@ -255,7 +281,9 @@ class Link:
 
     def _disconnected(self, client: mqtt.Client, userdata: Any, flags: Any, code: ReasonCode, properties: Any) -> None:
         if client is self._client:
-            self._break(str(code) if self.connected else f"the connection ended before it was accepted: {code}")
+            # Over TLS a broker may refuse a certificate without a word that reaches us.
+            hint = "; the broker's log says why" if self._credentials is not None else ""
+            self._break(str(code) if self.connected else f"the connection ended before it was accepted: {code}{hint}")
 
     def _socket_closes(self, client: mqtt.Client, userdata: Any, sock: Any) -> None:
         if client is self._client:
@@ -363,8 +391,11 @@ class Link:
             if sock.is_closed_by_peer and client is self._client:
                 client.loop_read()  # paho meets the end of the stream, and says so
         except (OSError, LinkError) as error:
-            self._break(f"the connection broke: {error}")
+            self._break(_how(error))
         self._flush()
+        if sock.has_more and sock is self._socket:
+            # Decrypted already, or about to be: the socket itself may never be readable again.
+            asyncio.get_running_loop().call_soon(self._readable)
 
     def _read(self, client: mqtt.Client, sock: PacketSocket) -> None:
         """Hand on every whole packet that was read, ours or paho's, as long as the connection is the same."""
@@ -387,8 +418,8 @@ class Link:
             if client.want_write():
                 client.loop_write()
             sock.uncork()
-        except OSError as error:
-            self._break(f"the connection broke: {error}")
+        except (OSError, LinkError) as error:
+            self._break(_how(error))
         self._watch(sock)
 
     def _writable(self) -> None:
@@ -397,8 +428,8 @@ class Link:
             return
         try:
             sock.push()
-        except OSError as error:
-            self._break(f"the connection broke: {error}")
+        except (OSError, LinkError) as error:
+            self._break(_how(error))
         self._watch(sock)
 
     def _watch(self, sock: PacketSocket) -> None:
@@ -431,13 +462,26 @@ class _Client(mqtt.Client):
     """paho's client over our socket; the method below is where it makes one."""
 
     packets: PacketSocket | None = None
+    credentials: Credentials | None = None
 
     def _create_socket(self) -> Any:
         sock: Any = super()._create_socket()
         # Nagle's algorithm and delayed acknowledgements together would make a QoS 1 hop cost 44 ms.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.packets = PacketSocket(sock)
+        if self.credentials is None:
+            self.packets = PacketSocket(sock)
+            return self.packets
+        try:
+            self.packets = EncryptedPacketSocket(sock, self.credentials, self.host, CONNECT_TIMEOUT_S)
+        except BaseException:
+            sock.close()
+            raise
         return self.packets
+
+
+def _how(error: OSError | LinkError) -> str:
+    """How a connection broke; what TLS says is a sentence already, and the same wherever it is met."""
+    return str(error) if isinstance(error, TlsError) else f"the connection broke: {error}"
 
 
 def _guarded(callback: Callable[..., None], *arguments: object) -> None:

@@ -99,10 +99,18 @@ class PacketSocket:
         if len(self._buffer) - self._end < LEAST_READ:
             self._make_room()
         with contextlib.suppress(BlockingIOError):
-            found = self._sock.recv_into(memoryview(self._buffer)[self._end :])
+            found = self._receive(memoryview(self._buffer)[self._end :])
             self._is_closed_by_peer = not found
             self._end += found
             self.received_bytes += found
+
+    def _receive(self, room: memoryview) -> int:
+        return self._sock.recv_into(room)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether bytes wait in here that no `select` shows: then `fill` again without waiting."""
+        return False
 
     def _make_room(self) -> None:
         """Move what is held to the front; give a packet that fills the buffer all the room that one may have."""

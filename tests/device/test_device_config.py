@@ -4,7 +4,7 @@ from typing import Any
 import board_models as models
 import pytest
 from convoy_device import cli
-from convoy_device.config import Config, fleet, load, processor_rate, trusted_key
+from convoy_device.config import Config, credentials, fleet, load, processor_rate, trusted_key
 from convoy_device.errors import ConfigError
 from convoy_device.fabric.rates import measured
 from convoy_schema.bundle import public_pem
@@ -40,6 +40,40 @@ def test_paths_do_not_depend_on_where_the_process_is_later(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     config = load(Path("board.toml"), {"trusted_key": Path("other.pem")})
     assert (config.state_dir, config.trusted_key) == (tmp_path / "state", tmp_path / "other.pem")
+
+
+ENCRYPTED = (
+    MINIMAL.replace("mqtt://localhost:1883", "mqtts://broker") + 'ca = "tls/ca.pem"\ncertificate = "tls/me.pem"\n'
+)
+
+
+def test_an_encrypted_broker_has_its_files(tmp_path: Path) -> None:
+    assert credentials(load(written(tmp_path))) is None
+    config = load(written(tmp_path, ENCRYPTED + 'server_name = "convoy-broker"\nenrollment = "10.0.0.1:8884"\n'))
+    found = credentials(config)
+    assert found is not None
+    assert (found.ca, found.certificate) == (tmp_path / "tls" / "ca.pem", tmp_path / "tls" / "me.pem")
+    assert (found.key, found.server_name, config.enrollment) == (None, "convoy-broker", "10.0.0.1:8884")
+    found.floor.raise_to(5)
+    assert credentials(config).floor.seconds == 5, "kept in the state directory"  # type: ignore[union-attr]
+    with pytest.raises(ConfigError, match="--count must be 1 with a certificate"):
+        fleet(config, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (ENCRYPTED.replace('ca = "tls/ca.pem"\n', ""), "mqtts:// needs key 'ca'"),
+        (ENCRYPTED.replace('certificate = "tls/me.pem"\n', ""), "mqtts:// needs key 'certificate'"),
+        (MINIMAL + 'ca = "tls/ca.pem"\n', "key 'ca' is only for a broker at mqtts://"),
+        (MINIMAL + 'server_name = "x"\n', "key 'server_name' is only for"),
+        (ENCRYPTED + "key = 5\n", "key 'key' must be a path as a string, 5 is there"),
+        (ENCRYPTED + 'enrollment = "host:port"\n', "key 'broker'.*port"),
+    ],
+)
+def test_encryption_is_whole_or_not_there(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load(written(tmp_path, text))
 
 
 def test_a_board_with_a_chip_is_one_board(tmp_path: Path) -> None:

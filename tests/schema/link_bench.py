@@ -10,6 +10,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
+from convoy_schema.credentials import Credentials
 from convoy_schema.link import Link
 
 
@@ -59,7 +60,10 @@ class Peer:
         will: tuple[str, bytes] | None = None,
         keepalive_s: int = 5,
         chance: random.Random | None = None,
+        credentials: Credentials | None = None,
+        settled: str = "settled",
     ) -> None:
+        self._settled = settled
         self.received: list[tuple[str, bytes, bool]] = []
         self.connections = 0
         self.losses: list[str] = []
@@ -77,6 +81,7 @@ class Peer:
             will=will,
             keepalive_s=keepalive_s,
             chance=self.chance,
+            credentials=credentials,
         )
 
     def _connected(self) -> None:
@@ -111,7 +116,7 @@ class Peer:
     async def settle(self) -> None:
         """Wait for a round trip: a broker answers in order, so all that was asked before has been done."""
         before = self.link.round_trips
-        assert self.link.publish("settled", b"", qos=1)
+        assert self.link.publish(self._settled, b"", qos=1)
         await until(lambda: self.link.round_trips > before)
 
 

@@ -13,7 +13,7 @@ def test_codes_are_unique_and_kebab_case() -> None:
     codes = [error.code for error in tree]
     assert len(set(codes)) == len(codes) > 8
     assert all(re.fullmatch("[a-z]+(-[a-z]+)*", code) for code in codes)
-    assert [error.__name__ for error in tree if error.retryable] == ["LinkError"]
+    assert [error.__name__ for error in tree if error.retryable] == ["LinkError", "TlsError"]
 
 
 def test_an_error_carries_its_sentence_and_its_values() -> None:

@@ -359,7 +359,7 @@ def test_addresses(url: str, expected: tuple[str, int]) -> None:
     "url",
     [
         *("mqtt://[x]", "mqtt://\u2100" * 900, "x" * 9000),
-        *("", "broker", "broker:1883", "http://broker", "mqtts://broker", "mqtt://", "mqtt://:1883"),
+        *("", "broker", "broker:1883", "http://broker", "mqtt://", "mqtts://", "mqtt://:1883"),
         *(
             "mqtt://broker:x",
             "mqtt://broker:65536",

@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convoy_controller.cli.encryption import (
+    CaOption,
+    CertificateOption,
+    KeyOption,
+    ServerNameOption,
+    credentials_for,
+)
 from convoy_controller.cli.options import DatabaseOption, HomeOption
 from convoy_controller.home import Home
 
@@ -21,7 +28,9 @@ BrokerOption = Annotated[
     str,
     typer.Option("--broker", help="auto, mosquitto, amqtt, or the URL mqtt://host:port of one that runs."),
 ]
-UrlOption = Annotated[str, typer.Option("--broker", help="URL of the broker, mqtt://host:port.")]
+UrlOption = Annotated[
+    str, typer.Option("--broker", help="URL of the broker, mqtt://host:port, or mqtts://host:port for TLS.")
+]
 SiteOption = Annotated[str, typer.Option("--site", help="Name of the site: boards behind one uplink.")]
 LogOption = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
 
@@ -36,6 +45,10 @@ def register(app: typer.Typer) -> None:
 def controller(
     broker: UrlOption = "mqtt://127.0.0.1:1883",
     site: SiteOption = "local",
+    ca: CaOption = None,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
+    server_name: ServerNameOption = "",
     log_level: LogOption = "info",
     home: HomeOption = None,
     database: DatabaseOption = None,
@@ -55,9 +68,10 @@ def controller(
     settle_memory()
     place = Home.locate(home, database)
     signing_key(place.keys)
+    credentials = credentials_for(broker, "controller", place, ca, certificate, key, server_name)
 
     async def serve() -> None:
-        service = Controller(place, broker, site=site)
+        service = Controller(place, broker, site=site, credentials=credentials)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, service.stop)
@@ -75,6 +89,10 @@ def gateway(
     trusted_key: Annotated[
         Path | None, typer.Option("--trusted-key", show_default="HOME/keys/trusted.pem", help="Public key to trust.")
     ] = None,
+    ca: CaOption = None,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
+    server_name: ServerNameOption = "",
     log_level: LogOption = "info",
     home: HomeOption = None,
 ) -> None:
@@ -85,8 +103,10 @@ def gateway(
     from convoy_controller.gateway import GatewayConfig, run_gateway
 
     _log(log_level)
-    key = trusted_key or Home.locate(home).trusted_key
-    run_gateway(GatewayConfig(name=name, site=site, broker=broker, trusted_key=key, host=host, port=port))
+    place = Home.locate(home)
+    credentials = credentials_for(broker, name, place, ca, certificate, key, server_name)
+    trusted = trusted_key or place.trusted_key
+    run_gateway(GatewayConfig(name, site, broker, trusted, host, port, credentials))
 
 
 def up(

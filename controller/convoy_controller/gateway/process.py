@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from convoy_schema.bundle import load_public_key
+from convoy_schema.credentials import Credentials
 from convoy_schema.resident import settle_memory
 
 from convoy_controller.gateway.http import create_app
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class GatewayConfig:
-    """What a gateway must know: its name and site, the broker's URL, the key it trusts, and where to listen."""
+    """What a gateway must know: its name and site, the broker, the key it trusts, and where to listen."""
 
     name: str
     site: str
@@ -32,6 +33,7 @@ class GatewayConfig:
     trusted_key: Path
     host: str = "127.0.0.1"
     port: int = 0  # 0: a free one
+    credentials: Credentials | None = None
     limits: Limits = field(default_factory=Limits)
 
 
@@ -61,7 +63,9 @@ async def serve_gateway(config: GatewayConfig, on_ready: Callable[[str], None] =
     trusted = load_public_key(config.trusted_key)
     # Drawn anew for each incarnation, so that no id of an earlier one is ever taken for ours.
     session = secrets.randbits(62)
-    service = GatewayService(config.name, config.site, config.broker, trusted, session, limits=config.limits)
+    service = GatewayService(
+        config.name, config.site, config.broker, trusted, session, limits=config.limits, credentials=config.credentials
+    )
     running: asyncio.Task[None] | None = None
     try:
         async with serving(create_app(service), config.host, config.port) as address:

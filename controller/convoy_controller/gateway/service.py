@@ -19,6 +19,7 @@ import numpy as np
 from convoy_schema import codec, framing
 from convoy_schema.backoff import FEW_MOST_S
 from convoy_schema.bundle import VerifiedModel
+from convoy_schema.credentials import Credentials
 from convoy_schema.errors import ConvoyError, DecodeError, TooLargeError
 from convoy_schema.fixedpoint import dequantise
 from convoy_schema.link import Link
@@ -86,6 +87,7 @@ class GatewayService:
         session: int,
         *,
         limits: Limits | None = None,
+        credentials: Credentials | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = check_name(name, "gateway")
@@ -113,6 +115,7 @@ class GatewayService:
             will=(self._topics.gateway(name, "state"), will),
             on_connect=self._connected,
             on_disconnect=self._disconnected,
+            credentials=credentials,
             most_wait_s=FEW_MOST_S,
             on_message=self._message,
         )
