@@ -14,7 +14,7 @@ from pathlib import Path
 
 from convoy_controller.broker import find_mosquitto
 from convoy_controller.enrollment.authority import BOARD_LIFE, Authority, Issued, certificate_pem
-from convoy_controller.enrollment.broker_files import access_rules, tls_configuration
+from convoy_controller.enrollment.broker_files import access_rules, bridge_configuration, tls_configuration
 from convoy_schema.credentials import Credentials, TimeFloor
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -45,12 +45,22 @@ def board_certificate(authority: Authority, name: str, now: datetime, life: time
 class Guarded:
     """A broker on the shipped files, below `directory`; as a context it ends with the block."""
 
-    def __init__(self, directory: Path, *, port: int, site: str = SITE, gateways: tuple[str, ...] = ("gateway",)):
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int,
+        site: str = SITE,
+        gateways: tuple[str, ...] = ("gateway",),
+        authority: Authority | None = None,
+        bridge_to: str = "",
+    ) -> None:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.port, self.site, self.gateways = port, site, gateways
         self.url = f"mqtts://127.0.0.1:{port}"
-        self.authority = Authority.create("test", utc_now())
+        self.authority = authority or Authority.create("test", utc_now())
+        self._bridge_to = bridge_to
         self.ca = directory / "ca.pem"
         self.ca.write_bytes(certificate_pem(self.authority.certificate))
         self.revoked: dict[str, list[str]] = {}
@@ -140,7 +150,8 @@ class Guarded:
                 time.sleep(0.02)
 
     def configuration(self) -> str:
-        return tls_configuration(self.directory, self.port, "127.0.0.1")
+        bridge = bridge_configuration(self.directory, self.site, self._bridge_to) if self._bridge_to else ""
+        return tls_configuration(self.directory, self.port, "127.0.0.1") + bridge
 
     def reload(self) -> None:
         """SIGHUP, and until the broker has read its files anew: for a pattern that names no user it warns each time."""

@@ -16,10 +16,12 @@ from convoy_schema.names import check_name
 #: In the source tree links to broker_config/.
 CONFIGURATION = "mosquitto-tls.conf"
 RULES = "acl"
+BRIDGE = "bridge.conf"
 #: What the shipped files name, and is replaced.
 _FOLDER = "/etc/mosquitto/convoy/"
 _SITE = "main"
 _GATEWAY = "gateway"
+_CENTRE = "central.example:8883"
 
 
 def tls_configuration(folder: Path, port: int, host: str = "") -> str:
@@ -50,6 +52,13 @@ def access_rules(site: str, gateways: Iterable[str], revoked: Iterable[str] = ()
     if silenced:
         silenced = "\n# Revoked: whatever still is connected neither says nor hears anything.\n" + silenced.lstrip("\n")
     return text.replace(f"for site `{_SITE}`", f"for site `{site}`") + "\n" + silenced
+
+
+def bridge_configuration(folder: Path, site: str, centre: str) -> str:
+    """The shipped bridge of a site's broker to the one at `centre`, HOST:PORT; its certificate is in `folder`."""
+    check_name(site, "site")
+    text = _shipped(BRIDGE).replace(_FOLDER, f"{folder}/").replace(_CENTRE, centre)
+    return text.replace(f"convoy/1/{_SITE}/", f"convoy/1/{site}/").replace(f"bridge-{_SITE}", f"bridge-{site}")
 
 
 def _of_gateway(block: str, name: str) -> str:
