@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+from convoy_schema.credentials import Credentials
 from convoy_schema.errors import LinkError
 from convoy_schema.link import parse_url
 
@@ -111,15 +112,15 @@ def has_amqtt() -> bool:
     return importlib.util.find_spec("amqtt") is not None
 
 
-def answers(host: str, port: int, timeout_s: float = ANSWER_S) -> bool:
-    """Whether an MQTT 3.1.1 CONNECT is accepted there.
+def answers(host: str, port: int, timeout_s: float = ANSWER_S, credentials: Credentials | None = None) -> bool:
+    """Whether an MQTT 3.1.1 CONNECT is accepted there, over TLS with `credentials`.
 
     Raises `OSError` when nobody listens or answers in time, `BrokerError` when the answer is a refusal or not MQTT.
     """
     client_id = f"convoy-probe-{os.getpid()}".encode()
     clean_session, keepalive_s = 0x02, 10
     body = struct.pack("!H4sBBHH", 4, b"MQTT", 4, clean_session, keepalive_s, len(client_id)) + client_id
-    with socket.create_connection((host, port), timeout_s) as connection:
+    with _connected(host, port, timeout_s, credentials) as connection:
         connection.sendall(bytes([0x10, len(body)]) + body)
         answer = b""
         while len(answer) < 4 and (more := connection.recv(4 - len(answer))):
@@ -133,6 +134,12 @@ def answers(host: str, port: int, timeout_s: float = ANSWER_S) -> bool:
             raise BrokerError(f"the broker at {host}:{port} refuses: {reason}", host=host, port=port, refusal=answer[3])
         connection.sendall(b"\xe0\x00")
     return True
+
+
+def _connected(host: str, port: int, timeout_s: float, credentials: Credentials | None) -> socket.socket:
+    if credentials is not None:
+        return credentials.connect(host, port, timeout_s)
+    return socket.create_connection((host, port), timeout_s)
 
 
 def mosquitto_configuration(port: int) -> str:
@@ -201,7 +208,7 @@ def _start(kind: str, directory: Path, port: int, owner: Processes, restart: Res
 
 
 def _is_up(child: Child, port: int) -> bool:
-    return _listens(child.pid, port) and answers(HOST, port)
+    return listens(child.pid, port) and answers(HOST, port)
 
 
 def free_port() -> int:
@@ -211,7 +218,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _listens(pid: int, port: int) -> bool:
+def listens(pid: int, port: int) -> bool:
     """Whether process `pid` itself listens on `port`: someone else's broker may have taken it first and answered."""
     listening = set()
     for line in Path(f"/proc/{pid}/net/tcp").read_text(encoding="ascii").splitlines()[1:]:

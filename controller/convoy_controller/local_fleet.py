@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 
 from convoy_controller.broker import Broker, free_port, start_broker
+from convoy_controller.enrollment.folder import TlsFolder
+from convoy_controller.enrollment.secure_broker import start_secure_broker
 from convoy_controller.home import DATABASE_VARIABLE, Home
 from convoy_controller.keys import signing_key
 from convoy_controller.processes import Child, Processes, Restart
@@ -23,6 +25,7 @@ from convoy_controller.processes import Child, Processes, Restart
 SITE = "local"
 GATEWAY = "gateway"
 CONTROLLER = "controller"
+ENROLLMENT = "enrollment"
 #: One BLAS thread a process: as many processes as there are boards share the cores already.
 SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
@@ -60,6 +63,19 @@ class LocalFleet:
             kind, self.directory / "broker", port, processes=self.processes, restart=self._restart
         )
         return self.broker
+
+    def start_secure_broker(self, host: str = "") -> Broker:
+        """Mosquitto over TLS, on the certificates in the home's folder; raises `BrokerError`."""
+        self.broker = start_secure_broker(
+            TlsFolder(self.home.tls), self.directory / "broker", host, self.processes, self._restart
+        )
+        return self.broker
+
+    def start_enrollment(self, host: str = "127.0.0.1", board_days: float = 90.0) -> Child:
+        """The enrolment service, on the port of `convoy ca init`."""
+        arguments = ["--home", self.home.root, "--host", host, "--board-days", board_days]
+        environment = {DATABASE_VARIABLE: self.home.database_url}
+        return self._start(ENROLLMENT, self._convoy("enroll-server", *arguments), environment=environment)
 
     def start_controller(self) -> Child:
         """The controller, on this fleet's database."""

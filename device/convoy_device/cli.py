@@ -1,4 +1,4 @@
-"""The command line of the board: `convoy-device run | check | selftest`, with the base dependencies only."""
+"""The command line of the board: `convoy-device run | check | enroll | renew | selftest`, on base dependencies only."""
 
 from __future__ import annotations
 
@@ -45,6 +45,10 @@ _EXIT_CODES = """exit codes:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `convoy-device`; returns the exit code."""
     options = _parser().parse_args(arguments)
+    if options.command in ("enroll", "renew"):
+        from convoy_device import cli_enroll
+
+        return _guarded(partial(cli_enroll.run, options))
     if options.command == "selftest":
         return _guarded(partial(_selftest, options))
     return _guarded(partial(_serve_or_check, options))
@@ -99,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--pace", type=float, help="pace of the emulated fabric, in place of the file's")
         command.add_argument("--log-level", help="debug, info, warning or error, in place of the file's")
     _add_selftest(commands)
+    add_enrolling(commands)
     return parser
 
 
@@ -110,6 +115,19 @@ def _add_selftest(commands: Any) -> None:
     which.add_argument("--fabric", choices=FABRICS, help="a fabric without a file, with a state that is thrown away")
     command.add_argument("--images", type=Path, metavar="DIR", help="folder of images and manifests, if not our own")
     command.add_argument("--output", type=Path, default=Path(), metavar="DIR", help="where the report goes")
+
+
+def add_enrolling(commands: Any) -> None:
+    """The commands that `cli_enroll` runs; here, because that one's imports take a second on a board."""
+    text = "get this board's certificate by a claim, and write what `run` needs"
+    command = commands.add_parser("enroll", help=text, description=f"{text}: ca.pem, NAME.pem, trusted.pem, board.toml")
+    command.add_argument("--claim", required=True, help="as `convoy board invite` printed it; - reads it from stdin")
+    command.add_argument("--directory", type=Path, default=Path(), metavar="DIR", help="where the files go")
+    command.add_argument("--fabric", choices=FABRICS, default="emulated", help="the fabric that board.toml names")
+    text = "renew this board's certificate now; a daemon that runs uses it from its next connection on"
+    command = commands.add_parser("renew", help=text, description=text)
+    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="configuration, TOML")
+    command.add_argument("--if-due", action="store_true", help="only if the service says that it is time")
 
 
 def _selftest(options: argparse.Namespace) -> int:

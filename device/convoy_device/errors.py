@@ -15,6 +15,13 @@ class ConfigError(DeviceError):
     code = "config"
 
 
+class EnrollError(DeviceError):
+    """A certificate was not to be had; the message is the service's, or says what kept it from answering."""
+
+    code = "enroll"
+    retryable = True
+
+
 class StoreError(DeviceError):
     """The store could not read or write a file."""
 

@@ -43,11 +43,12 @@ class TimeFloor:
         self._file = file
         self._seconds = 0
         if file is not None:
-            with contextlib.suppress(FileNotFoundError):
-                try:
-                    self._seconds = max(0, int(file.read_text(encoding="ascii")))
-                except (OSError, ValueError) as error:
-                    log.warning("%s is not a time in seconds (%s): beginning anew with 0", file, error)
+            try:
+                self._seconds = max(0, int(file.read_text(encoding="ascii")))
+            except FileNotFoundError:
+                pass
+            except (OSError, ValueError) as error:
+                log.warning("%s is not a time in seconds (%s): beginning anew with 0", file, error)
 
     @property
     def seconds(self) -> int:

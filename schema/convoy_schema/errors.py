@@ -102,6 +102,12 @@ class TlsError(LinkError):
     code = "tls"
 
 
+class ClaimError(ConvoyError):
+    """A claim cannot be read: it was not copied whole, or is not one."""
+
+    code = "claim"
+
+
 class FloorplanError(ConvoyError):
     """A floorplan file is incomplete or contradicts its part; names the key."""
 

@@ -11,6 +11,7 @@ from convoy_controller.cli import (
     bench,
     bitstreams,
     boards,
+    certificates,
     clearing,
     demo,
     deploying,
@@ -28,6 +29,7 @@ app = make_app()
 for _module in (
     running,
     boards,
+    certificates,
     why,
     deployments,
     deploying,

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 _STYLES = {"ready": "green", "unassigned": "", "preparing": "cyan", "presence-unknown": "yellow", "stale": "yellow"}
 
 
-_board = typer.Typer(name="board", no_args_is_help=True, help="Do something about one board.")
+board_app = typer.Typer(name="board", no_args_is_help=True, help="Do something about one board.")
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command()(boards)
-    app.add_typer(_board)
+    app.add_typer(board_app)
 
 
 def boards(
@@ -55,7 +55,7 @@ def boards(
         typer.echo("no boards yet: start one with `convoy-device run --config FILE`, or see it all with `convoy demo`")
 
 
-@_board.command("forget")
+@board_app.command("forget")
 def forget(
     name: Annotated[str, typer.Argument(help="A board that is gone for good.")],
     as_json: JsonOption = False,

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from convoy_schema.claims import ENROLLMENT_PORT
 
 from convoy_controller.cli.encryption import (
     CaOption,
@@ -64,7 +65,7 @@ def controller(
     from convoy_controller.keys import signing_key
     from convoy_controller.service import Controller
 
-    _log(log_level)
+    set_log_level(log_level)
     settle_memory()
     place = Home.locate(home, database)
     signing_key(place.keys)
@@ -102,7 +103,7 @@ def gateway(
     """
     from convoy_controller.gateway import GatewayConfig, run_gateway
 
-    _log(log_level)
+    set_log_level(log_level)
     place = Home.locate(home)
     credentials = credentials_for(broker, name, place, ca, certificate, key, server_name)
     trusted = trusted_key or place.trusted_key
@@ -112,32 +113,82 @@ def gateway(
 def up(
     broker: BrokerOption = "auto",
     broker_port: Annotated[
-        int, typer.Option("--broker-port", min=0, max=65535, help="TCP port of a broker that we start.")
-    ] = 1883,
+        int | None,
+        typer.Option(
+            "--broker-port",
+            min=0,
+            max=65535,
+            show_default="1883, with --tls that of ca init",
+            help="TCP port of a broker that we start.",
+        ),
+    ] = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The gateway's TCP port.")] = 8080,
     site: SiteOption = "local",
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Certificates for everyone: a CA at first use, Mosquitto over TLS, enrolment.")
+    ] = False,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--host", help="--tls: name or address of this machine for boards elsewhere; unset: this machine only."
+        ),
+    ] = None,
+    enrollment_port: Annotated[
+        int, typer.Option("--enrollment-port", min=1, max=65535, help="--tls, first start: the enrolment's TCP port.")
+    ] = ENROLLMENT_PORT,
     home: HomeOption = None,
     database: DatabaseOption = None,
 ) -> None:
     """Run a broker (unless a URL names one), the controller and a gateway, each a process of its own, until Ctrl-C.
 
-    A part that dies is started again. Exit codes: 0 stopped, 1 failed, 4 no broker.
+    With --tls also the enrolment service. A part that dies is started again. Exit codes: 0 stopped, 1 failed, 4 no
+    broker.
     """
     from convoy_controller.local_fleet import LocalFleet
     from convoy_controller.processes import Restart
 
     place = Home.locate(home, database)
     interrupt_on_terminate()
+    if tls:
+        site = prepare_tls(place, site, tuple(host or ()), broker_port or 8883, enrollment_port)
     with LocalFleet(place, place.root / "run", site=site, restart=Restart()) as fleet:
-        running = fleet.start_broker(broker, broker_port)
+        if tls:
+            running = fleet.start_secure_broker("" if host else "127.0.0.1")
+            fleet.start_enrollment("0.0.0.0" if host else "127.0.0.1")
+        else:
+            running = fleet.start_broker(broker, 1883 if broker_port is None else broker_port)
         fleet.start_controller()
         address = fleet.start_gateway(port=port)
         typer.echo(f"broker      {running.url}  ({running.label})")
         typer.echo(f"gateway     {address}")
         typer.echo(f"logs        {fleet.directory / 'logs'}")
         typer.echo(f"trusted key {place.trusted_key}")
+        if tls:
+            typer.echo(
+                "boards join with: convoy board invite NAME, and on the board convoy-device enroll --claim CLAIM"
+            )
         typer.echo("boards join with: convoy-device run --config FILE; Ctrl-C stops what was started here")
         watch(fleet)
+
+
+def prepare_tls(
+    place: Home, site: str, hosts: tuple[str, ...], broker_port: int, enrollment_port: int = ENROLLMENT_PORT
+) -> str:
+    """Make the CA if there is none, with these settings; the site that its certificates are for."""
+    from convoy_controller.database.engine import open_database
+    from convoy_controller.database.records import utc_now
+    from convoy_controller.enrollment.folder import Settings, TlsFolder
+    from convoy_controller.enrollment.office import Office
+
+    folder = TlsFolder(place.tls)
+    if not folder.exists:
+        database = open_database(place.database_url)
+        try:
+            settings = Settings(site, hosts or ("127.0.0.1",), ("gateway",), broker_port, enrollment_port)
+            Office.found(database, folder, settings, utc_now())
+        finally:
+            database.close()
+    return folder.settings().site
 
 
 def watch(fleet: LocalFleet) -> None:
@@ -160,7 +211,8 @@ def interrupt_on_terminate() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
-def _log(level: str) -> None:
+def set_log_level(level: str) -> None:
+    """Log to the standard error from that level on; raises `typer.BadParameter`."""
     names = logging.getLevelNamesMapping() if hasattr(logging, "getLevelNamesMapping") else logging._nameToLevel
     number = names.get(level.upper())
     if number is None:

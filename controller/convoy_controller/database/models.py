@@ -34,6 +34,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from convoy_controller.database.records import (
     ArtifactKind,
     BoardPresence,
+    CertificateWay,
     DeploymentState,
     GenerationState,
     RemovalKind,
@@ -267,6 +268,40 @@ class CollectionRow(Base):
     findings: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
 
     __table_args__ = (Index("ix_collections_done_at", "done_at"),)
+
+
+class ClaimRow(Base):
+    """An invitation of a board. Of its secret only the hash is kept; once used it names what it was used for."""
+
+    __tablename__ = "claims"
+
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True)
+    name: Mapped[str] = mapped_column(NAME)
+    secret_hash: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    key_print: Mapped[str | None] = mapped_column(String(64))
+    serial: Mapped[str | None] = mapped_column(String(40))
+
+    __table_args__ = (Index("ix_claims_name", "name"), Index("ix_claims_secret_hash", "secret_hash", unique=True))
+
+
+class CertificateRow(Base):
+    """A certificate that the fleet's CA issued; `way` says on what ground."""
+
+    __tablename__ = "certificates"
+
+    serial: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(NAME)
+    way: Mapped[CertificateWay] = mapped_column(by_value(CertificateWay))
+    issued_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    reason: Mapped[str] = mapped_column(Text)
+    pem: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (Index("ix_certificates_name", "name"), Index("ix_certificates_revoked_at", "revoked_at"))
 
 
 class DeploymentRow(Base):

@@ -41,6 +41,14 @@ class DeploymentState(enum.Enum):
     REMOVED = "removed"
 
 
+class CertificateWay(enum.Enum):
+    """On what ground a certificate was issued: to a service by its owner, to a board by a claim or by its last one."""
+
+    SERVICE = "service"
+    CLAIM = "claim"
+    RENEWAL = "renewal"
+
+
 class GenerationState(enum.Enum):
     """The life of a placement: `retired` served and ended in order, `abandoned` never served or was given up.
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from convoy_schema.claims import BROKER_NAME, ENROLLMENT_NAME
 from convoy_schema.credentials import common_name
 from convoy_schema.errors import TopicError
 from convoy_schema.names import check_name
@@ -31,11 +32,6 @@ BOARD_LIFE = timedelta(days=90)
 RENEWAL_PART = 1 / 3
 #: Certificates count from a little earlier: clocks of controller and broker differ.
 SLACK = timedelta(minutes=5)
-
-#: Names that the certificates of these services have beside their hosts', so that boards may ask for a role in place of
-#: an address. No board gets one: theirs are for clients.
-BROKER_NAME = "convoy-broker"
-ENROLLMENT_NAME = "convoy-enrollment"
 
 
 class Role(enum.Enum):

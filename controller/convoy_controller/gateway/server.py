@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
@@ -26,14 +27,22 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, host: str, port: int) -> AsyncIterator[str]:
+async def serving(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    *,
+    tls: ssl.SSLContext | None = None,
+    protocol: type[asyncio.Protocol] | None = None,
+) -> AsyncIterator[str]:
     """Serve `app` until the context ends; yields its address, `http://host:port`. `port` 0 takes a free one.
 
-    Raises `GatewayError` when the address cannot be had.
+    `tls` encrypts it, `protocol` replaces uvicorn's own HTTP. Raises `GatewayError` where the address cannot be had.
     """
     sock = _bind(host, port)
     config = uvicorn.Config(
         app,
+        http=protocol or "auto",
         log_config=None,
         log_level="warning",
         access_log=False,
@@ -44,6 +53,8 @@ async def serving(app: ASGIApp, host: str, port: int) -> AsyncIterator[str]:
         timeout_graceful_shutdown=GRACE_S,
         backlog=BACKLOG,
     )
+    config.load()
+    config.ssl = tls
     server = _Server(config)
     running = asyncio.create_task(server.serve(sockets=[sock]), name="http")
     try:
@@ -51,7 +62,7 @@ async def serving(app: ASGIApp, host: str, port: int) -> AsyncIterator[str]:
             await asyncio.sleep(0.005)
         if running.done():
             running.result()
-        yield address_of(sock)
+        yield address_of(sock) if tls is None else address_of(sock).replace("http:", "https:", 1)
     finally:
         server.should_exit = True
         await running
