@@ -154,6 +154,12 @@ def mosquitto_configuration(port: int) -> str:
 
 
 def _existing(url: str) -> Broker:
+    if url.startswith("mqtts:"):
+        raise BrokerError(
+            f"the broker at {url} is encrypted: start it with --tls, or join one that runs by `convoy controller` and "
+            "`convoy gateway`",
+            url=url,
+        )
     try:
         host, port = parse_url(url)
         if answers(host, port):

@@ -168,16 +168,27 @@ def _selftest_in(options: argparse.Namespace, name: str, state_dir: Path) -> int
 def _check(boards: tuple[Config, ...]) -> int:
     for board in boards:
         configs.trusted_key(board)
+        configs.credentials(board)
         pace = "full speed" if board.pace is None else f"{board.pace:g} times the cycle model"
         print(f"board {board.name} of site {board.site}")
         print(f"  broker      {board.broker}")
         print(f"  fabric      {board.fabric}, {pace}")
         print(f"  state       {board.state_dir}, at most {board.store_quota_mb} MB of artifacts")
         print(f"  trusts      {board.trusted_key}")
+        if board.certificate is not None:
+            print(f"  certificate {_certificate(board.certificate)}")
         print(f"  queue       {board.queue_frames} frames a stage")
         for key, value in board.labels.items():
             print(f"  label       {key} = {value}")
     return 0
+
+
+def _certificate(file: Path) -> str:
+    """Whose it is and when it ends; raises `TlsError`."""
+    from convoy_schema.credentials import common_name, load_certificates
+
+    found = load_certificates(file)[0]
+    return f"of {common_name(found)}, until {found.not_valid_after_utc:%Y-%m-%d}: {file}"
 
 
 def _run(boards: tuple[Config, ...]) -> int:

@@ -124,11 +124,16 @@ def processor_rate(config: Config) -> ProcessorRate | None:
 
 
 def credentials(config: Config) -> Credentials | None:
-    """What the broker is shown; None for one that is not encrypted."""
+    """What the broker is shown; None for one that is not encrypted. Raises `ConfigError` for another's certificate."""
     if config.ca is None:
         return None
     floor = TimeFloor(config.state_dir / "time-floor")
-    return Credentials(config.ca, config.certificate, config.key, config.server_name, floor)
+    found = Credentials(config.ca, config.certificate, config.key, config.server_name, floor)
+    try:
+        found.check_name(config.name)
+    except ConvoyError as error:
+        raise ConfigError(f"board {config.name}: key 'certificate': {error}", key="certificate") from error
+    return found
 
 
 def fleet(config: Config, count: int) -> tuple[Config, ...]:

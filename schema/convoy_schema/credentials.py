@@ -102,6 +102,14 @@ class Credentials:
         with contextlib.suppress(TlsError):  # one of another CA is the peer's to refuse, and proves no time to us
             self.note([own, *path_of(own, load_certificates(self.ca))])
 
+    def check_name(self, name: str) -> None:
+        """Refuse a certificate that is not for `name`, whose words a broker would drop in silence; `TlsError`."""
+        if self.certificate is None:
+            return
+        found = common_name(load_certificates(self.certificate)[0])
+        if found != name:
+            raise TlsError(f"{self.certificate} is the certificate of {found!r}, and this is {name!r}: give it its own")
+
     def connect(self, host: str, port: int, timeout_s: float) -> ssl.SSLSocket:
         """A blocking connection, checked as a link's is; raises `TlsError` with what to do, `OSError`."""
         context = self.context()

@@ -3,12 +3,14 @@ from typing import Any
 
 import board_models as models
 import pytest
+from convoy_controller.enrollment.authority import Authority
 from convoy_device import cli
 from convoy_device.config import Config, credentials, fleet, load, processor_rate, trusted_key
 from convoy_device.errors import ConfigError
 from convoy_device.fabric.rates import measured
 from convoy_schema.bundle import public_pem
 from convoy_schema.processors import ProcessorRate
+from tls_broker import board_certificate, utc_now
 
 MINIMAL = """
 name = "board-1"
@@ -49,6 +51,11 @@ ENCRYPTED = (
 
 def test_an_encrypted_broker_has_its_files(tmp_path: Path) -> None:
     assert credentials(load(written(tmp_path))) is None
+    (tmp_path / "tls").mkdir()
+    for name in ("board-1", "board-2"):
+        issued = board_certificate(Authority.create("test", utc_now()), name, utc_now())
+        (tmp_path / "tls" / f"{name}.pem").write_bytes(issued.pem())
+    (tmp_path / "tls" / "me.pem").symlink_to("board-1.pem")
     config = load(written(tmp_path, ENCRYPTED + 'server_name = "convoy-broker"\nenrollment = "10.0.0.1:8884"\n'))
     found = credentials(config)
     assert found is not None
@@ -58,6 +65,10 @@ def test_an_encrypted_broker_has_its_files(tmp_path: Path) -> None:
     assert credentials(config).floor.seconds == 5, "kept in the state directory"  # type: ignore[union-attr]
     with pytest.raises(ConfigError, match="--count must be 1 with a certificate"):
         fleet(config, 2)
+    with pytest.raises(ConfigError, match=r"me\.pem is the certificate of 'board-1', and this is 'other'"):
+        credentials(load(written(tmp_path, ENCRYPTED), {"name": "other"}))
+    with pytest.raises(ConfigError, match=r"gone\.pem holds no certificate"):
+        credentials(load(written(tmp_path, ENCRYPTED.replace("me.pem", "gone.pem"))))
 
 
 @pytest.mark.parametrize(

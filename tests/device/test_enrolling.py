@@ -26,9 +26,11 @@ from convoy_device import cli, config, enrolling
 from convoy_device.enrolling import Enrolled, enroll, renew
 from convoy_device.errors import EnrollError
 from convoy_device.renewal import keep_fresh
+from convoy_schema.bundle import public_pem
 from convoy_schema.claims import Claim
 from convoy_schema.credentials import Credentials, TimeFloor, load_certificates
 from convoy_schema.errors import TlsError
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from enrollment_service import Desk
 from sqlalchemy import text
 from tls_broker import DAY, board_certificate, utc_now
@@ -355,6 +357,9 @@ def test_the_command_leaves_a_board_that_can_run(
     assert board.enrollment == f"127.0.0.1:{desk.port}"
     assert (folder / "trusted.pem").read_text() == "THE KEY"
     assert config.credentials(board) is not None
+    (folder / "trusted.pem").write_bytes(public_pem(Ed25519PrivateKey.generate()))
+    assert cli.main(["check", "--config", str(folder / "board.toml")]) == 0
+    assert "certificate of board-1, until 20" in capsys.readouterr().out
     assert cli.main(["renew", "--config", str(folder / "board.toml"), "--if-due"]) == 0
     assert "it is not due yet" in capsys.readouterr().out
     assert cli.main(["renew", "--config", str(folder / "board.toml")]) == 0

@@ -1,7 +1,7 @@
 """A whole fleet on certificates: invited, enrolled, renewed under traffic, and one board revoked in the middle of it.
 
 Every part is the real one, started as `convoy up --tls` starts it: Mosquitto on the shipped files, the enrolment
-service, controller, gateway, and three boards that enrol by their own command.
+service, controller, gateway, and three boards that enrol by their own command. One of them believes in 1970.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from convoy_schema.credentials import Credentials, load_certificates
 from link_bench import Peer, play, until
 from system_fleet import SystemFleet
 from tls_broker import board_certificate, utc_now
+from wrong_clock import WrongClock, library
 
 BOARDS = ("board-1", "board-2", "board-3")
 
@@ -31,10 +32,10 @@ BOARDS = ("board-1", "board-2", "board-3")
 class EncryptedFleet(SystemFleet):
     """`serve_encrypted` brings it to serve on three enrolled boards."""
 
-    def command(self, *arguments: object, module: str = "convoy_controller") -> str:
+    def command(self, *arguments: object, module: str = "convoy_controller", prefix: Sequence[str] = ()) -> str:
         """Run `convoy` (or the board's command) as its own process; what it printed."""
         found = subprocess.run(
-            [sys.executable, "-m", module, *map(str, arguments)],
+            [*prefix, sys.executable, "-m", module, *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=60,
@@ -56,20 +57,34 @@ class EncryptedFleet(SystemFleet):
         self.local.start_gateway()
         self.wait_log("enrollment", "enrolment listens on")
         for name in BOARDS:
-            self.enroll(name)
-            self.start_enrolled(name)
+            asleep = self.asleep() if name == "board-2" else ()
+            self.enroll(name, asleep)
+            self.start_enrolled(name, asleep)
         self.deploy(boards=3)
         return self
 
     def folder(self, board: str) -> Path:
         return self.directory / "enrolled" / board
 
-    def enroll(self, board: str) -> None:
-        claim = self.convoy("board", "invite", board)
-        self.command("enroll", "--claim", claim, "--directory", self.folder(board), module="convoy_device")
+    def asleep(self) -> Sequence[str]:
+        """What makes a process believe in 1970, where that can be had."""
+        return WrongClock(self.directory / "clock", "@1970-01-01 00:00:10").prefix if library() else ()
 
-    def start_enrolled(self, board: str) -> None:
-        command = [sys.executable, "-m", "convoy_device", "run", "--config", str(self.folder(board) / "board.toml")]
+    def enroll(self, board: str, prefix: Sequence[str] = ()) -> None:
+        claim = self.convoy("board", "invite", board)
+        arguments = ("enroll", "--claim", claim, "--directory", self.folder(board))
+        self.command(*arguments, module="convoy_device", prefix=prefix)
+
+    def start_enrolled(self, board: str, prefix: Sequence[str] = ()) -> None:
+        command = [
+            *prefix,
+            sys.executable,
+            "-m",
+            "convoy_device",
+            "run",
+            "--config",
+            str(self.folder(board) / "board.toml"),
+        ]
         self.local.processes.start(board, command, self.directory / "logs" / f"{board}.log", tier="boards")
         self.local.boards.append(board)
 
@@ -82,19 +97,22 @@ def fleet(tmp_path: Path) -> Iterator[EncryptedFleet]:
         yield running.serve_encrypted()
 
 
+@pytest.mark.long
 def test_it_serves_renews_and_revokes_and_loses_nothing(fleet: EncryptedFleet) -> None:
     fleet.still_serves()
+    assert ("1970-01-01" in fleet.log("board-2")) == (library() is not None)
     with fleet.traffic() as flow:
         # A new certificate under traffic: the connections that stand are not touched.
         file = fleet.folder("board-2") / "board-2.pem"
         before = load_certificates(file)[0].serial_number
-        fleet.command("renew", "--config", fleet.folder("board-2") / "board.toml", module="convoy_device")
+        configuration = fleet.folder("board-2") / "board.toml"
+        fleet.command("renew", "--config", configuration, module="convoy_device", prefix=fleet.asleep())
         assert load_certificates(file)[0].serial_number != before
         flow.wait_answers(50)
         assert "connection" not in fleet.log("board-2").lower()
         # From the next connection on it is used.
         fleet.local.processes.stop_one("board-2")
-        fleet.start_enrolled("board-2")
+        fleet.start_enrolled("board-2", fleet.asleep())
         fleet.wait_serving(3)
         flow.wait_answers(50)
         # One is revoked: it is silenced within five seconds, and the others take over.

@@ -70,5 +70,6 @@ def credentials_for(
         TimeFloor(home.tls / f"{name}.time-floor") if is_encrypted else TimeFloor(),
     )
     check_credentials(url, found)
+    found.check_name(name)
     found.context()  # what cannot be used is told now, not by a link that tries again for ever
     return found
