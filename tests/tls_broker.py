@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from convoy_controller.broker import find_mosquitto
-from convoy_controller.enrollment.authority import BOARD_LIFE, Authority, Issued, certificate_pem
+from convoy_controller.enrollment.authority import BOARD_LIFE, Authority, Issued, Role, certificate_pem, role_of
 from convoy_controller.enrollment.broker_files import access_rules, bridge_configuration, tls_configuration
 from convoy_schema.credentials import Credentials, TimeFloor
 from cryptography import x509
@@ -92,10 +92,11 @@ class Guarded:
         life: timedelta = BOARD_LIFE,
     ) -> Path:
         """A file with a board's (or a service's) certificate and key; dates and CA as wanted."""
-        try:
-            issued = board_certificate(authority or self.authority, name, now or utc_now(), life)
-        except Exception:
-            issued = (authority or self.authority).issue(name, (), now or utc_now(), life)
+        signer = authority or self.authority
+        if role_of(name) is Role.BOARD:
+            issued = board_certificate(signer, name, now or utc_now(), life)
+        else:
+            issued = signer.issue(name, (), now or utc_now(), life)
         return self._keep(issued, f"{file or name}.pem")
 
     def forged(self, name: str) -> Path:

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 _NO_CHECK_TIME = 0x200000
 #: Certificates between a peer's and the one that signed itself, at most; a fleet's CA has none.
 _MOST_ISSUERS = 4
+#: Seconds of the last date there is, in the year 9999.
+_LAST_DATE = 253_402_300_799
 
 
 class TimeFloor:
@@ -44,11 +46,15 @@ class TimeFloor:
         self._seconds = 0
         if file is not None:
             try:
-                self._seconds = max(0, int(file.read_text(encoding="ascii")))
+                found = int(file.read_text(encoding="ascii"))
+                self._seconds = found if 0 <= found <= _LAST_DATE else 0
             except FileNotFoundError:
                 pass
             except (OSError, ValueError) as error:
                 log.warning("%s is not a time in seconds (%s): beginning anew with 0", file, error)
+
+    def __str__(self) -> str:
+        return "the newest signed time seen here" if self._file is None else f"the newest signed time, in {self._file}"
 
     @property
     def seconds(self) -> int:
@@ -102,6 +108,17 @@ class Credentials:
         with contextlib.suppress(TlsError):  # one of another CA is the peer's to refuse, and proves no time to us
             self.note([own, *path_of(own, load_certificates(self.ca))])
 
+    def name_of(self, host: str) -> str:
+        """The name that the peer's certificate must have; raises `TlsError` for what cannot be one."""
+        name = self.server_name or host
+        try:
+            name.encode("idna")
+        except UnicodeError as error:
+            raise TlsError(f"server name {name!r} cannot be one: {error}") from error
+        if name.startswith(".") or "\0" in name:
+            raise TlsError(f"server name {name!r} cannot be one")
+        return name
+
     def check_name(self, name: str) -> None:
         """Refuse a certificate that is not for `name`, whose words a broker would drop in silence; `TlsError`."""
         if self.certificate is None:
@@ -115,7 +132,7 @@ class Credentials:
         context = self.context()
         sock = socket.create_connection((host, port), timeout_s)
         try:
-            encrypted = context.wrap_socket(sock, server_hostname=self.server_name or host)
+            encrypted = context.wrap_socket(sock, server_hostname=self.name_of(host))
         except ssl.SSLError as error:
             sock.close()
             raise TlsError(explain(error, self)) from error
@@ -139,14 +156,17 @@ class Credentials:
 
         A start in the future is no reason to refuse: the CA signed it, so our clock is behind, and the floor is raised.
         """
-        leaf = x509.load_der_x509_certificate(peer)
+        try:
+            leaf = x509.load_der_x509_certificate(peer)
+        except ValueError as error:
+            raise TlsError(f"the peer's certificate cannot be read: {error}") from error
         path = [leaf, *path_of(leaf, load_certificates(self.ca))]
         self.note(path)
         clock = self.clock()
         now = max(clock, self.floor.seconds)
         for certificate in path:
             if certificate.not_valid_after_utc.timestamp() <= now:
-                source = "this machine's clock" if clock >= self.floor.seconds else "the newest signed time seen here"
+                source = "this machine's clock" if clock >= self.floor.seconds else str(self.floor)
                 raise TlsError(
                     f"the peer's certificate ({common_name(certificate)}) expired on "
                     f"{_day(certificate.not_valid_after_utc)}, and it is {_day(_date(now))} by {source}: renew it, or "

@@ -31,7 +31,7 @@ class EncryptedPacketSocket(PacketSocket):
         self._credentials = credentials
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = credentials.context().wrap_bio(
-            self._incoming, self._outgoing, server_hostname=credentials.server_name or host
+            self._incoming, self._outgoing, server_hostname=credentials.name_of(host)
         )
         self._cipher = memoryview(b"")
         self._failure: OSError | TlsError | None = None

@@ -25,7 +25,7 @@ def test_a_floor_only_rises_and_survives(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("content", [b"", b"soon", b"-5", b"\xff", b"1e9", b"99 99"])
+@pytest.mark.parametrize("content", [b"", b"soon", b"-5", b"\xff", b"1e9", b"99 99", b"9" * 30])
 def test_a_damaged_floor_is_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "floor").write_bytes(content)
     assert TimeFloor(tmp_path / "floor").seconds == 0
@@ -84,6 +84,18 @@ def test_a_path_ends_at_a_trusted_certificate_that_signed_itself() -> None:
     for trusted in ([], [foreign.certificate], [leaf]):
         with pytest.raises(TlsError, match="was not issued by a certificate in our CA file"):
             path_of(leaf, trusted)
+
+
+@pytest.mark.parametrize("name", [".", "a..b", ".example", "x" * 70, "a\0b"])
+def test_a_server_name_that_cannot_be_one_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(TlsError, match="cannot be one"):
+        Credentials(tmp_path / "ca.pem", server_name=name).name_of("10.0.0.1")
+
+
+def test_a_peers_certificate_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    for content in (b"", b"\x30\x03\x02\x01\x01"):
+        with pytest.raises(TlsError, match="cannot be read"):
+            Credentials(tmp_path / "ca.pem").check_dates(content)
 
 
 def test_what_is_no_certificate_is_told(tmp_path: Path) -> None:
