@@ -10,10 +10,9 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convoy_schema.bundle import load_public_key
-from convoy_schema.credentials import Credentials, TimeFloor
 from convoy_schema.errors import ConvoyError, TomlError, shown
 from convoy_schema.link import parse_url
 from convoy_schema.names import check_name
@@ -24,6 +23,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from convoy_device.errors import ConfigError
 from convoy_device.fabric.opening import FABRICS
 from convoy_device.fabric.rates import measured
+
+if TYPE_CHECKING:
+    from convoy_schema.credentials import Credentials
 
 PROCESSORS = ("measured", "stated", "none")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -127,6 +129,8 @@ def credentials(config: Config) -> Credentials | None:
     """What the broker is shown; None for one that is not encrypted. Raises `ConfigError` for another's certificate."""
     if config.ca is None:
         return None
+    from convoy_schema.credentials import Credentials, TimeFloor
+
     floor = TimeFloor(config.state_dir / "time-floor")
     found = Credentials(config.ca, config.certificate, config.key, config.server_name, floor)
     try:

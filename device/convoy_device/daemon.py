@@ -37,7 +37,6 @@ from convoy_device.fabric import Fabric
 from convoy_device.fabric.opening import open_fabric
 from convoy_device.fabric.processor import Processor
 from convoy_device.lane import Lane
-from convoy_device.renewal import keep_fresh
 from convoy_device.store import Store
 from convoy_device.uplink import LinkPace, PacedSender
 from convoy_device.workbench import Workbench
@@ -145,6 +144,8 @@ class Daemon:
         log.info("board %s: session %d, fabric %s, broker %s", *self._introduction())
         tasks = [loop.create_task(link.run(), name=f"{self._board}.{role.value}") for role, link in self._links.items()]
         if self._credentials is not None and self._config.enrollment:
+            from convoy_device.renewal import keep_fresh
+
             chance = random.Random(self._session)
             keeping = keep_fresh(self._board, self._credentials, self._config.enrollment, chance)
             tasks.append(loop.create_task(keeping, name=f"{self._board}.certificate"))

@@ -15,7 +15,7 @@ import secrets
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import paho.mqtt.client as mqtt
@@ -23,10 +23,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from convoy_schema.backoff import BACKOFF_MOST_S, Backoff
-from convoy_schema.credentials import Credentials
-from convoy_schema.encrypted import EncryptedPacketSocket
 from convoy_schema.errors import LinkError, TlsError, TooLargeError
 from convoy_schema.packets import PacketSocket
+
+if TYPE_CHECKING:
+    # Two megabytes in every process, for those alone who need certificates.
+    from convoy_schema.credentials import Credentials
 
 log = logging.getLogger(__name__)
 
@@ -471,6 +473,8 @@ class _Client(mqtt.Client):
         if self.credentials is None:
             self.packets = PacketSocket(sock)
             return self.packets
+        from convoy_schema.encrypted import EncryptedPacketSocket
+
         try:
             self.packets = EncryptedPacketSocket(sock, self.credentials, self.host, CONNECT_TIMEOUT_S)
         except BaseException:
