@@ -22,12 +22,17 @@ from convoy_controller.errors import DatasetError
 
 #: Bytes of all arrays that are read of one file, unpacked, at most.
 MAX_ARRAYS = 2 * 1024**3
+#: Bytes that deflate makes of one, at most; what claims to unpack to more is not in the file.
+_MOST_RATIO = 1032
 #: What NumPy and zipfile raise over files that are damaged, encrypted, packed in an unknown way, or no archives.
 _DAMAGED = (
     *(OSError, ValueError, EOFError, KeyError, RuntimeError, TypeError, OverflowError, MemoryError, SyntaxError),
     *(zlib.error, zipfile.BadZipFile, tokenize.TokenError),
 )
 _SUFFIX = ".npy"
+_PIECE = 64 * 1024
+#: How NumPy packs; another way may take a gigabyte for its dictionary alone, and says so in a header.
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def read_arrays(
@@ -42,9 +47,13 @@ def read_arrays(
             # As NumPy has it: an array is called without the suffix of its file.
             held = {name.removesuffix(_SUFFIX): archive.getinfo(name) for name in archive.namelist()}
             chosen = {name: held[name] for name in choose(list(held))}
+            if not all(info.compress_type in _PACKED for info in chosen.values()):
+                raise DatasetError(f"{path} is packed as NumPy packs nothing: save it by numpy.savez")
             size = sum(info.file_size for info in chosen.values())
             if size > most_bytes:
                 raise DatasetError(f"{path} unpacks to {size} bytes, at most {most_bytes} are read")
+            if size > _MOST_RATIO * path.stat().st_size:
+                raise DatasetError(f"{path} says that it unpacks to {size} bytes, which cannot be in it")
             return {name: _array(archive, info) for name, info in chosen.items()}
     except _DAMAGED as error:
         raise DatasetError(f"{path} is not an .npz file of plain arrays: {str(error)[:300]}") from error
@@ -55,7 +64,9 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[np.generi
         _check_size(file, info.file_size)
     with archive.open(info) as file:
         found: NDArray[np.generic] = npy.read_array(file, allow_pickle=False)  # type: ignore[no-untyped-call]
-        file.read()  # to its end, where the checksum is compared
+        # To its end, where the checksum is compared; a read without a size makes room for whatever the archive claims.
+        while file.read(_PIECE):
+            pass
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import shutil
 import urllib.error
 import urllib.request
@@ -117,9 +118,9 @@ def read_idx(content: bytes, dimensions: int) -> NDArray[np.uint8]:
     if len(content) < header or content[:4] != bytes((0, 0, 8, dimensions)):
         raise DatasetError(f"an IDX file of {dimensions}-dimensional bytes was expected, {content[:4].hex()} came")
     shape = tuple(int(extent) for extent in np.frombuffer(content, ">u4", dimensions, 4))
-    size = 1
-    for extent in shape:
-        size *= extent
+    size = math.prod(shape)
+    if max(shape) > _MAX_IDX:  # beside an extent of 0 it takes no bytes, and NumPy refuses it all the same
+        raise DatasetError(f"an IDX file has at most {_MAX_IDX} along each axis, {shape} came")
     if len(content) != header + size:
         raise DatasetError(f"an IDX file of {shape} takes {header + size} bytes, {len(content)} came")
     return np.frombuffer(content, np.uint8, size, header).reshape(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tracemalloc
 import zipfile
@@ -77,6 +78,48 @@ def test_what_unpacks_to_too_much_is_refused_before_it_is_unpacked(tmp_path: Pat
     np.savez_compressed(tmp_path / "large.npz", a=np.zeros(2_000_000, np.int8))
     with pytest.raises(DatasetError, match="at most 1000000 are read"):
         read_arrays(tmp_path / "large.npz", most_bytes=1_000_000)
+
+
+def test_what_is_not_in_the_file_is_refused_before_there_is_room_for_it(tmp_path: Path) -> None:
+    path = archive(tmp_path / "x.npz", member("(100000000,)"))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"PK\1\2") + 24  # the size in the archive's directory
+    content[at : at + 4] = (400_000_200).to_bytes(4, "little")
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DatasetError, match="cannot be in it"):
+            read_arrays(path)
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert held < 5_000_000
+
+
+def test_no_room_is_made_for_what_a_member_claims_to_take_packed(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("x.npy", member("(8,)"))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"PK\1\2") + 20
+    content[at : at + 4] = (2**31).to_bytes(4, "little")
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(DatasetError):  # zipfile may take it for all that
+            read_arrays(path)
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert held < 5_000_000
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_what_numpy_does_not_write_is_refused(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", method) as file:
+        file.writestr("x.npy", member("(8,)"))
+    with pytest.raises(DatasetError, match=r"save it by numpy.savez"):
+        read_arrays(tmp_path / "x.npz")
 
 
 def test_a_wrong_checksum_is_found(tmp_path: Path) -> None:

@@ -93,7 +93,10 @@ def test_what_is_no_idx_file_is_refused(content: bytes) -> None:
 
 def test_an_idx_header_that_promises_too_much_allocates_nothing() -> None:
     with pytest.raises(DatasetError, match="bytes"):
-        datasets.read_idx(bytes((0, 0, 8, 3)) + b"\xff" * 12, 3)
+        datasets.read_idx(bytes((0, 0, 8, 3)) + b"\3\xff\xff\xff" * 3, 3)
+    for extents in (b"\xff" * 12, b"\xff" * 8 + bytes(4)):
+        with pytest.raises(DatasetError, match="along each axis"):
+            datasets.read_idx(bytes((0, 0, 8, 3)) + extents, 3)
 
 
 @pytest.fixture
