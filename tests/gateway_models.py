@@ -8,11 +8,13 @@ from convoy_schema.bundle import Bundle, GoldenTensor, InputSpec, ModelAnnouncem
 from convoy_schema.ending import Ending, Operation
 from convoy_schema.layers import Parameters, evaluate, fixed_point, pack_parameters
 from convoy_schema.names import digest_of
+from convoy_schema.signing import SigningKey
 from convoy_schema.topology import Kind, Layer, Tensor, Topology, Window
+from convoy_schema.trust import Trust
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-TRUSTED = KEY.public_key()
+TRUSTED = Trust(KEY.public_key())
 #: What `digits` may end in.
 SOFTMAX = Ending(Operation.SOFTMAX, "probabilities", (10,), 0, (10,))
 ARGMAX = Ending(Operation.ARGMAX, "class", (10,), 0, (1,))
@@ -88,4 +90,4 @@ def _announce(
     golden = (GoldenTensor(topology.input, digest_of(probe_in)), GoldenTensor(topology.output, digest_of(probe_out)))
     packed = digest_of(codec.pack(topology))
     bundle = Bundle(model, version, 1, packed, golden, rows, (), (), spec, output, names, ending)
-    return announce(bundle, topology, KEY, (probe_in, probe_out))
+    return announce(bundle, topology, SigningKey(KEY), (probe_in, probe_out))

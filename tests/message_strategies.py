@@ -25,6 +25,7 @@ from convoy_schema.messages.boards import BoardState, Capability, Command, Pulse
 from convoy_schema.messages.desired import Assignment, Desired
 from convoy_schema.messages.gateways import ControllerState, GatewayDesired, GatewayReported, GatewayState
 from convoy_schema.names import LABEL_PATTERN, NAME_PATTERN, Label
+from convoy_schema.signing import Delegation, Floor, Statements
 from convoy_schema.topology import Topology
 from hypothesis import strategies as st
 
@@ -42,9 +43,10 @@ MESSAGES: tuple[type[Any], ...] = (
     ModelAnnouncement,
     Pulse,
     Reported,
+    Statements,
     Want,
 )
-RECORDS: tuple[type[Any], ...] = (Assignment, Bundle, Descriptor, Topology)
+RECORDS: tuple[type[Any], ...] = (Assignment, Bundle, Delegation, Descriptor, Floor, Topology)
 
 #: What an unbounded integer on the wire may be.
 INT_RANGE = Range(-(2**63), 2**63 - 1)

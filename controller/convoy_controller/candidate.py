@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from convoy_schema.bundle import Method, VerifiedModel
+from convoy_schema.bundle import Bundle, Method, VerifiedModel
 from convoy_schema.messages.boards import Capability
 from convoy_schema.messages.desired import Intent, Slot
 from convoy_schema.names import Generation
@@ -159,6 +159,19 @@ def answered(request: PlanRequest) -> PlanAnswer:
         return PlanAnswer(request, candidate(request))
     except PlanError as error:
         return PlanAnswer(request, None, str(error))
+
+
+def misfits(registry: Registry, bundle: Bundle, names: Sequence[str]) -> dict[str, str]:
+    """Those of the boards `names` for whose part the bundle has no image although it has some, and a sentence each."""
+    found = {}
+    for name in names:
+        capability = registry.boards[name].capability
+        if capability is not None and capability.shells and bundle.parts and capability.part not in bundle.parts:
+            found[name] = (
+                f"{name} is a {capability.part}, the images of {bundle.model} {bundle.version} are for "
+                f"{', '.join(sorted(bundle.parts))}: publish it again with images for that part"
+            )
+    return found
 
 
 def request_of(

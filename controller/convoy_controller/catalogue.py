@@ -27,8 +27,8 @@ from convoy_schema.bundle import (
 from convoy_schema.ending import Ending
 from convoy_schema.errors import IntegrityError
 from convoy_schema.names import check_name, digest_of
+from convoy_schema.signing import SigningKey
 from convoy_schema.topology import Topology
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from convoy_controller.blobs import BlobStore
 from convoy_controller.database import publications
@@ -105,18 +105,20 @@ class Catalogue:
         input_spec: InputSpec,
         class_names: Sequence[str],
         images: Images,
-        key: Ed25519PrivateKey,
+        key: SigningKey,
         progress: Progress = lambda done, total: None,
+        floor: int = 0,
     ) -> ModelAnnouncement:
         """Store, sign and make known one version of a model; returns what is announced to the fleet.
 
-        Publishing the very same version again changes nothing; another content under a taken version is refused.
+        Its serial is at least `floor`. Publishing the very same version again changes nothing; another content under a
+        taken version is refused.
         """
         check_name(name, "model")
         check_name(version, "version")
         _check(imported)
         existing = self._existing(name, version)
-        serial = existing.serial if existing is not None else publications.next_serial(self._database, name)
+        serial = existing.serial if existing else max(floor, publications.next_serial(self._database, name))
         shells, modules = _images_for(imported.topology, images)
         bundle = Bundle(
             model=name,
@@ -137,7 +139,7 @@ class Catalogue:
         if existing is not None and _says_the_same(existing.announcement, announcement):
             announcement = existing.announcement
         codec.encode(announcement)  # too large to announce is refused before anything is stored
-        if existing is not None and existing.announcement != announcement:
+        if existing is not None and existing.digest != announcement.digest:
             raise CatalogueError(
                 f"model {name} has a version {version} already, with other content: choose another --version",
                 model=name,
@@ -232,9 +234,10 @@ def _image(images: Images, digest: str) -> Callable[[], bytes]:
 
 
 def _says_the_same(before: ModelAnnouncement, after: ModelAnnouncement) -> bool:
-    """Whether they differ by fields alone that were not there yet when the first was signed."""
+    """Whether they differ by who signed, or by fields alone that were not there yet when the first was signed."""
     first, second = (codec.unpack(Bundle, each.bundle) for each in (before, after))
-    return first == second and replace(before, bundle=b"", signature=b"") == replace(after, bundle=b"", signature=b"")
+    rest = [replace(each, bundle=b"", signature=b"", delegation=None) for each in (before, after)]
+    return first == second and rest[0] == rest[1]
 
 
 def _check(imported: ModelContents) -> None:

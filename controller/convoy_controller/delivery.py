@@ -62,12 +62,16 @@ class Delivery:
         """Disconnect."""
         await self._link.stop()
 
-    def announce(self, model: SavedModel) -> None:
-        """Publish a model and the manifests of all that it names; again after every reconnect."""
+    def announce(self, model: SavedModel, *, anew: bool = False) -> None:
+        """Publish a model and the manifests of all that it names; again after every reconnect, or `anew`."""
         known = model.digest in self._announced
         self._announced[model.digest] = model
-        if not known:
+        if anew or not known:
             self._restate(model)
+
+    def is_announced(self, digest: str) -> bool:
+        """Whether that bundle is announced."""
+        return digest in self._announced
 
     def withdraw(self, digest: str) -> None:
         """Announce that bundle no more, until it is announced anew."""

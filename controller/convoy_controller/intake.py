@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from convoy_schema import codec
-from convoy_schema.errors import DecodeError, TopicError
+from convoy_schema.errors import DecodeError, SignatureError, TopicError
 from convoy_schema.messages.boards import BoardState, Capability, Pulse, Reported
 from convoy_schema.messages.gateways import ControllerState, GatewayReported, GatewayState
-from convoy_schema.topics import BoardTopic, ControllerTopic, GatewayTopic, ModelTopic, Topic, Topics
+from convoy_schema.topics import BoardTopic, ControllerTopic, GatewayTopic, ModelTopic, Topic, Topics, TrustTopic
 
 from convoy_controller.database.records import BoardPresence, Severity
 from convoy_controller.delivery import is_worth_saying
@@ -36,12 +36,14 @@ class Historian(Protocol):
 class Listener:
     """Whom the intake tells. `retained` says that a message concerns nobody else; `accepted` is given the epoch and
     revision that a board or gateway follows; `announced` a model's announcement as it came, which may be a
-    `DecodeError`; `news` wakes who decides.
+    `DecodeError`; `statements` what is said of keys and floors, which may be a `SignatureError` too; `news` wakes who
+    decides.
     """
 
     retained: Callable[[str, Topic, bytes, bool], bool]
     accepted: Callable[[int, int], None]
     announced: Callable[[str, bytes], None]
+    statements: Callable[[bytes], None]
     controller: Callable[[ControllerState, bool, float], None]
     ask_to_restate: Callable[[str], None]
     record: Callable[[Writing], None]
@@ -64,12 +66,17 @@ class Intake:
         """Take a message, or count and report it; nothing that comes in can stop the controller."""
         try:
             self._dispatch(topic, payload, retained)
-        except (DecodeError, TopicError) as error:
-            count = self.refused[error.code] = self.refused.get(error.code, 0) + 1
+        except (DecodeError, TopicError, SignatureError) as error:
+            count = self.refuse(error.code)
             if is_worth_saying(count):
                 sentence = f"{topic[:120]}: {error} ({error.code}, {count} so far)"
                 self._listener.event("refused", sentence, Severity.WARNING)
         self._listener.news()
+
+    def refuse(self, code: str) -> int:
+        """Count something that could not be taken; how many there were of that code."""
+        self.refused[code] = self.refused.get(code, 0) + 1
+        return self.refused[code]
 
     def _dispatch(self, topic: str, payload: bytes, retained: bool) -> None:
         parsed = self._topics.parse(topic)
@@ -84,6 +91,8 @@ class Intake:
             self._listener.controller(codec.decode(ControllerState, payload), retained, now)
         elif isinstance(parsed, ModelTopic):
             self._listener.announced(topic, payload)
+        elif isinstance(parsed, TrustTopic):
+            self._listener.statements(payload)
 
     def _from_board(self, name: str, leaf: str, payload: bytes, retained: bool, now: float) -> None:
         registry, listener = self._registry, self._listener

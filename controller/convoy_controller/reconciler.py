@@ -21,6 +21,7 @@ from convoy_controller.candidate import (
     Candidate,
     PlanAnswer,
     PlanRequest,
+    misfits,
     missing,
     must_pause,
     occupied,
@@ -74,6 +75,8 @@ class Reconciler:
         self._counter = counter
         self._revision = revision
         self._models: dict[tuple[str, str], VerifiedModel] = {}
+        #: Why a model in the catalogue must not be deployed.
+        self._unfit: dict[tuple[str, str], str] = {}
         self._deployments: dict[str, DeploymentRecord] = {}
         self._desired: dict[str, Desired] = {}
         self._feeds: dict[str, GatewayDesired] = {}
@@ -89,7 +92,17 @@ class Reconciler:
 
     def model_available(self, model: VerifiedModel) -> None:
         """A model version can be deployed from now on."""
-        self._models[model.bundle.model, model.bundle.version] = model
+        key = (model.bundle.model, model.bundle.version)
+        self._models[key] = model
+        if self._unfit.pop(key, None) is not None:
+            for record in self._deployments.values():
+                if key == (record.intent.model, record.intent.version):
+                    record.retry_at = 0.0
+
+    def model_refused(self, name: str, version: str, reason: str) -> None:
+        """Boards would refuse it, for that reason: it is not deployed any more; what serves is left to the boards."""
+        self._models.pop((name, version), None)
+        self._unfit[name, version] = reason
 
     def wanted(self, intent: Intent) -> None:
         """An owner wants this; a deployment of that name changes to it."""
@@ -335,12 +348,15 @@ class Reconciler:
         model = self._models.get((intent.model, intent.version))
         if model is None:
             record.retry_at = now + RETRY_MOST_S
-            self._fail(record, f"model {intent.model} version {intent.version} is not in the catalogue")
+            unknown = f"model {intent.model} version {intent.version} is not in the catalogue"
+            self._fail(record, self._unfit.get((intent.model, intent.version), unknown))
             return None
         names = self._usable(record, intent, now)
         if not names:
             left_out = [record.excluded[board].reason for board in self._excluded(record, now)]
             left_out += occupied(self._registry, intent, self._live()).values()
+            others = usable(self._registry, intent, (), self._excluded(record, now))
+            left_out += misfits(self._registry, model.bundle, others).values()
             absent = missing(self._registry, intent, names)
             state = DeploymentState.PENDING if record.serving is None else DeploymentState.SERVING
             self._declare(record, state, what_is_missing(intent, left_out, absent))
@@ -404,12 +420,17 @@ class Reconciler:
         present = record.serving.boards if record.serving else ()
         taken = occupied(self._registry, intent, self._live())
         excluded = [*self._excluded(record, now), *taken]
-        found = usable(self._registry, intent, present, excluded)
+        found = self._fitting(intent, usable(self._registry, intent, present, excluded))
         if not found and record.serving is None:
             # Nobody else is there: a board whose failure may pass is better than none.
             for_good = [board for board in excluded if board in taken or not record.excluded[board].may_pass]
-            return usable(self._registry, intent, present, for_good)
+            return self._fitting(intent, usable(self._registry, intent, present, for_good))
         return found
+
+    def _fitting(self, intent: Intent, names: list[str]) -> list[str]:
+        model = self._models.get((intent.model, intent.version))
+        unfit = misfits(self._registry, model.bundle, names) if model is not None else {}
+        return [name for name in names if name not in unfit]
 
     def _excluded(self, record: DeploymentRecord, now: float) -> list[str]:
         return [

@@ -15,7 +15,7 @@ from convoy_schema.bundle import ModelAnnouncement, VerifiedModel, verify
 from convoy_schema.errors import ConvoyError
 from convoy_schema.messages.desired import Assignment
 from convoy_schema.messages.gateways import GatewayReported
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from convoy_schema.trust import Trust
 
 from convoy_controller.adoption import adopt, highest_counter
 from convoy_controller.catalogue import Catalogue
@@ -89,7 +89,7 @@ def begin(
     recorder: Recorder,
     database: Database,
     catalogue: Catalogue,
-    trusted: Ed25519PublicKey,
+    trust: Trust,
     state: FleetState,
     heard: Heard,
     is_clean: bool,
@@ -107,7 +107,7 @@ def begin(
     epoch = max(counters.epoch, heard.epoch) + 1
     generation = max(counters.generation, highest_counter(heard.held))
     revision = max(counters.revision, heard.revision)
-    models = _rebuild_models(catalogue, trusted, heard.announcements)
+    models = _rebuild_models(catalogue, trust, heard.announcements)
     placements = adopt(heard.held, heard.gateways)
     with recorder.transaction():
         recorder.raise_counters(epoch=epoch, generation=generation, revision=revision)
@@ -137,14 +137,12 @@ def _forget_what_does_not_run(recorder: Recorder, state: FleetState, adopted: tu
             )
 
 
-def _rebuild_models(
-    catalogue: Catalogue, trusted: Ed25519PublicKey, announcements: Mapping[str, ModelAnnouncement]
-) -> int:
+def _rebuild_models(catalogue: Catalogue, trust: Trust, announcements: Mapping[str, ModelAnnouncement]) -> int:
     """Models that are announced, signed by our key and whole in the blob store, made known again; returns how many."""
     rebuilt = 0
     for topic, announcement in sorted(announcements.items()):
         try:
-            model: VerifiedModel = verify(announcement, trusted)
+            model: VerifiedModel = verify(announcement, trust)
             rebuilt += catalogue.restore_model(model, announcement)
         except ConvoyError as error:
             log.warning("what is announced as %s cannot be rebuilt: %s", topic, error)

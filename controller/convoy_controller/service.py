@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from convoy_schema import codec
 from convoy_schema.backoff import FEW_MOST_S
-from convoy_schema.bundle import ModelAnnouncement, VerifiedModel, load_public_key, verify
+from convoy_schema.bundle import ModelAnnouncement, VerifiedModel
 from convoy_schema.credentials import Credentials
 from convoy_schema.errors import ConvoyError
 from convoy_schema.link import Link
@@ -44,9 +44,9 @@ from convoy_controller.database.records import (
     SavedModel,
     Severity,
 )
-from convoy_controller.delivery import Delivery
+from convoy_controller.delivery import Delivery, is_worth_saying
 from convoy_controller.effects import Decision, PlanWanted, PublishDesired, PublishGatewayDesired, Record
-from convoy_controller.errors import DatabaseError, DatabaseReplacedError
+from convoy_controller.errors import DatabaseError, DatabaseReplacedError, KeyFileError
 from convoy_controller.home import Home
 from convoy_controller.housekeeping import Housekeeping, Realm
 from convoy_controller.intake import Intake, Listener
@@ -55,6 +55,7 @@ from convoy_controller.leadership import Leadership, Standing, Stands
 from convoy_controller.reconciler import Reconciler
 from convoy_controller.registry import Registry
 from convoy_controller.reign import Heard, Reign, begin, contradiction, is_continuous
+from convoy_controller.statements import StatementKeeper
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,8 @@ class Controller:
         self._registry = Registry()
         self._models: dict[tuple[str, str], VerifiedModel] = {}
         self._saved: dict[tuple[str, str], SavedModel] = {}
+        #: Why boards would refuse a model that is in the catalogue.
+        self._unfit: dict[tuple[str, str], str] = {}
         self._leadership = Leadership(self.session)
         self._reconciler: Reconciler | None = None
         self._reign: Reign | None = None
@@ -135,7 +138,7 @@ class Controller:
         self._recorder = Recorder(database)
         self._database = database
         self._catalogue = Catalogue(database, BlobStore(self.home.blobs))
-        self._trusted = load_public_key(self.home.trusted_key)
+        self._statements = await self._in_thread(StatementKeeper, self.home.keys, self.topics.site)
         self._running = True
         self._delivery = Delivery(self._url, self._name, self.topics, self._catalogue, self._credentials)
         self._housekeeping = Housekeeping(self._realm(), database, self._catalogue, self._delivery)
@@ -189,6 +192,7 @@ class Controller:
             retained=self._housekeeping_hears,
             accepted=self._hear,
             announced=self._announced,
+            statements=self._statements_heard,
             controller=self._from_controller,
             ask_to_restate=self._ask_to_restate,
             record=self._record,
@@ -297,7 +301,7 @@ class Controller:
                 self._recorder,
                 self._database,
                 self._catalogue,
-                self._trusted,
+                self._statements.trust,
                 state,
                 self._heard,
                 self._leadership.is_clean,
@@ -323,6 +327,9 @@ class Controller:
         self._reconciler, self._delivery.is_active = reconciler, True
         self._intent_revision = 0
         self._heard.announcements.clear()
+        for model in state.models:
+            if (model.name, model.version) in self._unfit:
+                reconciler.model_refused(model.name, model.version, self._unfit[model.name, model.version])
         for peer in (*self._registry.boards.values(), *self._registry.gateways.values()):
             if peer.session:  # as it stands, whatever an earlier reign wrote
                 self._intake.note_presence(peer.name, peer.presence, peer.session, "as its controller took charge")
@@ -347,6 +354,7 @@ class Controller:
         """Take up what owners asked for since the last look; what the database does not tell now, it tells later."""
         try:
             await self._in_thread(self._database.check_in_place)
+            await self._heed_statements(reconciler)
             await self._housekeeping.take_removals()
             for wanted in await self._in_thread(lambda: self._recorder.intents_since(self._intent_revision)):
                 await self._take_intent(reconciler, wanted)
@@ -370,7 +378,34 @@ class Controller:
         if model is not None:
             reconciler.model_available(model)
             self._delivery.announce(self._saved[intent.model, intent.version])
+        elif (intent.model, intent.version) in self._unfit:
+            reconciler.model_refused(intent.model, intent.version, self._unfit[intent.model, intent.version])
         reconciler.wanted(intent)
+
+    async def _heed_statements(self, reconciler: Reconciler) -> None:
+        """Act on new delegations and floors: models are judged again, those in use announced as they are signed now."""
+        try:
+            merged = await self._in_thread(self._statements.exchange, self._statements.trust.statements)
+        except KeyFileError as error:
+            count = self._intake.refuse(error.code)
+            if is_worth_saying(count):
+                self._event("keys", f"keys and floors cannot be kept, which is tried again: {error}", Severity.ERROR)
+            return
+        if merged is not None and self._statements.absorb(merged):
+            state = await self._in_thread(self._recorder.load_state)
+            for model in state.models:
+                self._judge_again(reconciler, model)
+        self._statements.tell(lambda said: self._publish(self.topics.trust(), said))
+
+    def _judge_again(self, reconciler: Reconciler, model: SavedModel) -> None:
+        key, before = (model.name, model.version), self._saved.get((model.name, model.version))
+        self._know(model)
+        if key in self._models:
+            reconciler.model_available(self._models[key])
+            if before is not None and before != model and self._delivery.is_announced(model.digest):
+                self._delivery.announce(model, anew=True)
+        else:
+            reconciler.model_refused(*key, self._unfit[key])
 
     async def _load_model(self, name: str, version: str) -> None:
         try:
@@ -381,11 +416,19 @@ class Controller:
             log.warning("model %s %s: %s", name, version, error)
 
     def _know(self, model: SavedModel) -> None:
+        """Judge a model; what boards would refuse is not known as one that may be deployed."""
+        key = (model.name, model.version)
         try:
-            self._models[model.name, model.version] = verify(model.announcement, self._trusted)
-            self._saved[model.name, model.version] = model
+            self._models[key] = self._statements.verify(model.announcement)
+            self._saved[key] = model
+            self._unfit.pop(key, None)
         except ConvoyError as error:
-            self._event("model-refused", f"model {model.name} {model.version}: {error}", Severity.ERROR)
+            self._models.pop(key, None)
+            if self._unfit.get(key) != str(error):
+                self._event(
+                    "model-refused", f"model {model.name} {model.version}: {error} ({error.code})", Severity.ERROR
+                )
+            self._unfit[key] = str(error)
 
     async def _carry_out(self, effects: list[Decision]) -> None:
         """Persist first, with what was recorded since; then publish what is kept, in the order given."""
@@ -412,6 +455,7 @@ class Controller:
         for leaf in ("state", "reported"):
             self._control.subscribe(self.topics.gateway("+", leaf))
         self._control.subscribe(self.topics.controller_state())
+        self._control.subscribe(self.topics.trust())
         for topic in (self.topics.model("+", "+"), *self._housekeeping.filters()):
             self._control.subscribe(topic)
         for name in self._registry.boards:
@@ -422,6 +466,7 @@ class Controller:
     def _restate(self, reconciler: Reconciler) -> None:
         """Everything retained, again: the broker may have forgotten it."""
         self._publish(self.topics.controller_state(), self._state(Presence.ONLINE))
+        self._statements.forget_told()
         held = self._journal.held
         for effect in reconciler.restate():
             if effect not in held:  # not written yet: told as soon as it is
@@ -436,6 +481,10 @@ class Controller:
 
     def _housekeeping_hears(self, topic: str, parsed: Topic, payload: bytes, retained: bool) -> bool:
         return self._housekeeping.heard(topic, parsed, payload, retained)
+
+    def _statements_heard(self, payload: bytes) -> None:
+        for refusal in self._statements.hear(payload):
+            raise refusal
 
     def _announced(self, topic: str, payload: bytes) -> None:
         if self._reconciler is None:
@@ -472,11 +521,12 @@ class Controller:
             if self._reconciler is not None and self._leadership.standing is Standing.IN_CHARGE:
                 self._publish(self.topics.controller_state(), self._state(Presence.ONLINE))
 
-    def _publish(self, topic: str, message: codec.Message) -> None:
+    def _publish(self, topic: str, message: codec.Message) -> bool:
         payload = codec.encode(message)
         retain = not isinstance(message, Command)
-        if self._control.publish(topic, payload, qos=1 if retain else 0, retain=retain):
-            self._published_bytes += len(payload)
+        sent = self._control.publish(topic, payload, qos=1 if retain else 0, retain=retain)
+        self._published_bytes += len(payload) if sent else 0
+        return sent
 
     # The database ----------------------------------------------------------------------------------------------------
 

@@ -22,8 +22,9 @@ from convoy_schema.messages.boards import (
     Want,
 )
 from convoy_schema.messages.desired import Desired
+from convoy_schema.signing import Statements
 from convoy_schema.topics import Topics
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from convoy_schema.trust import Trust
 
 from convoy_device import events
 from convoy_device.bringup import BringUp, Record
@@ -35,6 +36,7 @@ from convoy_device.effects import (
     Publish,
     SaveEpoch,
     SaveLastGood,
+    SaveTrust,
     Stop,
     StoreBlock,
     Subscribe,
@@ -71,7 +73,7 @@ class Agent:
         topics: Topics,
         capability: Capability,
         facts: FabricFacts,
-        trusted: Ed25519PublicKey,
+        trust: Trust,
         store_quota: int,
         chance: random.Random,
     ) -> None:
@@ -79,7 +81,7 @@ class Agent:
         self._topics = topics
         self._session = capability.session
         self._store_quota = store_quota
-        self._bringup = BringUp(facts, trusted)
+        self._bringup = BringUp(facts, trust)
         self._fetcher = Fetcher()
         self._reporter = Reporter(capability.session, capability, chance)
         self._desired: Desired | None = None
@@ -87,6 +89,8 @@ class Agent:
         self._saved_epoch = 0
         self._saved: Desired | None = None
         self._save_at = 0.0
+        #: What the disk holds of delegations and floors.
+        self._saved_trust = Statements()
         self._refusal = ""
         self._references: References | None = None
         #: What the assignments on disk refer to; None while that is not known.
@@ -137,6 +141,10 @@ class Agent:
                     self._packed_bytes[manifest.digest] = manifest.packed_size
             case events.ModelReceived(model, version, announcement):
                 return self._bringup.announce(model, version, announcement, now)
+            case events.TrustReceived(statements):
+                effects, refused = self._bringup.learn(statements, now)
+                self._reporter.refused["trust"] += len(refused)
+                return effects
             case events.DesiredReceived(desired):
                 return self._obey(desired)
             case events.CommandReceived(command):
@@ -169,6 +177,8 @@ class Agent:
         self._epoch = self._saved_epoch = event.epoch
         self._fetcher.restore(event.partials)
         self._packed_bytes = {partial.manifest.digest: partial.manifest.packed_size for partial in event.partials}
+        self._bringup.trust = self._bringup.trust.recall(event.statements)
+        self._saved_trust = self._bringup.trust.statements
         self._bringup.restore(event.models, event.artifacts)
         if event.desired is None:
             self._confirmed = frozenset(), frozenset()
@@ -244,6 +254,8 @@ class Agent:
             return []
         if isinstance(effect, SaveLastGood):
             self._saved, self._save_at = None, now + SAVE_AGAIN_S
+        elif isinstance(effect, SaveTrust):
+            self._saved_trust, self._save_at = Statements(), now + SAVE_AGAIN_S
         return self._bringup.failed(effect, error, now)
 
     def _command(self, command: Command, now: float) -> None:
@@ -287,7 +299,8 @@ class Agent:
         """Change the bulk link's filters to those of what is being fetched."""
         if Role.BULK not in self._connected_at:
             return []
-        wanted = {self._topics.model(model, version): 1 for model, version in self._bringup.models_wanted()}
+        wanted = {self._topics.trust(): 1}
+        wanted |= {self._topics.model(model, version): 1 for model, version in self._bringup.models_wanted()}
         for digest in self._fetcher.digests:
             wanted[self._topics.manifest(digest)] = 1
             wanted[self._topics.block(digest, "+")] = 0
@@ -316,6 +329,10 @@ class Agent:
     def _keep(self, now: float) -> list[Effect]:
         """What the disk should hold."""
         effects: list[Effect] = []
+        statements = self._bringup.trust.statements
+        if statements != self._saved_trust and now >= self._save_at:
+            self._saved_trust = statements
+            effects.append(SaveTrust(statements))
         desired = self._desired
         if desired is None:
             return effects

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from convoy_schema.bundle import ModelAnnouncement, VerifiedModel
-from convoy_schema.errors import ConvoyError
+from convoy_schema.errors import ConvoyError, FloorError
 from convoy_schema.messages.boards import PartitionReport, Phase
 from convoy_schema.messages.desired import Assignment, Role
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from convoy_schema.signing import Statements
+from convoy_schema.trust import Trust
 
 from convoy_device import placement, verification
 from convoy_device.effects import (
@@ -70,11 +71,14 @@ class Record:
 class BringUp:
     """Every assignment of a board."""
 
-    def __init__(self, facts: FabricFacts, trusted: Ed25519PublicKey) -> None:
+    def __init__(self, facts: FabricFacts, trust: Trust) -> None:
         self._facts = facts
-        self._trusted = trusted
         self._records: dict[Key, Record] = {}
         self._models: dict[str, VerifiedModel] = {}
+        #: Models on disk that were revoked, by digest: known without another announcement.
+        self._revoked: dict[str, FloorError] = {}
+        #: Who may sign, and how low a bundle may be, as far as this board has heard.
+        self.trust = trust
         self._fabric_effect: FabricEffect | None = None
         #: Digests in the store.
         self.artifacts: set[str] = set()
@@ -94,7 +98,10 @@ class BringUp:
         self.artifacts = set(artifacts)
         for announcement in models:
             try:
-                model = verification.verify_model(announcement, self._trusted, announcement.digest)
+                model = verification.verify_model(announcement, self.trust, announcement.digest)
+            except FloorError as error:
+                self._revoked[announcement.digest] = error
+                continue
             except ConvoyError:
                 continue  # asked for again if an assignment needs it
             self._models[model.digest] = model
@@ -111,6 +118,7 @@ class BringUp:
                 self._records[assignment.key] = Record(assignment)
         bundles = {record.assignment.bundle for record in self.records}
         self._models = {digest: model for digest, model in self._models.items() if digest in bundles}
+        self._revoked = {digest: error for digest, error in self._revoked.items() if digest in bundles}
         return [Deactivate(key) for key in before]
 
     def wants_model(self, model: str, version: str) -> bool:
@@ -128,11 +136,13 @@ class BringUp:
     def announce(self, model: str, version: str, announcement: ModelAnnouncement, now: float) -> list[Effect]:
         """Verify an announcement for every record that waits for it."""
         effects: list[Effect] = []
+        if announcement.delegation is not None and self.wants_model(model, version):
+            effects += self.learn(Statements((announcement.delegation,)), now)[0]
         for record in self._waiting():
             if not _is_of(record, model, version):
                 continue
             try:
-                found = verification.verify_model(announcement, self._trusted, record.assignment.bundle)
+                found = verification.verify_model(announcement, self.trust, record.assignment.bundle)
             except ConvoyError as error:
                 self.fail(record, error, now)
                 continue
@@ -141,6 +151,25 @@ class BringUp:
                 self._models[found.digest] = found
                 effects.append(SaveModel(found.digest, announcement))
         return effects
+
+    def learn(self, statements: Statements, now: float) -> tuple[list[Effect], tuple[ConvoyError, ...]]:
+        """Believe what the root says; what runs and was revoked stops. Also returns why some of it is not believed.
+
+        A delegation that is replaced ends nothing that runs: its bundles were good when they were verified.
+        """
+        self.trust, refused = self.trust.learn(statements)
+        effects: list[Effect] = []
+        for record in self.records:
+            model = self._models.get(record.assignment.bundle)
+            try:
+                if model is not None:
+                    self.trust.check_floor(model.bundle.model, model.bundle.version, model.bundle.serial)
+            except FloorError as error:
+                self.fail(record, error, now)
+                effects.append(Deactivate(record.assignment.key))
+                self._revoked[record.assignment.bundle] = error
+        self._models = {digest: model for digest, model in self._models.items() if digest not in self._revoked}
+        return effects, refused
 
     # What was done ---------------------------------------------------------------------------------------------------
 
@@ -253,6 +282,8 @@ class BringUp:
         if record.plan is None:
             model = self._models.get(record.assignment.bundle)
             if model is None:
+                if record.assignment.bundle in self._revoked:
+                    raise self._revoked[record.assignment.bundle]
                 record.enter(Phase.FETCHING, f"waits for the announcement of {intent.model} {intent.version}")
                 return None
             record.plan = verification.plan_stage(record.assignment, model, self._facts)

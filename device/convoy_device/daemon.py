@@ -25,6 +25,7 @@ from convoy_schema.link import Link
 from convoy_schema.messages.boards import BoardState, Capability, Phase, Presence, Published, Pulse
 from convoy_schema.resident import resident_bytes
 from convoy_schema.topics import Topics
+from convoy_schema.trust import Trust
 
 from convoy_device import effects, events, inbox
 from convoy_device.agent import Agent
@@ -59,7 +60,7 @@ class Daemon:
         self._topics = Topics(config.site)
         self._clock = time.monotonic
         self._started = self._clock()
-        trusted = trusted_key(config)
+        trust = Trust(trusted_key(config), config.site)
         self._store = Store(config.state_dir, config.store_quota_mb * 1024 * 1024)
         try:
             self._fabric = fabric or open_fabric(
@@ -101,7 +102,7 @@ class Daemon:
             processor=processor.rate,
         )
         chance = random.Random(self._session)
-        self._agent = Agent(self._board, self._topics, capability, facts, trusted, self._store.quota_bytes, chance)
+        self._agent = Agent(self._board, self._topics, capability, facts, trust, self._store.quota_bytes, chance)
         self._credentials = credentials(config)
         self._links = {Role.CONTROL: self._link(Role.CONTROL), Role.BULK: self._link(Role.BULK)}
         self._frames_prefix = f"{self._topics.prefix}from/"
@@ -192,6 +193,7 @@ class Daemon:
             self._store.models(),
             self._store.digests(),
             self._store.partials(),
+            self._store.trust(),
         )
         return self._workbench.look(), restored
 

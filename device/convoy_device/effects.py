@@ -9,6 +9,7 @@ from convoy_schema.bundle import ModelAnnouncement
 from convoy_schema.messages.boards import BoardState, Capability, Reported, Want
 from convoy_schema.messages.desired import Assignment, Desired
 from convoy_schema.names import Generation
+from convoy_schema.signing import Statements
 from convoy_schema.topology import Kind
 
 from convoy_device.events import Role
@@ -96,6 +97,13 @@ class SaveEpoch:
     """Keep the newest epoch heard."""
 
     epoch: int
+
+
+@dataclass(frozen=True)
+class SaveTrust:
+    """Keep which keys may sign, the floors, and the newest signed time."""
+
+    statements: Statements
 
 
 @dataclass(frozen=True)
@@ -193,6 +201,7 @@ StoreEffect = (
     | SaveModel
     | SaveLastGood
     | SaveEpoch
+    | SaveTrust
     | CollectGarbage
     | DropArtifacts
     | VerifyArtifacts

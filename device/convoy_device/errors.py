@@ -60,6 +60,12 @@ class AssignmentError(VerificationError):
     code = "assignment"
 
 
+class PartMismatchError(VerificationError):
+    """The bundle holds images, and none of them for this board's part."""
+
+    code = "part-mismatch"
+
+
 class ShellMismatchError(VerificationError):
     """The shell that the method needs does not fit this board."""
 

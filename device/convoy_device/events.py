@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from convoy_schema.artifacts import Manifest
@@ -11,6 +11,7 @@ from convoy_schema.bundle import ModelAnnouncement
 from convoy_schema.errors import ConvoyError
 from convoy_schema.messages.boards import BoardState, Command, PartitionReport
 from convoy_schema.messages.desired import Desired
+from convoy_schema.signing import Statements
 
 from convoy_device.store import Partial
 
@@ -34,6 +35,7 @@ class Restored:
     models: tuple[ModelAnnouncement, ...]
     artifacts: frozenset[str]
     partials: tuple[Partial, ...]
+    statements: Statements = field(default_factory=Statements)
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,13 @@ class ModelReceived:
     model: str
     version: str
     announcement: ModelAnnouncement
+
+
+@dataclass(frozen=True)
+class TrustReceived:
+    """Which keys may sign and which bundles were revoked, not verified yet."""
+
+    statements: Statements
 
 
 @dataclass(frozen=True)
@@ -156,6 +165,7 @@ Event = (
     | Disconnected
     | DesiredReceived
     | ModelReceived
+    | TrustReceived
     | ManifestReceived
     | BlockReceived
     | CommandReceived

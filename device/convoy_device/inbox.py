@@ -8,7 +8,8 @@ from convoy_schema.bundle import ModelAnnouncement
 from convoy_schema.errors import DecodeError, TopicError
 from convoy_schema.messages.boards import BoardState, Command
 from convoy_schema.messages.desired import Desired
-from convoy_schema.topics import BlockTopic, BoardTopic, ManifestTopic, ModelTopic, Topics
+from convoy_schema.signing import Statements
+from convoy_schema.topics import BlockTopic, BoardTopic, ManifestTopic, ModelTopic, Topics, TrustTopic
 
 from convoy_device import events
 from convoy_device.events import Event
@@ -31,6 +32,8 @@ def read(board: str, topics: Topics, topic: str, payload: bytes, retained: bool)
             return _manifest(digest, payload)
         case ModelTopic(model, version):
             return _model(model, version, payload)
+        case TrustTopic():
+            return _trust(payload)
     return None
 
 
@@ -68,3 +71,12 @@ def _model(model: str, version: str, payload: bytes) -> Event | None:
         return events.ModelReceived(model, version, codec.decode(ModelAnnouncement, payload))
     except DecodeError as error:
         return events.Refused("model", str(error))
+
+
+def _trust(payload: bytes) -> Event | None:
+    if not payload:
+        return None  # what was retained was cleared; the board keeps what it has learned
+    try:
+        return events.TrustReceived(codec.decode(Statements, payload))
+    except DecodeError as error:
+        return events.Refused("trust", str(error))

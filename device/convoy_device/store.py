@@ -24,6 +24,7 @@ from convoy_schema.bundle import ModelAnnouncement
 from convoy_schema.errors import ConvoyError, DecodeError, IntegrityError
 from convoy_schema.messages.desired import Desired
 from convoy_schema.names import digest_of
+from convoy_schema.signing import Statements
 
 from convoy_device.errors import ArtifactDamagedError, StoreError, StoreFullError
 
@@ -300,6 +301,15 @@ class Store:
         except (OSError, ValueError) as error:
             log.warning("store: the epoch cannot be read: %s", error)
             return 0
+
+    def save_trust(self, statements: Statements) -> None:
+        """Keep which keys may sign, the floors, and the newest signed time: none of them may fall by a power loss."""
+        with self._explained("delegations and floors cannot be written"):
+            self._write(self._directory / "trust", codec.encode(statements))
+
+    def trust(self) -> Statements:
+        """Delegations and floors kept; their signatures are for the caller to check."""
+        return self._read_message(Statements, self._directory / "trust") or Statements()
 
     def _read_message(self, cls: type[M], path: Path) -> M | None:
         try:

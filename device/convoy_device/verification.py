@@ -15,9 +15,15 @@ from convoy_schema.frames import FRAME_OVERHEAD, MAX_FRAME
 from convoy_schema.messages.desired import Assignment
 from convoy_schema.names import Generation
 from convoy_schema.topology import Kind, Topology
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from convoy_schema.trust import Trust
 
-from convoy_device.errors import AssignmentError, BundleMismatchError, ModuleMissingError, ShellMismatchError
+from convoy_device.errors import (
+    AssignmentError,
+    BundleMismatchError,
+    ModuleMissingError,
+    PartMismatchError,
+    ShellMismatchError,
+)
 from convoy_device.fabric import FabricFacts
 
 #: The shell whose partitions take modules; every other shell brings its kernels along.
@@ -65,10 +71,10 @@ class StagePlan:
         return tuple(dict.fromkeys((*self.images.values(), *self.parameters, *self.golden.values())))
 
 
-def verify_model(announcement: ModelAnnouncement, trusted: Ed25519PublicKey, expected: str) -> VerifiedModel:
-    """Check signature and digests; raises `SignatureError`, or `BundleMismatchError` if it is not `expected`."""
+def verify_model(announcement: ModelAnnouncement, trust: Trust, expected: str) -> VerifiedModel:
+    """Check signature, floor and digests; raises `SignatureError`, or `BundleMismatchError` if not `expected`."""
     # The digest is compared last: what is not signed by the trusted key is not even a mismatch.
-    model = bundles.verify(announcement, trusted)
+    model = bundles.verify(announcement, trust)
     if model.digest != expected:
         raise BundleMismatchError(
             f"the assignment names bundle {expected[:12]}, bundle {model.digest[:12]} of "
@@ -90,6 +96,7 @@ def plan_stage(assignment: Assignment, model: VerifiedModel, facts: FabricFacts)
     start, end = _cut(assignment, topology)
     takes, gives = topology.crossing(start), topology.crossing(end)
     _check_frames(assignment, topology, (takes, gives))
+    _check_part(model.bundle, facts)
     # A fabric without shells runs any layer as it is: nothing has to be loaded for it.
     shell = intent.method.shell if facts.shells else ""
     if facts.shells and shell not in facts.shells:
@@ -140,6 +147,16 @@ def _cut(assignment: Assignment, topology: Topology) -> tuple[int, int]:
     if bool(assignment.previous) == first:
         raise AssignmentError(f"stage {assignment.stage} names {len(assignment.previous)} senders")
     return start, end
+
+
+def _check_part(bundle: Bundle, facts: FabricFacts) -> None:
+    if facts.shells and bundle.parts and facts.part not in bundle.parts:
+        raise PartMismatchError(
+            f"this board is a {facts.part}, the images of {bundle.model} {bundle.version} are for "
+            f"{_list(sorted(bundle.parts))}: publish the model again with images for this part",
+            need=facts.part,
+            have=sorted(bundle.parts),
+        )
 
 
 def _check_frames(assignment: Assignment, topology: Topology, cuts: Iterable[tuple[str, ...]]) -> None:

@@ -64,6 +64,8 @@ class Workbench:
                 self._store.save_last_good(desired)
             case effects.SaveEpoch(epoch):
                 self._store.save_epoch(epoch)
+            case effects.SaveTrust(statements):
+                self._store.save_trust(statements)
             case effects.CollectGarbage(artifacts, models):
                 self._store.keep(artifacts, models)
             case effects.DropArtifacts(artifacts):

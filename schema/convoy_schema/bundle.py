@@ -1,26 +1,29 @@
 """The signed description of one model version, and the key that signs it.
 
 What is signed is the bundle's packed bytes, which name everything else by digest: topology (and through it every
-layer's parameters), golden tensors, shells and modules. So one signature covers all that a board will run.
+layer's parameters), golden tensors, shells and modules. So one signature covers all that a board will run. Who may
+sign is `signing`'s and `trust`'s business.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from convoy_schema import codec
 from convoy_schema.bounds import Range, Size
 from convoy_schema.ending import Ending
-from convoy_schema.errors import SignatureError, TopologyError
+from convoy_schema.errors import MixedBundleError, SignatureError, TopologyError
 from convoy_schema.names import Count, Digest, Label, Name, digest_of
+from convoy_schema.signing import Purpose, SignedDelegation, SigningKey, fingerprint, is_signed
 from convoy_schema.topology import Kind, Topology
+from convoy_schema.trust import Trust
 
 
 class Method(enum.Enum):
@@ -99,6 +102,11 @@ class Bundle:
         """Name of what callers get."""
         return self.ending.name or self.output
 
+    @property
+    def parts(self) -> frozenset[str]:
+        """The parts that it has images for; none where it has no images at all."""
+        return frozenset([*(shell.part for shell in self.shells), *(module.part for module in self.modules)])
+
     def artifacts(self, topology: Topology) -> frozenset[str]:
         """Digests of every artifact that a board may need for this version."""
         found = {golden.digest for golden in self.golden}
@@ -117,7 +125,7 @@ class ModelAnnouncement:
     """controller -> everyone, retained: topology and signed bundle of `models/{model}/{version}`.
 
     `probe_input` and `probe_output` are the golden rows of the network's input and output tensor, so that a gateway
-    can test a generation end to end.
+    can test a generation end to end. `delegation` is the root's word for the key that signed; without, the root signed.
     """
 
     MAX_BYTES: ClassVar[int] = 900 * 1024
@@ -127,6 +135,7 @@ class ModelAnnouncement:
     signature: Annotated[bytes, Size(64)]
     probe_input: Annotated[bytes, Size(256 * 1024)]
     probe_output: Annotated[bytes, Size(256 * 1024)]
+    delegation: SignedDelegation | None = None
 
     @property
     def digest(self) -> str:
@@ -145,25 +154,37 @@ class VerifiedModel:
     probe_output: bytes
 
 
-def announce(
-    bundle: Bundle, topology: Topology, key: Ed25519PrivateKey, probe: tuple[bytes, bytes]
-) -> ModelAnnouncement:
+def announce(bundle: Bundle, topology: Topology, key: SigningKey, probe: tuple[bytes, bytes]) -> ModelAnnouncement:
     """Sign `bundle` and put it beside its topology."""
     packed = codec.pack(bundle)
-    return ModelAnnouncement(codec.pack(topology), packed, key.sign(packed), *probe)
+    return ModelAnnouncement(codec.pack(topology), packed, key.private.sign(packed), *probe, key.delegation)
 
 
-def verify(announcement: ModelAnnouncement, trusted: Ed25519PublicKey) -> VerifiedModel:
-    """Check signature, then every digest; raises `SignatureError`, `DecodeError` or `TopologyError`."""
-    try:
-        trusted.verify(announcement.signature, announcement.bundle)
-    except InvalidSignature as error:
-        raise SignatureError("the bundle is not signed by the trusted key", bundle=announcement.digest) from error
-    bundle = codec.unpack(Bundle, announcement.bundle)
-    if digest_of(announcement.topology) != bundle.topology:
+def sign_again(announcement: ModelAnnouncement, key: SigningKey) -> ModelAnnouncement:
+    """The same bundle, and so the same digest, signed by another key."""
+    return replace(announcement, signature=key.private.sign(announcement.bundle), delegation=key.delegation)
+
+
+def verify(announcement: ModelAnnouncement, trust: Trust) -> VerifiedModel:
+    """Check who signed, the floor, then every digest; raises `SignatureError`, `DecodeError` or `TopologyError`.
+
+    A delegation that comes along is judged by what `trust` knows: let it learn that one first.
+    """
+    key = trust.key_of(announcement.delegation, Purpose.BUNDLE)
+    if not is_signed(announcement.bundle, announcement.signature, key):
         raise SignatureError(
+            f"bundle {announcement.digest[:12]} is not signed by the trusted key {fingerprint(key)}: it was changed on "
+            "its way, or another fleet's key signed it; import the model again, or give this side that fleet's "
+            "trusted.pem",
+            bundle=announcement.digest,
+            key=fingerprint(key),
+        )
+    bundle = codec.unpack(Bundle, announcement.bundle)
+    trust.check_floor(bundle.model, bundle.version, bundle.serial)
+    if digest_of(announcement.topology) != bundle.topology:
+        raise MixedBundleError(
             f"bundle {bundle.model} {bundle.version} names topology {bundle.topology[:12]}, "
-            f"{digest_of(announcement.topology)[:12]} came with it",
+            f"{digest_of(announcement.topology)[:12]} came with it: import the model again",
             expected=bundle.topology,
         )
     topology = codec.unpack(Topology, announcement.topology)
@@ -177,7 +198,9 @@ def verify(announcement: ModelAnnouncement, trusted: Ed25519PublicKey) -> Verifi
     golden = {item.tensor: item.digest for item in bundle.golden}
     for tensor, content in ((topology.input, announcement.probe_input), (topology.output, announcement.probe_output)):
         if golden.get(tensor) != digest_of(content):
-            raise SignatureError(f"golden values of {tensor!r} are not those the bundle names", tensor=tensor)
+            raise MixedBundleError(
+                f"golden values of {tensor!r} are not those the bundle names: import the model again", tensor=tensor
+            )
     return VerifiedModel(announcement.digest, bundle, topology, announcement.probe_input, announcement.probe_output)
 
 
@@ -185,10 +208,10 @@ def verify(announcement: ModelAnnouncement, trusted: Ed25519PublicKey) -> Verifi
 _UNREADABLE = (OSError, ValueError, TypeError, UnsupportedAlgorithm)
 
 
-def load_private_key(path: Path) -> Ed25519PrivateKey:
-    """The signing key in PEM file `path`, which is not encrypted."""
+def load_private_key(path: Path, passphrase: bytes | None = None) -> Ed25519PrivateKey:
+    """The private key in PEM file `path`, which asks for `passphrase` or for none."""
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        key = serialization.load_pem_private_key(path.read_bytes(), password=passphrase)
     except _UNREADABLE as error:
         raise SignatureError(f"the signing key {path} cannot be read: {error}", path=str(path)) from error
     if not isinstance(key, Ed25519PrivateKey):
@@ -212,8 +235,7 @@ def public_pem(key: Ed25519PrivateKey) -> bytes:
     return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def private_pem(key: Ed25519PrivateKey) -> bytes:
-    """`key` itself, as unencrypted PEM."""
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+def private_pem(key: Ed25519PrivateKey, passphrase: bytes | None = None) -> bytes:
+    """`key` itself, as PEM that asks for `passphrase` or for none."""
+    how = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how)

@@ -71,6 +71,36 @@ class SignatureError(ConvoyError):
     code = "signature"
 
 
+class MixedBundleError(SignatureError):
+    """A bundle came with the topology or golden values of another: each may be genuine, together they are not."""
+
+    code = "bundle-mixed"
+
+
+class FloorError(SignatureError):
+    """A bundle's serial is below the lowest that may run: it was revoked."""
+
+    code = "below-floor"
+
+
+class DelegationError(SignatureError):
+    """A delegation is not the root's, or not for this purpose or site."""
+
+    code = "delegation"
+
+
+class DelegationSupersededError(DelegationError):
+    """A newer delegation for the same purpose has been seen, which revokes this one."""
+
+    code = "delegation-superseded"
+
+
+class DelegationExpiredError(DelegationError):
+    """Something that was signed after the delegation's end has been seen."""
+
+    code = "delegation-expired"
+
+
 class TopologyError(ConvoyError):
     """A topology is inconsistent, or a layer cannot be computed as described."""
 

@@ -50,6 +50,11 @@ class ModelTopic:
 
 
 @dataclass(frozen=True)
+class TrustTopic:
+    """`models/trust`: two levels, so that no model's name can be meant."""
+
+
+@dataclass(frozen=True)
 class ManifestTopic:
     """`artifacts/{digest}`."""
 
@@ -77,7 +82,7 @@ class FrameTopic:
 
 _decimal = re.compile("0|[1-9][0-9]{0,8}")
 
-Topic = BoardTopic | GatewayTopic | ControllerTopic | ModelTopic | ManifestTopic | BlockTopic | FrameTopic
+Topic = BoardTopic | GatewayTopic | ControllerTopic | ModelTopic | TrustTopic | ManifestTopic | BlockTopic | FrameTopic
 
 
 class Topics:
@@ -107,6 +112,10 @@ class Topics:
     def model(self, model: str, version: str) -> str:
         """A model version's topology and signed bundle."""
         return f"{self.prefix}models/{_level(model, 'model')}/{_level(version, 'version')}"
+
+    def trust(self) -> str:
+        """Which keys may sign, and which bundles were revoked."""
+        return f"{self.prefix}models/trust"
 
     def manifest(self, digest: str) -> str:
         """An artifact's manifest."""
@@ -168,6 +177,8 @@ def _parse(levels: list[str]) -> Topic | None:
             return GatewayTopic(check_name(gateway, "gateway"), leaf)
         case ["models", model, version]:
             return ModelTopic(check_name(model, "model"), check_name(version, "version"))
+        case ["models", "trust"]:
+            return TrustTopic()
         case ["controller", "state"]:
             return ControllerTopic()
     return None

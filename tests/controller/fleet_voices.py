@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from convoy_schema import codec
+from convoy_schema.bitstream import EMULATED_XC7Z020
 from convoy_schema.link import Link
 from convoy_schema.messages.boards import (
     AssignmentReport,
@@ -83,7 +84,7 @@ class Voices:
         """State, capability and report of a board."""
         capability = Capability(
             self.session(board),
-            "part",
+            EMULATED_XC7Z020.name,
             "emulated",
             ("layers", "partitions"),
             (Partition("west"), Partition("centre"), Partition("east")),

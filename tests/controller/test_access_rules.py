@@ -57,12 +57,15 @@ TABLE: tuple[tuple[str, str, set[str]], ...] = (
     (GATEWAY, "boards/board-1/desired", NOBODY),
     # Models and artifacts are for all to read and for the controller to write.
     (CONTROLLER, "models/lenet5/1", EVERYBODY),
+    (CONTROLLER, "models/trust", EVERYBODY),
     (CONTROLLER, "artifacts/00ff", EVERYBODY),
     (CONTROLLER, "artifacts/00ff/0", EVERYBODY),
     (ONE, "models/lenet5/1", NOBODY),
+    (ONE, "models/trust", NOBODY),
     (ONE, "artifacts/00ff", NOBODY),
     (ONE, "artifacts/00ff/0", NOBODY),
     (GATEWAY, "models/lenet5/1", NOBODY),
+    (GATEWAY, "models/trust", NOBODY),
     # Who is in charge.
     (CONTROLLER, "controller/state", EVERYBODY),
     (ONE, "controller/state", NOBODY),
@@ -94,6 +97,7 @@ TABLE: tuple[tuple[str, str, set[str]], ...] = (
     (BRIDGE, "gateways/gateway/reported", {CONTROLLER}),
     (BRIDGE, "boards/board-2/desired", NOBODY),
     (BRIDGE, "models/lenet5/1", NOBODY),
+    (BRIDGE, "models/trust", NOBODY),
     # Outside the site's contract there is nothing.
     (ONE, "../other/boards/board-1/state", NOBODY),
     (ONE, "boards/board-1/notes", NOBODY),

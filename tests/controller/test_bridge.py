@@ -78,14 +78,15 @@ def test_control_passes_both_ways_and_frames_stay(brokers: tuple[Guarded, Guarde
                 "gateways/gateway/desired",
                 "controller/state",
                 "models/lenet5/1",
+                "models/trust",
                 "artifacts/00ff",
                 "artifacts/00ff/0",
             ):
                 controller.link.publish(PREFIX + topic, b"down", qos=1)
             board.link.publish(FRAME, b"a frame", qos=1)
             await until(lambda: len([1 for *_, p, _ in controller.received if p == b"up"]) == 7)
-            await until(lambda: len([1 for *_, p, _ in board.received if p == b"down"]) == 6)
-            await until(lambda: len([1 for *_, p, _ in gateway.received if p == b"down"]) == 5)
+            await until(lambda: len([1 for *_, p, _ in board.received if p == b"down"]) == 7)
+            await until(lambda: len([1 for *_, p, _ in gateway.received if p == b"down"]) == 6)
             assert gateway.payloads(FRAME) == [b"a frame"]
             # At the centre a gateway that may hear such frames hears none: none came so far.
             async with Peer(

@@ -20,10 +20,11 @@ from convoy_controller.errors import CatalogueError, KeyFileError, NotFoundError
 from convoy_controller.home import Home
 from convoy_controller.keys import signing_key
 from convoy_schema import codec
-from convoy_schema.bundle import Bundle, InputSpec, load_public_key, public_pem, verify
+from convoy_schema.bundle import Bundle, InputSpec, load_private_key, load_public_key, public_pem, verify
 from convoy_schema.errors import IntegrityError, SignatureError, TopicError, TopologyError
 from convoy_schema.names import digest_of
 from convoy_schema.topology import Kind
+from convoy_schema.trust import Trust
 from database_samples import open_catalogue, publish, tiny_import
 from sqlalchemy import select
 
@@ -42,7 +43,7 @@ def known_artifacts(database: Database) -> set[str]:
 
 def test_a_published_version_verifies_with_the_trusted_key(database: Database, tmp_path: Path):
     announcement = publish(database, tmp_path)
-    model = verify(announcement, load_public_key(tmp_path / "keys" / "trusted.pem"))
+    model = verify(announcement, Trust(load_public_key(tmp_path / "keys" / "trusted.pem")))
     assert (model.bundle.model, model.bundle.version, model.bundle.serial) == ("tiny", "1", 1)
     assert model.topology == tiny_import().topology
     assert model.bundle.class_names == ("no", "yes")
@@ -51,7 +52,7 @@ def test_a_published_version_verifies_with_the_trusted_key(database: Database, t
     assert saved.digest == announcement.digest
     signing_key(tmp_path / "other")
     with pytest.raises(SignatureError):
-        verify(announcement, load_public_key(tmp_path / "other" / "trusted.pem"))
+        verify(announcement, Trust(load_public_key(tmp_path / "other" / "trusted.pem")))
 
 
 def test_everything_a_board_may_need_is_stored_and_known(database: Database, tmp_path: Path):
@@ -87,7 +88,7 @@ def test_publishing_again_what_was_signed_before_endings_were_known_changes_noth
     fields = msgpack.unpackb(first.bundle)
     del fields["ending"]
     bundle = msgpack.packb(fields)
-    old = replace(first, bundle=bundle, signature=signing_key(tmp_path / "keys").sign(bundle))
+    old = replace(first, bundle=bundle, signature=signing_key(tmp_path / "keys").private.sign(bundle))
     publications.save_model(database, SavedModel("tiny", "1", 1, old.digest, old), [])
     assert publish(database, tmp_path) == old
     assert publications.find_model(database, "tiny", "1").digest == old.digest
@@ -191,21 +192,23 @@ def test_an_artifact_is_in_the_store_before_it_is_known(database: Database, tmp_
 
 
 def test_the_key_is_made_once_and_kept_private(tmp_path: Path):
-    key = signing_key(tmp_path / "keys")
-    assert stat.S_IMODE((tmp_path / "keys" / "signing.pem").stat().st_mode) == 0o600
-    assert (tmp_path / "keys" / "trusted.pem").read_bytes() == public_pem(key)
-    assert public_pem(signing_key(tmp_path / "keys")) == public_pem(key)
+    key, root = signing_key(tmp_path / "keys"), load_private_key(tmp_path / "keys" / "root.pem")
+    for name in ("root.pem", "signing.pem"):
+        assert stat.S_IMODE((tmp_path / "keys" / name).stat().st_mode) == 0o600
+    assert (tmp_path / "keys" / "trusted.pem").read_bytes() == public_pem(root)
+    assert public_pem(signing_key(tmp_path / "keys").private) == public_pem(key.private) != public_pem(root)
     (tmp_path / "keys" / "trusted.pem").unlink()
-    signing_key(tmp_path / "keys")
-    assert (tmp_path / "keys" / "trusted.pem").read_bytes() == public_pem(key)
-    assert {path.name for path in (tmp_path / "keys").iterdir()} == {"signing.pem", "trusted.pem"}
+    assert signing_key(tmp_path / "keys").delegation == key.delegation
+    assert (tmp_path / "keys" / "trusted.pem").read_bytes() == public_pem(root)
+    expected = {"root.pem", "signing.pem", "trust", "trusted.pem"}
+    assert {path.name for path in (tmp_path / "keys").iterdir()} == expected
 
 
 def test_processes_that_need_the_key_at_once_get_the_same_one(tmp_path: Path):
     script = (
         "import sys; from pathlib import Path; from convoy_controller.keys import signing_key; "
-        "from convoy_schema.bundle import public_pem; "
-        "sys.stdout.write(public_pem(signing_key(Path(sys.argv[1]))).decode())"
+        "from convoy_controller.keys import signing_file; "
+        "sys.stdout.write(signing_file(signing_key(Path(sys.argv[1]))).decode())"
     )
     makers = [
         subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "keys")], stdout=subprocess.PIPE, text=True)
@@ -214,13 +217,13 @@ def test_processes_that_need_the_key_at_once_get_the_same_one(tmp_path: Path):
     keys = {maker.communicate(timeout=30)[0] for maker in makers}
     assert [maker.returncode for maker in makers] == [0, 0, 0]
     assert len(keys) == 1
-    assert (tmp_path / "keys" / "trusted.pem").read_text() == keys.pop()
+    assert (tmp_path / "keys" / "signing.pem").read_text() == keys.pop()
 
 
 def test_a_key_that_cannot_be_read_is_never_replaced(tmp_path: Path):
     path = tmp_path / "signing.pem"
     path.write_text("no key at all")
-    with pytest.raises(KeyFileError, match="restore it from backup"):
+    with pytest.raises(KeyFileError, match="restore them from backup"):
         signing_key(tmp_path)
     assert path.read_text() == "no key at all"
 

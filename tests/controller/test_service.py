@@ -21,13 +21,12 @@ from convoy_controller.database.intents import request_deployment, withdraw_depl
 from convoy_controller.database.recorder import Recorder
 from convoy_controller.database.records import BoardPresence, DeploymentState
 from convoy_controller.database.views import EventLine
-from convoy_controller.errors import DatabaseUnreachableError
+from convoy_controller.errors import DatabaseUnreachableError, KeyFileError
 from convoy_controller.home import Home
 from convoy_controller.keys import signing_key
 from convoy_controller.service import Controller
 from convoy_schema import codec
 from convoy_schema.bundle import InputSpec, Method
-from convoy_schema.errors import SignatureError
 from convoy_schema.link import Link
 from convoy_schema.messages.boards import Order, Presence
 from convoy_schema.messages.desired import Cut, Intent
@@ -301,7 +300,7 @@ def test_without_the_key_that_boards_trust_it_does_not_begin(tmp_path: Path, bro
     home = Home.locate(tmp_path, f"sqlite:///{tmp_path / 'convoy.db'}")
 
     async def main() -> None:
-        with pytest.raises(SignatureError):
+        with pytest.raises(KeyFileError, match=r"trusted\.pem"):
             await Controller(home, broker.url, site=SITE).run()
 
     run(main())

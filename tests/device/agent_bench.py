@@ -27,6 +27,7 @@ from convoy_schema.messages.boards import (
 )
 from convoy_schema.messages.desired import Assignment, Desired
 from convoy_schema.names import Generation
+from convoy_schema.signing import Statements
 from convoy_schema.topics import Topics
 
 BOARD = "board-1"
@@ -53,6 +54,7 @@ class Disk:
     models: dict[str, object] = field(default_factory=dict)
     last_good: Desired | None = None
     epoch: int = 0
+    statements: Statements = field(default_factory=Statements)
 
 
 @dataclass
@@ -93,6 +95,7 @@ class Bench:
                 tuple(self.disk.models.values()),  # type: ignore[arg-type]
                 frozenset(self.disk.artifacts),
                 tuple(Partial(manifest, frozenset(blocks)) for manifest, blocks in self.disk.parts.values()),
+                self.disk.statements,
             )
         )
         self.send(self.logic.seen())
@@ -170,6 +173,8 @@ class Bench:
                 self.disk.last_good = desired
             case effects.SaveEpoch(epoch):
                 self.disk.epoch = epoch
+            case effects.SaveTrust(statements):
+                self.disk.statements = statements
             case effects.DropArtifacts(digests):
                 self.disk.artifacts -= digests
             case effects.VerifyArtifacts(plan) | effects.LoadLayers(plan):

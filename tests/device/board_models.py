@@ -24,13 +24,16 @@ from convoy_schema.frames import Frame, TensorData
 from convoy_schema.layers import Parameters, evaluate, fixed_point, pack_parameters
 from convoy_schema.messages.desired import Assignment, Desired, Hop, Intent, Role, Slot
 from convoy_schema.names import Generation, digest_of
+from convoy_schema.signing import SigningKey
 from convoy_schema.topics import FrameTopic
 from convoy_schema.topology import Kind, Layer, Tensor, Topology, Window
+from convoy_schema.trust import Trust
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-TRUSTED = KEY.public_key()
+TRUSTED = Trust(KEY.public_key(), "main")
+SIGNER = SigningKey(KEY)
 FIRST = Generation(1, 1)
 SECOND = Generation(1, 2)
 GOLDEN_ROWS = 4
@@ -78,7 +81,8 @@ def make(
     topology: Topology,
     blobs: Mapping[str, bytes],
     *,
-    key: Ed25519PrivateKey = KEY,
+    key: SigningKey = SIGNER,
+    serial: int = 1,
     images: bool = True,
     golden: Mapping[str, bytes] | None = None,
     version: str = "1",
@@ -97,7 +101,7 @@ def make(
     bundle = Bundle(
         model=topology.name,
         version=version,
-        serial=1,
+        serial=serial,
         topology="0" * 64,
         golden=tuple(tensors),
         golden_rows=GOLDEN_ROWS,
@@ -110,15 +114,16 @@ def make(
     return signed(replace(bundle, topology=digest_of(codec.pack(topology))), topology, stored, key)
 
 
-def signed(bundle: Bundle, topology: Topology, blobs: Mapping[str, bytes], key: Ed25519PrivateKey = KEY) -> Model:
-    """Sign a bundle whose artifacts are all in `blobs`."""
+def signed(bundle: Bundle, topology: Topology, blobs: Mapping[str, bytes], key: SigningKey = SIGNER) -> Model:
+    """Sign a bundle whose artifacts are all in `blobs`; it is read as whoever trusts that key would."""
     golden = {tensor.tensor: blobs[tensor.digest] for tensor in bundle.golden}
     values = {
         name: np.frombuffer(content, np.int8).reshape(GOLDEN_ROWS, *topology.tensor(name).shape)
         for name, content in golden.items()
     }
     announcement = announce(bundle, topology, key, (golden[topology.input], golden[topology.output]))
-    return Model(announcement, verify(announcement, key.public_key()), blobs, values)
+    root = key.private if key.delegation is None else KEY
+    return Model(announcement, verify(announcement, Trust(root.public_key())), blobs, values)
 
 
 def with_images(model: Model, digests: Sequence[str]) -> Model:

@@ -30,6 +30,7 @@ from convoy_schema.bundle import Method
 from convoy_schema.messages.boards import BoardState, Command, Order, Phase, Presence
 from convoy_schema.messages.desired import Assignment, Slot
 from convoy_schema.messages.desired import Role as Duty
+from convoy_schema.signing import SigningKey
 from convoy_schema.topology import Kind
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
@@ -50,7 +51,7 @@ def test_an_assignment_goes_through_its_phases_to_ready() -> None:
     bench.send(events.DesiredReceived(models.desired(assignment)))
     assert bench.report().phase is Phase.FETCHING
     assert bench.report().step == "waits for the announcement of copies 1"
-    assert bench.filters[Role.BULK] == {TOPICS.model("copies", "1")}
+    assert bench.filters[Role.BULK] == {TOPICS.trust(), TOPICS.model("copies", "1")}
     bench.announce(COPIES_ALLOCATE)
     assert TOPICS.model("copies", "1") not in bench.filters[Role.BULK]
     assert TOPICS.block(LAYERS_SHELL, "+") in bench.filters[Role.BULK]
@@ -74,7 +75,7 @@ def test_an_assignment_goes_through_its_phases_to_ready() -> None:
     ]
     assert bench.live == {assignment.key}
     assert bench.logic.shell == "layers"
-    assert bench.filters[Role.BULK] == set()
+    assert bench.filters[Role.BULK] == {TOPICS.trust()}
     assert bench.disk.last_good == models.desired(assignment)
     assert bench.reported() == bench.truth()
     assert bench.report().done_bytes == bench.report().total_bytes > 0
@@ -169,7 +170,7 @@ def test_a_desired_state_that_cannot_be_read_is_said_where_its_owner_looks() -> 
 
 def test_an_unsigned_bundle_fails_for_good_until_a_signed_one_comes() -> None:
     forged = models.copies(images=False)
-    other = models.make(forged.topology, {}, key=Ed25519PrivateKey.generate(), images=False)
+    other = models.make(forged.topology, {}, key=SigningKey(Ed25519PrivateKey.generate()), images=False)
     bench = awake(facts=PROCESSOR)
     bench.send(events.DesiredReceived(models.desired(models.alone(COPIES))))
     bench.announce(other)
@@ -201,7 +202,7 @@ def test_a_shell_that_does_not_fit_fails_for_good_and_says_need_and_have() -> No
     report = bench.report()
     assert (report.phase, report.code, report.retryable) == (Phase.FAILED, "shell-mismatch", False)
     assert report.message == "method allocate needs shell 'layers', this board has fixed"
-    assert bench.filters[Role.BULK] == set()
+    assert bench.filters[Role.BULK] == {TOPICS.trust()}
     bench.tick(300)
     assert bench.report().phase is Phase.FAILED
 

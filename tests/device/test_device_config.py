@@ -34,7 +34,7 @@ def test_paths_are_relative_to_the_file_and_the_rest_has_defaults(tmp_path: Path
     assert config == Config(
         "board-1", "main", "mqtt://localhost:1883", tmp_path / "state", tmp_path / "keys" / "trusted.pem"
     )
-    assert trusted_key(config).public_bytes_raw() == models.TRUSTED.public_bytes_raw()
+    assert trusted_key(config).public_bytes_raw() == models.TRUSTED.root.public_bytes_raw()
 
 
 def test_paths_do_not_depend_on_where_the_process_is_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from convoy_device.errors import ArtifactDamagedError, StoreError, StoreFullError
 from convoy_device.store import RESERVE_BYTES, Store
 from convoy_schema.artifacts import BLOCK_BYTES, Manifest, cut, pack
+from convoy_schema.signing import Floor, Statements, set_floor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -257,11 +258,15 @@ def test_models_and_assignments_survive_and_models_no_longer_used_go(store: Stor
     store.save_model(model.announcement.digest, model.announcement)
     store.save_last_good(models.desired(assignment, revision=7))
     store.save_epoch(3)
+    assert store.trust() == Statements()
+    kept = Statements((), (set_floor(Floor("copies", 2, 1), models.SIGNER),), 17)
+    store.save_trust(kept)
     again = reopened(store, tmp_path / "state")
     try:
         assert again.models() == (model.announcement,)
         assert again.last_good() == models.desired(assignment, revision=7)
         assert again.epoch() == 3
+        assert again.trust() == kept
         again.keep(set(), {model.announcement.digest})
         assert again.models() == (model.announcement,)
         again.keep(set(), set())
@@ -271,10 +276,11 @@ def test_models_and_assignments_survive_and_models_no_longer_used_go(store: Stor
 
 
 def test_last_good_assignments_that_cannot_be_read_are_left_out(store: Store, tmp_path: Path) -> None:
-    for name in ("last-good", "epoch"):
+    for name in ("last-good", "epoch", "trust"):
         (tmp_path / "state" / name).write_bytes(b"garbage")
     assert store.last_good() is None
     assert store.epoch() == 0
+    assert store.trust() == Statements()
 
 
 def test_a_download_nobody_waits_for_gives_its_room_back(store: Store) -> None:

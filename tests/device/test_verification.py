@@ -8,6 +8,7 @@ from convoy_device.errors import (
     AssignmentError,
     BundleMismatchError,
     ModuleMissingError,
+    PartMismatchError,
     ShellMismatchError,
     VerificationError,
 )
@@ -19,6 +20,7 @@ from convoy_schema.errors import SignatureError
 from convoy_schema.messages.boards import Partition
 from convoy_schema.messages.desired import Hop, Slot
 from convoy_schema.topology import Kind
+from convoy_schema.trust import Trust
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 PART = catalogue().shells[0].part
@@ -35,7 +37,7 @@ def test_a_signed_model_is_accepted_and_others_are_named() -> None:
         verify_model(announcement, models.TRUSTED, "0" * 64)
     assert caught.value.retryable
     with pytest.raises(SignatureError, match="not signed by the trusted key"):
-        verify_model(announcement, Ed25519PrivateKey.generate().public_key(), announcement.digest)
+        verify_model(announcement, Trust(Ed25519PrivateKey.generate().public_key()), announcement.digest)
     with pytest.raises(SignatureError):
         verify_model(replace(announcement, topology=b"other"), models.TRUSTED, announcement.digest)
 
@@ -117,9 +119,10 @@ def test_slots_that_cannot_be_filled_are_refused(
 
 def test_an_image_for_another_part_is_no_image() -> None:
     model = models.digits()
+    foreign = tuple(replace(image, part="xc7z010") for image in model.bundle.modules)
     assignment = models.alone(model, method=Method.LIBRARY, slots=library(("west", Kind.CONV2D)))
-    with pytest.raises(ModuleMissingError, match="no image of module conv2d for partition west of xc7z010") as caught:
-        plan_stage(assignment, model.verified, dataclasses.replace(FACTS, part="xc7z010"))
+    with pytest.raises(ModuleMissingError, match="no image of module conv2d for partition west of emulated") as caught:
+        plan_stage(assignment, replace(model.verified, bundle=replace(model.bundle, modules=foreign)), FACTS)
     assert caught.value.code == "module-missing"
 
 
@@ -137,6 +140,17 @@ def test_layers_on_the_processor_need_no_module_and_no_slot() -> None:
     assert set(bare.parameters) <= set(bare.needs)
     with pytest.raises(ModuleMissingError, match="it has no slot"):
         plan_stage(replace(models.alone(model, method=Method.LIBRARY), processor=rest), model.verified, FACTS)
+
+
+def test_a_bundle_for_other_parts_is_refused_with_both_named() -> None:
+    model = models.digits()
+    other = dataclasses.replace(FACTS, part="xc7z010")
+    with pytest.raises(PartMismatchError, match=r"this board is a xc7z010, .* are for emulated-xc7z020") as caught:
+        plan_stage(models.alone(model), model.verified, other)
+    assert (caught.value.code, caught.value.retryable) == ("part-mismatch", False)
+    # Without images it says nothing about parts: what is needed is there, or missed by name.
+    bare = models.digits(images=False)
+    assert plan_stage(models.alone(bare), bare.verified, other).shell_image is None
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,9 @@ from convoy_schema.bundle import (
 )
 from convoy_schema.errors import DecodeError, SignatureError, TooLargeError, TopologyError
 from convoy_schema.names import digest_of
+from convoy_schema.signing import SigningKey
 from convoy_schema.topology import Kind, Layer, Tensor, Topology
+from convoy_schema.trust import Trust
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -36,7 +38,8 @@ from hypothesis import strategies as st
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
-TRUSTED = KEY.public_key()
+SIGNER = SigningKey(KEY)
+TRUSTED = Trust(KEY.public_key())
 PROBE = (bytes(range(6)), bytes(range(6, 12)))
 DIGESTS = tuple(digest_of(bytes([number])) for number in range(8))
 
@@ -71,7 +74,7 @@ def bundle_of(topology: Topology = TOPOLOGY, probe: tuple[bytes, bytes] = PROBE)
 
 
 BUNDLE = bundle_of()
-GOOD = announce(BUNDLE, TOPOLOGY, KEY, PROBE)
+GOOD = announce(BUNDLE, TOPOLOGY, SIGNER, PROBE)
 
 
 def signed(bundle: bytes, **changes: bytes) -> ModelAnnouncement:
@@ -95,7 +98,7 @@ def test_a_signature_covers_every_artifact_a_board_may_need() -> None:
 
 def test_packing_is_canonical() -> None:
     assert GOOD.bundle == codec.pack(bundle_of())
-    assert announce(codec.unpack(Bundle, GOOD.bundle), TOPOLOGY, KEY, PROBE) == GOOD
+    assert announce(codec.unpack(Bundle, GOOD.bundle), TOPOLOGY, SIGNER, PROBE) == GOOD
 
 
 def test_every_method_has_a_shell() -> None:
@@ -135,13 +138,13 @@ def test_a_signature_of_another_size_is_refused(size: int) -> None:
 
 def test_another_key_is_refused() -> None:
     with pytest.raises(SignatureError):
-        verify(GOOD, OTHER_KEY.public_key())
+        verify(GOOD, Trust(OTHER_KEY.public_key()))
     with pytest.raises(SignatureError):
-        verify(announce(BUNDLE, TOPOLOGY, OTHER_KEY, PROBE), TRUSTED)
+        verify(announce(BUNDLE, TOPOLOGY, SigningKey(OTHER_KEY), PROBE), TRUSTED)
 
 
 def test_a_signature_of_another_bundle_is_refused() -> None:
-    later = announce(replace(BUNDLE, serial=8), TOPOLOGY, KEY, PROBE)
+    later = announce(replace(BUNDLE, serial=8), TOPOLOGY, SIGNER, PROBE)
     with pytest.raises(SignatureError):
         verify(replace(GOOD, signature=later.signature), TRUSTED)
 
@@ -192,14 +195,14 @@ def test_a_signed_topology_that_is_none_is_a_decode_error() -> None:
 def test_a_signed_topology_that_contradicts_itself_is_a_topology_error() -> None:
     topology = replace(TOPOLOGY, output="nowhere")
     with pytest.raises(TopologyError, match="lacks its input or output"):
-        verify(announce(bundle_of(topology), topology, KEY, PROBE), TRUSTED)
+        verify(announce(bundle_of(topology), topology, SIGNER, PROBE), TRUSTED)
 
 
 def test_a_bundle_that_names_no_golden_values_for_an_end_is_refused() -> None:
     for index, tensor in ((0, "x"), (2, "y")):
         golden = tuple(item for number, item in enumerate(BUNDLE.golden) if number != index)
         with pytest.raises(SignatureError, match=f"golden values of '{tensor}'"):
-            verify(announce(replace(BUNDLE, golden=golden), TOPOLOGY, KEY, PROBE), TRUSTED)
+            verify(announce(replace(BUNDLE, golden=golden), TOPOLOGY, SIGNER, PROBE), TRUSTED)
 
 
 # Sizes ---------------------------------------------------------------------------------------------------------------
@@ -223,7 +226,7 @@ def write(path: Path, content: bytes) -> Path:
 def test_keys_survive_their_files(tmp_path: Path) -> None:
     private = load_private_key(write(tmp_path / "private.pem", private_pem(KEY)))
     public = load_public_key(write(tmp_path / "public.pem", public_pem(KEY)))
-    assert verify(announce(BUNDLE, TOPOLOGY, private, PROBE), public) == verify(GOOD, TRUSTED)
+    assert verify(announce(BUNDLE, TOPOLOGY, SigningKey(private), PROBE), Trust(public)) == verify(GOOD, TRUSTED)
     assert private_pem(private) == private_pem(KEY)
     assert b"PRIVATE" not in public_pem(KEY)
 

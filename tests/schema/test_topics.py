@@ -17,6 +17,7 @@ from convoy_schema.topics import (
     ModelTopic,
     Topic,
     Topics,
+    TrustTopic,
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -31,6 +32,7 @@ leaves: dict[type[Topic], st.SearchStrategy[Topic]] = {
     GatewayTopic: st.builds(GatewayTopic, names, st.sampled_from(GATEWAY_LEAVES)),
     ControllerTopic: st.builds(ControllerTopic),
     ModelTopic: st.builds(ModelTopic, names, names),
+    TrustTopic: st.builds(TrustTopic),
     ManifestTopic: st.builds(ManifestTopic, digests),
     BlockTopic: st.builds(BlockTopic, digests, numbers),
     FrameTopic: st.builds(FrameTopic, names, names, names, generations, numbers),
@@ -49,6 +51,8 @@ def build(topics: Topics, topic: Topic) -> str:
             return topics.controller_state()
         case ModelTopic(model, version):
             return topics.model(model, version)
+        case TrustTopic():
+            return topics.trust()
         case ManifestTopic(digest):
             return topics.manifest(digest)
         case BlockTopic(digest, block):
@@ -75,6 +79,7 @@ def test_the_tree_is_the_documented_one() -> None:
     assert SITE.board("b1", "pulse") == "convoy/1/site-1/boards/b1/pulse"
     assert SITE.gateway("g1", "desired") == "convoy/1/site-1/gateways/g1/desired"
     assert SITE.controller_state() == "convoy/1/site-1/controller/state"
+    assert SITE.trust() == "convoy/1/site-1/models/trust"
     assert SITE.model("lenet5", "1") == "convoy/1/site-1/models/lenet5/1"
     assert SITE.manifest(digest) == f"convoy/1/site-1/artifacts/{digest}"
     assert SITE.block(digest, 3) == f"convoy/1/site-1/artifacts/{digest}/3"

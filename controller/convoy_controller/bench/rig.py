@@ -19,6 +19,7 @@ from convoy_schema.messages.boards import Capability
 from convoy_schema.messages.desired import Intent
 from convoy_schema.resident import settle_memory
 from convoy_schema.topology import Kind, Layer, Tensor, Topology
+from convoy_schema.trust import Trust
 from numpy.typing import NDArray
 
 from convoy_controller import planner
@@ -160,8 +161,8 @@ async def rig(
             fleet.start_controller()
             for number in range(1, boards + 1):
                 fleet.start_board(f"board-{number}", **settings)
-            trusted = load_public_key(home.trusted_key)
-            gateway = GatewayService("bench", fleet.site, fleet.url, trusted, secrets.randbits(62))
+            trust = Trust(load_public_key(home.trusted_key), fleet.site)
+            gateway = GatewayService("bench", fleet.site, fleet.url, trust, secrets.randbits(62))
             running = asyncio.create_task(gateway.run())
             try:
                 yield Rig(fleet, database, gateway)

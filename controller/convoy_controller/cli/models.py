@@ -312,13 +312,14 @@ def _publish(
     from convoy_controller.catalogue import Catalogue
     from convoy_controller.database import publications
     from convoy_controller.home import Home
-    from convoy_controller.keys import signing_key
+    from convoy_controller.keys import load_trust, usable_signing_key
 
     place, topology = Home.locate(home), imported.topology
     spec = InputSpec(topology.input, imported.layout, source.scale, source.offset)
-    images, key = convoy_bitstreams.catalogue_with(place.bitstreams), signing_key(place.keys)
+    images, key = convoy_bitstreams.catalogue_with(place.bitstreams), usable_signing_key(place.keys)
+    floor = load_trust(place.keys).lowest(source.name)
     announcement = Catalogue(fleet, BlobStore(place.blobs)).publish_model(
-        imported, source.name, version, spec, source.class_names, images, key, progress
+        imported, source.name, version, spec, source.class_names, images, key, progress, floor
     )
     saved = publications.find_model(fleet, source.name, version)
     return _Answer(

@@ -7,8 +7,6 @@ import logging
 import signal
 from datetime import timedelta
 
-from convoy_schema.bundle import public_pem
-
 from convoy_controller.database.engine import open_database
 from convoy_controller.enrollment.authority import BOARD_LIFE
 from convoy_controller.enrollment.folder import TlsFolder
@@ -26,7 +24,8 @@ def run_server(home: Home, host: str, port: int, board_life: timedelta = BOARD_L
     database = open_database(home.database_url)
     try:
         office = Office(database, TlsFolder(home.tls), board_life=board_life)
-        trusted = public_pem(signing_key(home.keys)).decode("ascii")
+        signing_key(home.keys)  # sees that there are keys, and the root's public half beside them
+        trusted = home.trusted_key.read_text(encoding="ascii")
         asyncio.run(_serve(office, trusted, host, port or office.settings.enrollment_port))
     finally:
         database.close()

@@ -11,8 +11,9 @@ from convoy_schema import codec
 from convoy_schema.bundle import ModelAnnouncement, VerifiedModel, verify
 from convoy_schema.errors import SignatureError
 from convoy_schema.messages.gateways import GatewayDesired
+from convoy_schema.signing import Statements
 from convoy_schema.topics import ModelTopic
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from convoy_schema.trust import Trust
 
 from convoy_controller.gateway.tensors import Converter
 
@@ -20,8 +21,8 @@ from convoy_controller.gateway.tensors import Converter
 class ModelCache:
     """Verified models of the feeds, and the topics on which missing ones are awaited."""
 
-    def __init__(self, trusted: Ed25519PublicKey) -> None:
-        self._trusted = trusted
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
         self._named: dict[str, ModelTopic] = {}
         self._models: dict[str, VerifiedModel] = {}
         self._converters: dict[str, Converter] = {}
@@ -51,6 +52,12 @@ class ModelCache:
         self._models = {digest: model for digest, model in self._models.items() if digest in self._named}
         self._converters = {digest: each for digest, each in self._converters.items() if digest in self._named}
 
+    def learn(self, statements: Statements) -> None:
+        """Believe which keys may sign and which bundles were revoked; raises the first `ConvoyError` of what is not."""
+        self._trust, refused = self._trust.learn(statements)
+        if refused:
+            raise refused[0]
+
     def hear(self, topic: ModelTopic, payload: bytes) -> bool:
         """Take an announcement; returns whether a model became known.
 
@@ -61,7 +68,9 @@ class ModelCache:
         announcement = codec.decode(ModelAnnouncement, payload)
         if announcement.digest not in self._named or announcement.digest in self._models:
             return False
-        model = verify(announcement, self._trusted)
+        if announcement.delegation is not None:
+            self._trust = self._trust.with_delegation(announcement.delegation)
+        model = verify(announcement, self._trust)
         if (model.bundle.model, model.bundle.version) != (topic.model, topic.version):
             raise SignatureError(
                 f"the bundle of {model.bundle.model} {model.bundle.version} came as {topic.model} {topic.version}",

@@ -14,6 +14,7 @@ from pathlib import Path
 from convoy_schema.bundle import load_public_key
 from convoy_schema.credentials import Credentials
 from convoy_schema.resident import settle_memory
+from convoy_schema.trust import Trust
 
 from convoy_controller.gateway.http import create_app
 from convoy_controller.gateway.server import serving
@@ -60,11 +61,11 @@ async def serve_gateway(config: GatewayConfig, on_ready: Callable[[str], None] =
         # Outside the main thread there are no signals to handle: whoever runs us there cancels us.
         with contextlib.suppress(ValueError, RuntimeError):
             loop.add_signal_handler(number, stop.set)
-    trusted = load_public_key(config.trusted_key)
+    trust = Trust(load_public_key(config.trusted_key), config.site)
     # Drawn anew for each incarnation, so that no id of an earlier one is ever taken for ours.
     session = secrets.randbits(62)
     service = GatewayService(
-        config.name, config.site, config.broker, trusted, session, limits=config.limits, credentials=config.credentials
+        config.name, config.site, config.broker, trust, session, limits=config.limits, credentials=config.credentials
     )
     running: asyncio.Task[None] | None = None
     try:

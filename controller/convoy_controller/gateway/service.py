@@ -27,8 +27,9 @@ from convoy_schema.messages.boards import Presence, Published
 from convoy_schema.messages.gateways import Feed, FeedReport, GatewayDesired, GatewayReported, GatewayState
 from convoy_schema.names import Generation, check_name
 from convoy_schema.resident import resident_bytes
-from convoy_schema.topics import FrameTopic, GatewayTopic, ModelTopic, Topics
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from convoy_schema.signing import Statements
+from convoy_schema.topics import FrameTopic, GatewayTopic, ModelTopic, Topics, TrustTopic
+from convoy_schema.trust import Trust
 from numpy.typing import NDArray
 
 from convoy_controller.errors import (
@@ -83,7 +84,7 @@ class GatewayService:
         name: str,
         site: str,
         broker: str,
-        trusted: Ed25519PublicKey,
+        trust: Trust,
         session: int,
         *,
         limits: Limits | None = None,
@@ -92,7 +93,7 @@ class GatewayService:
     ) -> None:
         self.name = check_name(name, "gateway")
         self.session = GatewaySession(name, session, limits)
-        self.models = ModelCache(trusted)
+        self.models = ModelCache(trust)
         self.address = ""
         self.desired: GatewayDesired | None = None
         self._topics = Topics(site)
@@ -262,6 +263,7 @@ class GatewayService:
     def _connected(self) -> None:
         self._link.subscribe(self._topics.gateway(self.name, "state"), 1)
         self._link.subscribe(self._topics.gateway(self.name, "desired"), 1)
+        self._link.subscribe(self._topics.trust(), 1)
         self._link.subscribe(self._topics.frames_to(self.name), 0)
         self._subscribed = frozenset()
         self._subscribe_models()
@@ -296,6 +298,8 @@ class GatewayService:
                 if self.models.hear(topic, payload) and self.desired is not None:
                     log.info("%s: model %s %s is verified", self.name, topic.model, topic.version)
                     self._configure(self.desired)
+            elif isinstance(topic, TrustTopic):
+                self.models.learn(codec.decode(Statements, payload))
             elif isinstance(topic, GatewayTopic) and topic.gateway == self.name:
                 self._order(topic.leaf, payload, is_retained)
         except ConvoyError as error:
