@@ -97,8 +97,14 @@ class BlobError(ControllerError):
     code = "blob-store"
 
 
+class FloorTooLowError(ControllerError):
+    """A floor is only ever raised, and a lower one was asked for."""
+
+    code = "floor-too-low"
+
+
 class KeyFileError(ControllerError):
-    """The signing key cannot be created or read."""
+    """The fleet's keys cannot be created or read."""
 
     code = "signing-key"
 

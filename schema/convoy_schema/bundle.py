@@ -232,7 +232,12 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
 
 def public_pem(key: Ed25519PrivateKey) -> bytes:
     """The public half of `key`, as PEM."""
-    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return public_pem_of(key.public_key())
+
+
+def public_pem_of(key: Ed25519PublicKey) -> bytes:
+    """A public key as PEM."""
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def private_pem(key: Ed25519PrivateKey, passphrase: bytes | None = None) -> bytes:

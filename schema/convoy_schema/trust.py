@@ -102,7 +102,7 @@ class Trust:
                 model = next(iter(Trust(self.root, self.site).with_floor(signed).floors))
             except ConvoyError:
                 continue
-            if read_floor(signed).lowest > (read_floor(floors[model]).lowest if model in floors else 0):
+            if model not in floors or _rank(signed) > _rank(floors[model]):
                 floors[model] = signed
         return replace(trust, floors=floors, signed_time=max(trust.signed_time, statements.signed_time))
 
@@ -121,11 +121,14 @@ class Trust:
         return replace(trust, newest=newest)
 
     def with_floor(self, signed: SignedFloor) -> Trust:
-        """Believe a floor if it is higher than what is known; raises `DelegationError` or `SignatureError`."""
+        """Believe a floor unless it is lower than what is known; raises `DelegationError` or `SignatureError`.
+
+        Of equal ones that by the root is kept, or by the newer key: it will be believed for longer.
+        """
         found = read_floor(signed)
         name = found.model or ""
         known = self.floors.get(name)
-        if known is not None and found.lowest <= read_floor(known).lowest:
+        if known is not None and _rank(signed) <= _rank(known):
             return self
         trust = self if signed.delegation is None else self.with_delegation(signed.delegation)
         key = trust.key_of(signed.delegation, Purpose.FLOOR)
@@ -213,3 +216,9 @@ class Trust:
                 serial=serial,
                 lowest=lowest,
             )
+
+
+def _rank(signed: SignedFloor) -> tuple[int, bool, int]:
+    """Which of two floors of a model is kept: everyone must come to the same one, in whatever order they are heard."""
+    by = signed.delegation
+    return read_floor(signed).lowest, by is None, 0 if by is None else read_delegation(by).serial

@@ -183,7 +183,9 @@ def publish(
     version: str = "1",
     seed: int = 0,
     images: Callable[[], Images] = shipped_images,
+    floor: int = 0,
 ) -> ModelAnnouncement:
+    key, spec = signing_key(folder / "keys"), InputSpec("in", "N")
     return open_catalogue(fleet, folder).publish_model(
-        tiny_import(seed), name, version, InputSpec("in", "N"), ("no", "yes"), images(), signing_key(folder / "keys")
+        tiny_import(seed), name, version, spec, ("no", "yes"), images(), key, floor=floor
     )

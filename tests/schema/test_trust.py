@@ -155,6 +155,14 @@ def test_a_floor_is_only_ever_raised() -> None:
     assert caught.value.code == "below-floor"
 
 
+def test_of_equal_floors_that_of_the_newer_key_is_kept_and_of_the_root_before_all() -> None:
+    by_old, by_new, by_root = floor(5, by=key(1, FLOOR)), floor(5, by=key(2, FLOOR)), floor(5)
+    trust = FRESH.with_floor(by_old).with_floor(by_new)
+    assert trust.floors["m"] == by_new
+    assert trust.with_floor(by_root).with_floor(by_new).floors["m"] == by_root
+    assert trust.with_floor(floor(4)).floors["m"] == by_new
+
+
 def test_a_floor_by_the_wrong_key_is_refused() -> None:
     for wrong, error in (
         (SigningKey(PRIVATE), SignatureError),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 
 from convoy_schema import codec
-from convoy_schema.bundle import Bundle
+from convoy_schema.bundle import Bundle, ModelAnnouncement
 from convoy_schema.topology import Topology
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -64,6 +64,26 @@ def save_model(database: Database, model: SavedModel, artifacts: Iterable[Artifa
         )
         db.flush()
         db.add_all(ArtifactReferenceRow(bundle=model.digest, artifact=item.digest) for item in records)
+
+
+def sign_models_again(
+    database: Database, sign: Callable[[SavedModel], ModelAnnouncement | None]
+) -> tuple[tuple[SavedModel, ...], tuple[SavedModel, ...]]:
+    """Replace every announcement by what `sign` makes of it, all or none; returns what was signed, and what was not.
+
+    `sign` returns None for one that it will not sign; digests must stay as they are.
+    """
+    done, left_out = [], []
+    with database.write() as db:
+        for row in db.scalars(select(ModelRow).order_by(ModelRow.name, ModelRow.serial)):
+            model = saved_model(row)
+            announcement = sign(model)
+            if announcement is None or announcement.digest != model.digest:
+                left_out.append(model)
+                continue
+            row.announcement = codec.encode(announcement)
+            done.append(model)
+    return tuple(done), tuple(left_out)
 
 
 def drop_artifacts(database: Database, digests: Collection[str]) -> frozenset[str]:
