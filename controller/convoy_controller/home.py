@@ -45,7 +45,7 @@ class Home:
 
     @property
     def keys(self) -> Path:
-        """Folder of the signing key and the key that boards trust."""
+        """Folder of the keys that sign, and of the one that boards trust."""
         return self.root / "keys"
 
     @property
@@ -55,5 +55,5 @@ class Home:
 
     @property
     def trusted_key(self) -> Path:
-        """The public key, for boards."""
+        """The root's public half, for boards."""
         return self.keys / "trusted.pem"

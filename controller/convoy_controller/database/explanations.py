@@ -15,6 +15,12 @@ from convoy_controller.database.views import Assigned, BoardFacts, Condition, Wh
 #: What helps against a failure that a retry cannot cure, by its code.
 CURES = {
     "signature": "give the board this fleet's keys/trusted.pem, or import the model again with the key it trusts",
+    "delegation": "sign with a key that this fleet's root delegated for this site (`convoy key rotate`)",
+    "delegation-superseded": "sign anew with the newest key: `convoy key rotate`",
+    "delegation-expired": "delegate a new key and sign anew: `convoy key rotate`",
+    "below-floor": "deploy a version that was not revoked: `convoy key floor show` says which were",
+    "bundle-mixed": "import the model again: what was announced is put together from several",
+    "part-mismatch": "publish the model again with images for this board's part",
     "integrity": "look at the board's storage: content it had verified no longer matches its digest",
     "bitstream": "publish the model again with images made for this board's part and shell",
     "image-refused": "publish the model again with other images: `convoy bitstream check` says what is wrong with one",
@@ -200,15 +206,24 @@ def _settled(facts: BoardFacts) -> Why:
         GenerationState.SERVING: "serves",
         GenerationState.DRAINING: "finishes what is in flight of",
     }.get(assigned.generation_state, "is ready and waits for the others with")
+    refused = _refused_since(facts, assigned)
     return _why(
         facts,
         Condition.READY,
         "ready",
         assigned.since,
         "",
-        f"{facts.board} {activity} {_stage(assigned)} and has all it should, since {_date(assigned.since)}.",
-        "nothing to do",
+        f"{facts.board} {activity} {_stage(assigned)} and has all it should, since {_date(assigned.since)}."
+        + (f" It was to take up something else: {refused}." if refused else ""),
+        "remove the cause that the message names, then `convoy deploy` again" if refused else "nothing to do",
     )
+
+
+def _refused_since(facts: BoardFacts, assigned: Assigned) -> str:
+    """Why something that came after what it holds was given up on this board; '' if nothing was."""
+    if facts.given_up_at is None or assigned.since is None or facts.given_up_at < assigned.since:
+        return ""
+    return facts.given_up.rstrip(".")
 
 
 def _why(

@@ -18,7 +18,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--name", default="gateway")
     parser.add_argument("--site", default="local")
     parser.add_argument("--broker", required=True, help="mqtt://host:port")
-    parser.add_argument("--trusted-key", required=True, type=Path, help="PEM file of the key that signs bundles")
+    parser.add_argument(
+        "--trusted-key", required=True, type=Path, help="PEM file of the fleet's root key, its public half"
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", default=0, type=int, help="0 takes a free one")
     given = parser.parse_args(arguments)
