@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from convoy_controller import planner
@@ -20,7 +20,7 @@ from convoy_controller.effects import (
 )
 from convoy_controller.reconciler import DRAIN_S, READY_GRACE_S, SETTLE_S, STAGING_S, Reconciler
 from convoy_controller.registry import Registry
-from convoy_schema.bundle import Bundle, InputSpec, Method, VerifiedModel
+from convoy_schema.bundle import Bundle, InputSpec, Method, ShellImage, VerifiedModel
 from convoy_schema.messages.boards import (
     AssignmentReport,
     BoardState,
@@ -345,6 +345,42 @@ def test_an_unknown_model_is_said_and_found_later() -> None:
     fleet.settle(3)
     assert fleet.states[-1].state is DeploymentState.FAILED
     assert "9" in fleet.states[-1].message
+
+
+def test_a_model_that_boards_would_refuse_is_not_placed_and_what_serves_stays() -> None:
+    fleet = deployed()
+    serving = fleet.serving()
+    fleet.reconciler.model_refused("net", "2", "bundle 1 of net was revoked")
+    fleet.reconciler.wanted(Intent("d", "net", "2", Method.LIBRARY))
+    fleet.settle(3)
+    assert fleet.states[-1].message == "bundle 1 of net was revoked"
+    assert (fleet.serving(), versions(fleet)) == (serving, {"1"})
+    # Signed anew, say: it is placed at once, not when the next try would have been due.
+    fleet.reconciler.model_available(model("2"))
+    fleet.settle()
+    assert fleet.states[-1].state is DeploymentState.SERVING
+    assert versions(fleet) == {"2"}
+
+
+def versions(fleet: Fleet) -> set[str]:
+    return {assignment.intent.version for told in fleet.desired.values() for assignment in told.assignments}
+
+
+def test_a_board_of_a_part_without_images_is_left_out_and_said_why() -> None:
+    fleet = Fleet()
+    fleet.join("a")
+    for part, version in (("other", "1"), ("part", "2")):
+        made = model(version)
+        bundle = replace(made.bundle, shells=(ShellImage("partitions", part, "0" * 64),))
+        fleet.reconciler.model_available(replace(made, bundle=bundle))
+    fleet.reconciler.wanted(Intent("d", "net", "1", Method.LIBRARY))
+    fleet.settle(3)
+    assert fleet.states[-1].state is DeploymentState.PENDING
+    assert "a is a part, the images of net 1 are for other: publish it again" in fleet.states[-1].message
+    assert not versions(fleet)
+    fleet.reconciler.wanted(Intent("d", "net", "2", Method.LIBRARY))
+    fleet.settle()
+    assert fleet.states[-1].state is DeploymentState.SERVING
 
 
 def test_a_removed_deployment_drains_and_its_boards_are_told_so() -> None:
