@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from convoy_schema import codec
 from convoy_schema.backoff import FEW_MOST_S
-from convoy_schema.bundle import ModelAnnouncement, VerifiedModel
+from convoy_schema.bundle import ModelAnnouncement
 from convoy_schema.credentials import Credentials
 from convoy_schema.errors import ConvoyError
 from convoy_schema.link import Link
@@ -55,6 +55,7 @@ from convoy_controller.leadership import Leadership, Standing, Stands
 from convoy_controller.reconciler import Reconciler
 from convoy_controller.registry import Registry
 from convoy_controller.reign import Heard, Reign, begin, contradiction, is_continuous
+from convoy_controller.shelf import Shelf
 from convoy_controller.statements import StatementKeeper
 
 log = logging.getLogger(__name__)
@@ -96,10 +97,7 @@ class Controller:
         self._news = asyncio.Event()
         self._stopping = asyncio.Event()
         self._registry = Registry()
-        self._models: dict[tuple[str, str], VerifiedModel] = {}
-        self._saved: dict[tuple[str, str], SavedModel] = {}
-        #: Why boards would refuse a model that is in the catalogue.
-        self._unfit: dict[tuple[str, str], str] = {}
+        self._shelf = Shelf()
         self._leadership = Leadership(self.session)
         self._reconciler: Reconciler | None = None
         self._reign: Reign | None = None
@@ -183,7 +181,7 @@ class Controller:
             clear=lambda topic: self._control.publish(topic, b"", qos=1, retain=True),
             ask_to_restate=self._ask_to_restate,
             asked=self._asked,
-            models=self._models,
+            models=self._shelf.models,
         )
 
     def _listener(self) -> Listener:
@@ -318,8 +316,8 @@ class Controller:
         for model in state.models:
             self._know(model)
         reconciler = Reconciler(self._registry, epoch=reign.epoch, counter=reign.generation, revision=reign.revision)
-        for verified in self._models.values():
-            reconciler.model_available(verified)
+        for key in (*self._shelf.models, *self._shelf.unfit):
+            self._shelf.tell(reconciler, key)
         reconciler.restore(reign.placements, reign.holders, asyncio.get_running_loop().time())
         self._leadership.epoch = reign.epoch
         self._reign, self._doubt = reign, ""
@@ -327,9 +325,6 @@ class Controller:
         self._reconciler, self._delivery.is_active = reconciler, True
         self._intent_revision = 0
         self._heard.announcements.clear()
-        for model in state.models:
-            if (model.name, model.version) in self._unfit:
-                reconciler.model_refused(model.name, model.version, self._unfit[model.name, model.version])
         for peer in (*self._registry.boards.values(), *self._registry.gateways.values()):
             if peer.session:  # as it stands, whatever an earlier reign wrote
                 self._intake.note_presence(peer.name, peer.presence, peer.session, "as its controller took charge")
@@ -372,14 +367,11 @@ class Controller:
         if not wanted.wanted:
             reconciler.unwanted(intent.deployment)
             return
-        if (intent.model, intent.version) not in self._models:
-            await self._load_model(intent.model, intent.version)
-        model = self._models.get((intent.model, intent.version))
-        if model is not None:
-            reconciler.model_available(model)
-            self._delivery.announce(self._saved[intent.model, intent.version])
-        elif (intent.model, intent.version) in self._unfit:
-            reconciler.model_refused(intent.model, intent.version, self._unfit[intent.model, intent.version])
+        key = (intent.model, intent.version)
+        if key not in self._shelf.models:
+            await self._load_model(*key)
+        if self._shelf.tell(reconciler, key):
+            self._delivery.announce(self._shelf.saved[key])
         reconciler.wanted(intent)
 
     async def _heed_statements(self, reconciler: Reconciler) -> None:
@@ -398,14 +390,11 @@ class Controller:
         self._statements.tell(lambda said: self._publish(self.topics.trust(), said))
 
     def _judge_again(self, reconciler: Reconciler, model: SavedModel) -> None:
-        key, before = (model.name, model.version), self._saved.get((model.name, model.version))
+        before = self._shelf.saved.get((model.name, model.version))
         self._know(model)
-        if key in self._models:
-            reconciler.model_available(self._models[key])
-            if before is not None and before != model and self._delivery.is_announced(model.digest):
-                self._delivery.announce(model, anew=True)
-        else:
-            reconciler.model_refused(*key, self._unfit[key])
+        is_fit = self._shelf.tell(reconciler, (model.name, model.version))
+        if is_fit and before != model and self._delivery.is_announced(model.digest):
+            self._delivery.announce(model, anew=True)
 
     async def _load_model(self, name: str, version: str) -> None:
         try:
@@ -417,18 +406,9 @@ class Controller:
 
     def _know(self, model: SavedModel) -> None:
         """Judge a model; what boards would refuse is not known as one that may be deployed."""
-        key = (model.name, model.version)
-        try:
-            self._models[key] = self._statements.verify(model.announcement)
-            self._saved[key] = model
-            self._unfit.pop(key, None)
-        except ConvoyError as error:
-            self._models.pop(key, None)
-            if self._unfit.get(key) != str(error):
-                self._event(
-                    "model-refused", f"model {model.name} {model.version}: {error} ({error.code})", Severity.ERROR
-                )
-            self._unfit[key] = str(error)
+        reason = self._shelf.judge(model, self._statements.verify)
+        if reason:
+            self._event("model-refused", f"model {model.name} {model.version}: {reason}", Severity.ERROR)
 
     async def _carry_out(self, effects: list[Decision]) -> None:
         """Persist first, with what was recorded since; then publish what is kept, in the order given."""
