@@ -381,7 +381,7 @@ class Reconciler:
         self._record("planned", sentence_of(placement), record, generation=generation)
 
     def _fail(self, record: DeploymentRecord, message: str) -> None:
-        state = DeploymentState.FAILED if record.serving is None else DeploymentState.SERVING
+        state = DeploymentState.SERVING if self._serves(record) else DeploymentState.FAILED
         if record.said != (state, message):
             sentence = f"{record.intent.deployment} cannot be placed: {message}"
             self._record("no-plan", sentence, record, Severity.ERROR)
@@ -492,12 +492,20 @@ class Reconciler:
                 self._declare(record, DeploymentState.PAUSED, f"{generation} waits for the old one to drain")
             else:
                 self._declare(record, DeploymentState.STAGING, f"{generation} is {following.state.value}")
-        elif serving is not None:
-            generation = f"generation {serving.generation}"
-            if record.said is None or record.said[0] is not DeploymentState.SERVING or generation in record.said[1]:
-                absent = missing(self._registry, record.intent, self._usable(record, record.intent, now))
-                waits = f"; waits for {listed(absent)}" if absent else ""
-                self._declare(record, DeploymentState.SERVING, generation + waits)
+            return
+        said = None if record.said is None else record.said[0]
+        # What cannot be replaced and cannot answer either has failed, and that was said.
+        if serving is None or (said is DeploymentState.FAILED and not self._serves(record)):
+            return
+        generation = f"generation {serving.generation}"
+        if record.said is None or said is not DeploymentState.SERVING or generation in record.said[1]:
+            absent = missing(self._registry, record.intent, self._usable(record, record.intent, now))
+            waits = f"; waits for {listed(absent)}" if absent else ""
+            self._declare(record, DeploymentState.SERVING, generation + waits)
+
+    def _serves(self, record: DeploymentRecord) -> bool:
+        """Whether it may still answer."""
+        return record.serving is not None and not has_dead_stage(self._registry, record.serving)
 
     def _declare(self, record: DeploymentRecord, state: DeploymentState, message: str) -> None:
         if record.said != (state, message):

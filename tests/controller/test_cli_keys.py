@@ -17,6 +17,7 @@ from convoy_controller.database import publications
 from convoy_controller.database.engine import Database, open_database
 from convoy_controller.database.intents import request_deployment
 from convoy_controller.database.models import ModelRow
+from convoy_controller.errors import KeyFileError
 from convoy_controller.keys import KeyFolder, load_trust, read_signing, signing_key, usable_signing_key
 from convoy_schema import codec
 from convoy_schema.bundle import Method, ModelAnnouncement, load_public_key, private_pem, verify
@@ -198,6 +199,19 @@ def test_another_root_is_told_apart(keys: Keys, tmp_path: Path) -> None:
     assert "one that it did not sign came" in keys.run("rotate", "--from", tmp_path / "foreign.pem", code=1)
     keys.folder.signing.write_bytes((tmp_path / "foreign.pem").read_bytes())
     assert "another root" in str(RUNNER.invoke(app, ["controller", "--home", str(keys.home)]).output)
+
+
+def test_a_controller_begins_with_a_key_that_was_made_elsewhere(keys: Keys, tmp_path: Path) -> None:
+    stick = tmp_path / "stick"
+    keys.run("init", "--root", stick)
+    new = Keys(tmp_path / "new")
+    new.folder.path.mkdir(parents=True)
+    shutil.copy(stick / "trusted.pem", new.folder.trusted)
+    with pytest.raises(KeyFileError, match="its root is kept elsewhere"):
+        signing_key(new.folder.path)
+    keys.run("delegate", "--root", stick, "--out", tmp_path / "carried.pem")
+    assert new.read("rotate", "--from", tmp_path / "carried.pem")["serial"] == 2
+    verify(new.publish("1")[0], keys.board())
 
 
 def test_a_fleet_of_one_key_goes_on_and_keeps_its_boards_when_it_first_rotates(keys: Keys) -> None:

@@ -362,6 +362,17 @@ def test_a_model_that_boards_would_refuse_is_not_placed_and_what_serves_stays() 
     assert versions(fleet) == {"2"}
 
 
+def test_what_was_revoked_while_it_served_is_said_to_have_failed() -> None:
+    fleet = deployed()
+    fleet.reconciler.model_refused("net", "1", "bundle 1 of net was revoked")
+    fleet.fails = dict.fromkeys("abc", False)
+    fleet.answer()
+    fleet.settle(3)
+    assert fleet.states[-1].state is DeploymentState.FAILED
+    assert fleet.states[-1].message == "bundle 1 of net was revoked"
+    assert fleet.feeds["gate"].feeds[0].serving is None
+
+
 def versions(fleet: Fleet) -> set[str]:
     return {assignment.intent.version for told in fleet.desired.values() for assignment in told.assignments}
 

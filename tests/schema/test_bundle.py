@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgpack
 import pytest
 from convoy_schema import codec
 from convoy_schema.bundle import (
@@ -196,6 +197,14 @@ def test_a_signed_topology_that_contradicts_itself_is_a_topology_error() -> None
     topology = replace(TOPOLOGY, output="nowhere")
     with pytest.raises(TopologyError, match="lacks its input or output"):
         verify(announce(bundle_of(topology), topology, SIGNER, PROBE), TRUSTED)
+
+
+def test_an_announcement_of_before_delegations_is_the_roots_own() -> None:
+    body = msgpack.unpackb(codec.encode(GOOD))
+    assert body.pop("delegation") is None
+    old = codec.decode(ModelAnnouncement, msgpack.packb(body))
+    assert old == GOOD
+    assert verify(old, TRUSTED).bundle == BUNDLE
 
 
 def test_a_bundle_that_names_no_golden_values_for_an_end_is_refused() -> None:
