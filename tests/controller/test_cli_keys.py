@@ -129,10 +129,12 @@ def test_the_root_stays_elsewhere_under_its_passphrase(
 
 
 def test_a_rotation_signs_everything_anew_and_no_digest_changes(keys: Keys) -> None:
-    keys.run("init")
+    keys.run("init", "--purpose", "floor", "--site", "site")
     before = keys.publish("1", "2")
     old = signing_key(keys.folder.path)
     assert keys.read("rotate") == {"serial": 2, "models": ["tiny 1", "tiny 2"], "left_out": [], "floors": []}
+    signing = keys.read("show")["signing"]
+    assert (signing["purposes"], signing["site"]) == (["bundle", "floor"], "site")
     board = keys.board()
     for was, version in zip(before, ("1", "2"), strict=True):
         now = keys.published(version)

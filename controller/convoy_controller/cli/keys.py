@@ -194,9 +194,9 @@ def rotate(
 ) -> None:
     """Sign every model anew with another key, and revoke the one before; what runs goes on running.
 
-    The key is the one that waits from `convoy key delegate`; where none does and the root is at hand, a new one. JSON
-    keys: serial, models, left_out (not signed, because they do not verify), floors. Exit codes: 0, 1 refused or some
-    model was left out, 3 neither a key nor the root, 4 no database.
+    The key is the one that waits from `convoy key delegate`; where none does and the root is at hand, a new one for the
+    same purposes and site. JSON keys: serial, models, left_out (not signed, because they do not verify), floors. Exit
+    codes: 0, 1 refused or some model was left out, 3 neither a key nor the root, 4 no database.
     """
     from convoy_controller.errors import NotFoundError
     from convoy_controller.keys import KeyFolder, read_signing
@@ -209,7 +209,7 @@ def rotate(
         if source is not None or (keys.next.exists() and root is None):
             new = read_signing(source or keys.next)
         else:
-            _, new = _new_key(keys.path, root, (Purpose.BUNDLE,), None, days)
+            _, new = _new_key(keys.path, root, *_present(keys.signing), days)
         done = exchange(fleet, keys.path, new)
     if as_json:
         print_json(done)
@@ -273,6 +273,19 @@ def _new_key(
     trust = load_trust(folder) if KeyFolder(folder).trusted.exists() else Trust(private.public_key())
     check_root(private, trust, place)
     return trust, _delegated(private, take_serial(place, trust), purposes, site, days, trust)
+
+
+def _present(path: Path) -> tuple[tuple[Purpose, ...], str | None]:
+    """Purposes and site of the key in `path`, if there is one that was delegated."""
+    from convoy_schema.signing import read_delegation
+
+    from convoy_controller.keys import read_signing
+
+    signed = read_signing(path).delegation if path.exists() else None
+    if signed is None:
+        return (Purpose.BUNDLE,), None
+    found = read_delegation(signed)
+    return found.purposes, found.site
 
 
 def _delegated(
