@@ -1,4 +1,7 @@
-"""The command line of the board: `convoy-device run | check | enroll | renew | selftest`, on base dependencies only."""
+"""The command line of the board, on base dependencies only.
+
+`convoy-device run | check | enroll | renew | selftest`, and `install | uninstall | upgrade`, which are `maintenance`'s.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,11 @@ from convoy_schema.errors import ConvoyError
 from convoy_schema.resident import settle_memory
 
 from convoy_device import config as configs
+from convoy_device import maintenance
 from convoy_device.config import Config
 from convoy_device.errors import ConfigError
 from convoy_device.fabric.opening import FABRICS
+from convoy_device.journal import set_up_logging
 
 if TYPE_CHECKING:
     from convoy_device.daemon import Daemon
@@ -39,6 +44,7 @@ _EXIT_CODES = """exit codes:
   1  failed: the log says why
   2  the configuration or the command line cannot be used
   3  another daemon runs under this board's name, and this one gave way
+  4  the upgrade was taken back: the version before it serves
 """
 
 
@@ -49,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from convoy_device import cli_enroll
 
         return _guarded(partial(cli_enroll.run, options))
+    if options.command in ("install", "uninstall", "upgrade"):
+        return _guarded(partial(maintenance.run, options))
     if options.command == "selftest":
         return _guarded(partial(_selftest, options))
     return _guarded(partial(_serve_or_check, options))
@@ -104,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--log-level", help="debug, info, warning or error, in place of the file's")
     _add_selftest(commands)
     add_enrolling(commands)
+    maintenance.add_commands(commands)
     return parser
 
 
@@ -192,21 +201,25 @@ def _certificate(file: Path) -> str:
 
 
 def _run(boards: tuple[Config, ...]) -> int:
-    logging.basicConfig(
-        level=boards[0].log_level.upper(), format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr
-    )
+    set_up_logging(boards[0].log_level, {"board": boards[0].name} if len(boards) == 1 else {})
     from convoy_device.daemon import serve
 
     settle_memory()
     # Two lanes a board; jobs are short, so many boards share a few threads.
     with ThreadPoolExecutor(max_workers=min(16, 2 * len(boards)), thread_name_prefix="lane") as pool:
-        return asyncio.run(serve(boards, pool, _stop_on_signals))
+        return asyncio.run(serve(boards, pool, _look_after))
 
 
-def _stop_on_signals(daemons: list[Daemon]) -> None:
+def _look_after(daemons: list[Daemon]) -> None:
+    """Tell the service manager about them, and stop them on signals."""
+    from convoy_device.service import Service
+
     loop = asyncio.get_running_loop()
+    service = Service(daemons)
+    service.start()
 
     def stop(name: str) -> None:
+        service.stopping(name)
         for daemon in daemons:
             daemon.stop(name)
 

@@ -29,6 +29,8 @@ from convoy_schema.trust import Trust
 
 from convoy_device import effects, events, inbox
 from convoy_device.agent import Agent
+from convoy_device.bringup import Record
+from convoy_device.condition import Condition, Held
 from convoy_device.config import Config, credentials, processor_rate, trusted_key
 from convoy_device.effects import Effect
 from convoy_device.errors import DeviceError
@@ -37,7 +39,9 @@ from convoy_device.executor import INLINE_S, Executor
 from convoy_device.fabric import Fabric
 from convoy_device.fabric.opening import open_fabric
 from convoy_device.fabric.processor import Processor
+from convoy_device.journal import FIELDS
 from convoy_device.lane import Lane
+from convoy_device.progress import LinkSight, Sight
 from convoy_device.store import Store
 from convoy_device.uplink import LinkPace, PacedSender
 from convoy_device.workbench import Workbench
@@ -45,6 +49,8 @@ from convoy_device.workbench import Workbench
 log = logging.getLogger(__name__)
 
 EXIT_FAILED = 1
+#: Seconds that frames which have arrived are given when the daemon is asked to stop.
+DRAIN_S = 5.0
 
 _FABRIC_EFFECTS = (effects.LoadShell, effects.Configure, effects.SelfTest)
 _LINK_EFFECTS = (effects.Subscribe, effects.Unsubscribe, effects.Publish, effects.EmitPulse)
@@ -108,6 +114,10 @@ class Daemon:
         self._frames_prefix = f"{self._topics.prefix}from/"
         self._published = {"control": 0, "artifacts": 0, "activations": 0}
         self._swaps_seen = 0
+        #: What the fabric's register answered so far, and what came instead of the last answer.
+        self._answers = 0
+        self._refusal = ""
+        self._is_asked = False
         self._events: deque[Event] = deque()
         self._is_handling = False
         self._is_awake = False
@@ -170,6 +180,8 @@ class Daemon:
     async def _close(self, tasks: list[asyncio.Task[None]]) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._ended.done() and self._ended.result() == 0:
+            await self._drain()
         if self._uplink is not None:
             self._uplink.close()
         for link in self._links.values():
@@ -183,6 +195,62 @@ class Daemon:
         await self._fabric_lane.close()
         self._fabric.close()
         self._store.close()
+
+    async def _drain(self) -> None:
+        """Take no more frames, and let those that have arrived be computed and leave, within `DRAIN_S`."""
+        self._links[Role.CONTROL].unsubscribe(self._topics.frames_to(self._board))
+        clock = asyncio.get_running_loop().time
+        until = clock() + DRAIN_S
+        while any(stage.queued for stage in self._executor.stages) or self._fabric_lane.is_busy:
+            if clock() > until:
+                log.warning("board %s: it stops with frames that were not computed", self._board)
+                return
+            await asyncio.sleep(0.01)
+
+    # What a service manager asks -------------------------------------------------------------------------------------
+
+    def ask_fabric(self) -> None:
+        """Have a register of the fabric read, behind whatever is done there now; `sight` shows what came of it."""
+        if self._is_asked or not self._is_awake:
+            return
+        self._is_asked = True
+        self._fabric_lane.submit(self._fabric.probe, self._answered)
+
+    def _answered(self, _: None, error: BaseException | None) -> None:
+        self._is_asked = False
+        if error is None:
+            self._answers += 1
+        elif not self._refusal:
+            log.error("board %s: the fabric does not answer as it should: %s", self._board, error)
+        self._refusal = "" if error is None else str(error)
+
+    def sight(self) -> Sight:
+        """What has got on since the start, as numbers."""
+        links = tuple(
+            LinkSight(role.value, link.connected, link.round_trips, link.attempts) for role, link in self._links.items()
+        )
+        lanes = (("disk", self._store_lane), ("fabric", self._fabric_lane))
+        busy = tuple((name, lane.busy_s) for name, lane in lanes if lane.is_busy)
+        return Sight(links, busy, self._answers, self._refusal)
+
+    def condition(self, stuck: str = "") -> Condition:
+        """What is true now, for people and programs on this machine."""
+        truth = self._agent.truth()
+        return Condition(
+            board=self._board,
+            version=_version(),
+            is_awake=self._is_awake,
+            is_connected=self._links[Role.CONTROL].connected,
+            epoch=truth.epoch,
+            revision=truth.revision,
+            held=tuple(
+                Held(report.deployment, str(report.generation), report.phase.value, report.code)
+                for report in truth.assignments
+            ),
+            stuck=stuck,
+        )
+
+    # Starting --------------------------------------------------------------------------------------------------------
 
     def _wake(self) -> tuple[events.FabricSeen, events.Restored]:
         """In a thread: find out what an earlier daemon left in the fabric and on disk."""
@@ -313,8 +381,16 @@ class Daemon:
             if self._phases.get(key) is not record.phase:
                 reason = f": {record.error}" if record.error else f" ({record.step})" if record.step else ""
                 level = logging.ERROR if record.error else logging.INFO
-                log.log(level, "board %s: %s %s is %s%s", self._board, *key, record.phase.value, reason)
+                text = "board %s: %s %s is %s%s"
+                log.log(level, text, self._board, *key, record.phase.value, reason, extra=self._fields(record))
         self._phases = phases
+
+    def _fields(self, record: Record) -> dict[str, dict[str, object]]:
+        """What the journal is told beside the sentence."""
+        deployment, generation = record.assignment.key
+        step = record.phase.value
+        fields = {"board": self._board, "deployment": deployment, "generation": generation, "step": step}
+        return {FIELDS: fields}
 
     def _on_fabric_idle(self) -> None:
         self._executor.pump()
@@ -379,10 +455,14 @@ class Daemon:
 
 
 def _software() -> str:
+    return f"convoy-fleet {_version()}".strip()
+
+
+def _version() -> str:
     try:
-        return f"convoy-fleet {metadata.version('convoy-fleet')}"
+        return metadata.version("convoy-fleet")
     except metadata.PackageNotFoundError:
-        return "convoy-fleet"
+        return ""
 
 
 async def serve(configs: tuple[Config, ...], pool: Pool, on_started: Callable[[list[Daemon]], None]) -> int:

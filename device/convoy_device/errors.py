@@ -103,3 +103,9 @@ class LayerRefusedError(FabricError):
 
     code = "layer-refused"
     retryable = False
+
+
+class InstallError(DeviceError):
+    """Installing, upgrading or removing the service could not be done; what was there still is."""
+
+    code = "install"

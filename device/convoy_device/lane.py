@@ -23,11 +23,17 @@ class Lane:
         self._on_idle = on_idle or (lambda: None)
         self._jobs: deque[tuple[Work, Then]] = deque()
         self._running: asyncio.Future[Any] | None = None
+        self._since = 0.0
 
     @property
     def is_busy(self) -> bool:
         """Whether a job runs now: its resource must not be touched from anywhere else."""
         return self._running is not None
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds for which the present job has run; 0 when there is none."""
+        return asyncio.get_running_loop().time() - self._since if self.is_busy else 0.0
 
     def submit(self, work: Work, then: Then) -> None:
         """Run `work` after every earlier job; `then` gets its result, or None and what it raised."""
@@ -37,7 +43,9 @@ class Lane:
 
     def _start(self) -> None:
         work, then = self._jobs.popleft()
-        running = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        loop = asyncio.get_running_loop()
+        self._since = loop.time()
+        running = loop.run_in_executor(self._pool, work)
         self._running = running
 
         def ended(future: asyncio.Future[Any]) -> None:

@@ -130,8 +130,10 @@ class Link:
         self._awaited: list[mqtt.MQTTMessageInfo] = []
         self._outbox: OrderedDict[object, tuple[str, bytes, bool]] = OrderedDict()
         self.connected = False
-        #: Answers of the broker seen so far; a watchdog may ask whether it grows.
+        #: Answers of the broker seen so far, those to pings among them, and attempts to connect: a watchdog asks
+        #: whether they grow.
         self.round_trips = 0
+        self.attempts = 0
         #: Messages dropped because there was no connection or no room.
         self.dropped = 0
 
@@ -194,7 +196,9 @@ class Link:
         self._lost.clear()
         self._answered.clear()
         self._loss = ""
+        self.attempts += 1
         client = self._new_client()
+        client.on_pong = self._pong
         # Only handshakes block, TCP's and TLS', in a thread of their own; from here on the loop owns the socket.
         await loop.run_in_executor(None, client.connect, self._host, self._port, self._keepalive_s)
         sock = client.packets
@@ -280,6 +284,9 @@ class Link:
         self.round_trips += 1
         self._answered.set()
         _guarded(self._on_connect)
+
+    def _pong(self) -> None:
+        self.round_trips += 1
 
     def _disconnected(self, client: mqtt.Client, userdata: Any, flags: Any, code: ReasonCode, properties: Any) -> None:
         if client is self._client:
@@ -461,10 +468,16 @@ class Link:
 
 
 class _Client(mqtt.Client):
-    """paho's client over our socket; the method below is where it makes one."""
+    """paho's client over our socket: the methods below are where it makes one, and where it takes a PINGRESP."""
 
     packets: PacketSocket | None = None
     credentials: Credentials | None = None
+    on_pong: Callable[[], None] | None = None
+
+    def _handle_pingresp(self) -> Any:
+        if self.on_pong is not None:
+            self.on_pong()
+        return super()._handle_pingresp()
 
     def _create_socket(self) -> Any:
         sock: Any = super()._create_socket()

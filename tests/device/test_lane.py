@@ -77,3 +77,20 @@ def test_closing_waits_for_the_running_job_and_drops_the_rest() -> None:
 
     asyncio.run(main())
     assert ran == ["slow"]
+
+
+def test_the_age_of_the_present_job_is_known() -> None:
+    async def main() -> None:
+        idle, go = asyncio.Event(), threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            lane = Lane(pool, idle.set)
+            assert lane.busy_s == 0
+            for _ in range(2):
+                lane.submit(lambda: go.wait(5), lambda result, error: None)
+            await asyncio.sleep(0.1)
+            assert 0.1 <= lane.busy_s < 5
+            go.set()
+            await asyncio.wait_for(idle.wait(), 5)
+            assert lane.busy_s == 0
+
+    asyncio.run(main())

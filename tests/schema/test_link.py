@@ -240,6 +240,21 @@ def test_answers_of_the_broker_are_counted(broker: MosquittoProcess) -> None:
     play(work)
 
 
+def test_pings_are_answered_and_attempts_counted(broker: MosquittoProcess) -> None:
+    async def work() -> None:
+        async with Peer(broker.url, keepalive_s=1).running() as peer:
+            assert peer.link.attempts == 1
+            before = peer.link.round_trips
+            await until(lambda: peer.link.round_trips >= before + 2)
+            broker.stop()
+            await until(lambda: not peer.link.connected)
+            answered, tried = peer.link.round_trips, peer.link.attempts
+            await until(lambda: peer.link.attempts >= tried + 2)
+            assert peer.link.round_trips == answered
+
+    play(work)
+
+
 # Ends ----------------------------------------------------------------------------------------------------------------
 
 

@@ -71,6 +71,10 @@ class Fabric(Protocol):
         """Stop DMA and wait for it, whatever an earlier daemon left running."""
         ...
 
+    def probe(self) -> None:
+        """Read a register of what is configured, if anything is; raises `FabricError` unless it answers right."""
+        ...
+
     def close(self) -> None:
         """Let go of the fabric; what is configured stays."""
         ...

@@ -194,6 +194,11 @@ class EmulatedFabric:
             self._memory.dma_running = False
         self._dma_runs = False
 
+    def probe(self) -> None:
+        """See `Fabric`."""
+        if self._shell is not None:
+            self._memory.flags(0)
+
     def power_cycle(self) -> None:
         """Cut the power and give it back: no shell, no modules, every register as after power-on."""
         self._forget()

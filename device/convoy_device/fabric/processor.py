@@ -82,5 +82,8 @@ class ProcessorFabric:
     def quiesce(self) -> None:
         """See `Fabric`: there is no DMA."""
 
+    def probe(self) -> None:
+        """See `Fabric`: there is no register."""
+
     def close(self) -> None:
         """See `Fabric`: there is nothing to let go of."""

@@ -282,6 +282,16 @@ class PynqFabric:
         if self._design is not None:
             self._design.quiesce()
 
+    def probe(self) -> None:
+        """See `Fabric`: every kernel that may be run says what it is. What is cut off is left alone."""
+        with self._lock:
+            if self._design is None:
+                return
+            if NETWORK in self._design.slots:
+                self._design.slots[NETWORK].kernel.expect(None)
+            for name, kind in self._kinds.items():
+                self._design.slots[name].kernel.expect(kind)
+
     def close(self) -> None:
         """See `Fabric`."""
         with self._lock:
