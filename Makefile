@@ -5,7 +5,7 @@ ARGS ?=
 BIN := .venv/bin
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help bitstreams demo fuzz test test-long test-pynq check format clean hls-coverage hls-sanitize hls-reports
+.PHONY: help bitstreams demo fuzz test test-armhf test-long test-pynq test-systemd wheelhouse check format clean hls-coverage hls-sanitize hls-reports
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -21,7 +21,7 @@ bitstreams: ## The shells and their modules, where Vivado and Vitis HLS are; ARG
 
 test: ## The tests, in parallel on all cores; ARGS go to pytest
 	@.ci/setup dev
-	@$(BIN)/python -m pytest -n logical -m "not long" $(ARGS)
+	@$(BIN)/python -m pytest -n logical -m "not long and not systemd and not armhf" $(ARGS)
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-pynq)
 	@echo "make test: passed. Whatever was skipped is listed above with its reason."
 
@@ -38,9 +38,21 @@ fuzz: ## Every decoder against inputs made to break it, for SECONDS in all, by a
 	@$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) $(ARGS)
 	@echo "make fuzz: no fault found."
 
+test-systemd: ## The board's service under a real systemd, in namespaces of its own; needs root
+	@.ci/setup dev
+	@$(BIN)/python -m pytest -m "systemd and not long" tests/systemd $(ARGS)
+
+test-armhf: ## A board's processor under qemu: installs from the wheelhouse and serves LeNet-5; needs root
+	@.ci/setup dev
+	@$(BIN)/python -m pytest -m armhf tests/armhf $(ARGS)
+
+wheelhouse: ## A folder to install a board from that has no index; ARGS="--python 3.10", or "--check" for what there is
+	@.ci/setup dev
+	@$(BIN)/python device/wheelhouse/wheelhouse.py $(ARGS)
+
 test-long: ## The tests that take minutes
 	@.ci/setup dev
-	@$(BIN)/python -m pytest -n logical -m long $(ARGS)
+	@$(BIN)/python -m pytest -n logical -m "long and not armhf" $(ARGS)
 	@echo "make test-long: passed."
 
 hls-coverage: ## Which lines of the HLS headers the tests reach, under g++

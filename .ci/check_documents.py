@@ -112,10 +112,10 @@ def _unknown_typer_command(words: list[str]) -> str | None:
 
 
 def missing_files(root: Path, spans: list[str]) -> Iterator[str]:
-    """Paths below a directory of the project that do not exist; patterns with * or {} are left alone."""
+    """Paths below a directory of the project that do not exist; patterns and absolute ones are left alone."""
     for span in spans:
         first, slash, _ = span.partition("/")
-        if not slash or not (root / first).is_dir() or re.search(r"[*{}<> ]", span):
+        if not (slash and first) or not (root / first).is_dir() or re.search(r"[*{}<> ]", span):
             continue
         if not (root / span).exists() and not is_topic(span):
             yield f"`{span}`: there is no such file"

@@ -271,6 +271,7 @@ class Daemon:
             self._end(EXIT_FAILED)
             return
         seen, restored = found
+        log.info("board %s: DMA stands still; %s", self._board, _holding(seen))
         # Whatever came meanwhile is newer than the disk, and was kept waiting.
         self._events.extendleft([events.StoreSeen(self._store.used_bytes), seen, restored])
         self._is_awake = True
@@ -452,6 +453,14 @@ class Daemon:
         payload = codec.encode(pulse)
         if self._links[Role.CONTROL].publish(self._topics.board(self._board, "pulse"), payload):
             self._published["control"] += len(payload)
+
+
+def _holding(seen: events.FabricSeen) -> str:
+    """What the fabric holds, for the log."""
+    if not seen.shell:
+        return "the fabric is blank"
+    modules = [f"{part.partition} {part.module.value if part.module else 'nothing'}" for part in seen.partitions]
+    return f"the fabric holds shell {seen.shell}{': ' if modules else ''}{', '.join(modules)}"
 
 
 def _software() -> str:

@@ -147,11 +147,20 @@ class Machine:
         """How often systemd has started it again by itself."""
         return int(self.show("NRestarts")["NRestarts"])
 
-    def journal(self, *matches: str, since: str = "") -> list[dict[str, str]]:
-        """Entries of the journal; `since` is a cursor."""
+    def journal(self, since: str = "", **fields: str) -> list[dict[str, str]]:
+        """Entries of the journal that have these fields; `since` is a cursor.
+
+        journalctl 252 skips the first match behind a cursor, so it is not asked to match.
+        """
         after = [f"--after-cursor={since}"] if since else []
-        said = self.run("journalctl", "--no-pager", "--all", "-o", "json", *after, *matches)
-        return [json.loads(line) for line in said.splitlines()]
+        said = self.run("journalctl", "--no-pager", "--all", "-o", "json", *after)
+        entries: list[dict[str, str]] = [json.loads(line) for line in said.splitlines()]
+        return [entry for entry in entries if all(entry.get(name) == value for name, value in fields.items())]
+
+    def said(self, since: str) -> list[str]:
+        """What the service, and systemd about it, have said since a cursor."""
+        entries = self.journal(since)
+        return [entry["MESSAGE"] for entry in entries if UNIT in (entry.get("_SYSTEMD_UNIT"), entry.get("UNIT"))]
 
     def cursor(self) -> str:
         """Where the journal is now."""
@@ -172,3 +181,10 @@ def drop_in(machine: Machine, name: str, lines: Sequence[str]) -> None:
     """Change the unit as its administrator would."""
     machine.write(f"/etc/systemd/system/{UNIT}.d/{name}.conf", "\n".join(["[Service]", *lines, ""]))
     machine.run("systemctl", "daemon-reload")
+
+
+def clean(machine: Machine) -> None:
+    """Stop the service and forget what it knew."""
+    machine.run("systemctl", "stop", "convoy-device.service", check=False)
+    machine.run("systemctl", "reset-failed", "convoy-device.service", check=False)
+    machine.run("sh", "-c", "rm -rf /var/lib/convoy/*")
