@@ -103,11 +103,11 @@ class Installation:
     def enable(self) -> None:
         """Make the user, hand the configuration to it, and have the units started at boot."""
         where = [] if self.is_live else [f"--root={self.root}"]
-        self._system("systemd-sysusers", *where, "/etc/sysusers.d/convoy.conf" if self.is_live else "convoy.conf")
+        self.system("systemd-sysusers", *where, "/etc/sysusers.d/convoy.conf" if self.is_live else "convoy.conf")
         self.environments.run(["chown", "-R", f"root:{USER}", "/etc/convoy"], "the configuration's owner")
         if self.is_live:
-            self._system("systemctl", "daemon-reload")
-        self._system("systemctl", *where, "--quiet", "enable", SERVICE, JUDGE)
+            self.system("systemctl", "daemon-reload")
+        self.system("systemctl", *where, "--quiet", "enable", SERVICE, JUDGE)
 
     def fabric(self) -> str:
         """What the configuration that is there says; raises `ConfigError`."""
@@ -130,8 +130,8 @@ class Installation:
 
     def start(self) -> None:
         """Start, or start anew, without waiting until it is ready."""
-        self._system("systemctl", "reset-failed", SERVICE, check=False)
-        self._system("systemctl", "restart", "--no-block", SERVICE)
+        self.system("systemctl", "reset-failed", SERVICE, check=False)
+        self.system("systemctl", "restart", "--no-block", SERVICE)
 
     # Taking away -----------------------------------------------------------------------------------------------------
 
@@ -140,14 +140,14 @@ class Installation:
         units = [SERVICE, JUDGE]
         where = [] if self.is_live else [f"--root={self.root}"]
         if self.is_live:
-            self._system("systemctl", "stop", *units, check=False)
-        self._system("systemctl", *where, "--quiet", "disable", *units, check=False)
+            self.system("systemctl", "stop", *units, check=False)
+        self.system("systemctl", *where, "--quiet", "disable", *units, check=False)
         for path in (_UNITS / SERVICE, _UNITS / JUDGE, _SYSUSERS, _COMMAND):
             (self.root / path).unlink(missing_ok=True)
         shutil.rmtree(self.root / _DROP_INS, ignore_errors=True)
         if self.is_live:
-            self._system("systemctl", "daemon-reload", check=False)
-            self._system("systemctl", "reset-failed", *units, check=False)
+            self.system("systemctl", "daemon-reload", check=False)
+            self.system("systemctl", "reset-failed", *units, check=False)
         shutil.rmtree(self.environments.home, ignore_errors=True)
         if purge:
             for path in _STATE:
@@ -164,13 +164,10 @@ class Installation:
         found = re.match(r"systemd (\d+)", said)
         return int(found[1]) if found else 0
 
-    def system(self, *command: str, check: bool = True) -> str:
-        """What a command of systemd's prints; raises `InstallError` if it fails and `check`."""
-        return self._system(*command, check=check)
-
-    def _system(self, *command: str, check: bool = True) -> str:
+    def system(self, *command: str, check: bool = True, timeout_s: float = 120.0) -> str:
+        """What a command of systemd's prints; raises `InstallError` if it fails and `check`, or takes too long."""
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise InstallError(f"{' '.join(command)}: {error}") from error
         if done.returncode and check:

@@ -30,6 +30,8 @@ STEADY_S = 5.0
 #: Seconds within which it must have become so, if nothing else is said.
 WINDOW_S = 180.0
 RUNTIME = Path("run/convoy")
+#: Seconds that the verdict may come after the window: turning back takes some.
+_JUDGED_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class Upgrade:
         self._note(PENDING, dataclasses.asdict(self._pending(before, version, window_s)))
         self._environments.point("previous", before)
         self._turn(version)
-        self._installation.system("systemctl", "start", JUDGE, check=False)
+        self._installation.system("systemctl", "start", JUDGE, check=False, timeout_s=window_s + _JUDGED_S)
         return self._outcome(version)
 
     def judge(self) -> Outcome | None:
@@ -181,7 +183,10 @@ class Upgrade:
     def _turn(self, version: str) -> None:
         """Let `version` serve, with the units that it brings."""
         self._environments.point("current", version)
-        self._environments.run(self._of(version, "install", "--units-only"), f"the units of version {version}")
+        try:
+            self._environments.run(self._of(version, "install", "--units-only"), f"the units of version {version}")
+        except InstallError as error:
+            log.error("%s", error)  # the judge will see whether it runs under those that are there
         self._installation.start()
 
     def _end(self, pending: Pending, version: str, reason: str) -> Outcome:

@@ -62,12 +62,12 @@ def bare(base: Path, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def machine(bare: Machine) -> Machine:
-    """A machine with Convoy as a service: it is stopped, and comes back in a moment after a crash."""
+    """A machine with Convoy as a service, stopped; a crash costs it a moment, and its watchdog is quick."""
     bare.run(
         *("/wheels/install.sh", "--name", "board-1", "--broker", "mqtt://127.0.0.1:9", "--fabric", "emulated"),
         *("--trusted-key", "/wheels/trusted.pem", "--no-start"),
     )
-    drop_in(bare, "90-test", ["RestartSec=100ms", "[Unit]", "StartLimitIntervalSec=0"])
+    drop_in(bare, "90-test", ["RestartSec=100ms", "WatchdogSec=10", "[Unit]", "StartLimitIntervalSec=0"])
     return bare
 
 

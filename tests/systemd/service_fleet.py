@@ -84,6 +84,12 @@ class ServiceFleet:
         self.fleet.publish(MODEL)
         self.fleet.desire({BOARD: (assignment,)}, revision)
 
+    def forget(self) -> None:
+        """Let the broker keep nothing that the board should run."""
+        self.fleet.reported.pop(BOARD, None)
+        self.fleet.sent_blocks.clear()
+        self.fleet.link.publish(self.fleet.topics.board(BOARD, "desired"), b"", qos=1, retain=True)
+
     async def until(self, happened: Callable[[], object], what: str, seconds: float = PATIENCE_S) -> None:
         """Until it has; what people would look at if not."""
         try:

@@ -27,8 +27,7 @@ async def strike(board: ServiceFleet, phase: Phase, turn: int) -> bool:
     """
     machine = board.machine
     await board.inside(clean, machine)
-    board.fleet.reported.pop(BOARD, None)
-    board.fleet.sent_blocks.clear()
+    board.forget()
     await board.start()
     await board.until_active()
     pid = machine.main_pid

@@ -36,7 +36,9 @@ def test_the_configuration_is_the_service_s_to_read_and_root_s_to_write(installe
     assert installed.run("stat", "-c", "%U:%G %a", "/etc/convoy").strip() == "root:convoy 750"
 
 
-@pytest.mark.parametrize("pynq", [False, True], ids=["any machine", "a PYNQ image"])
+@pytest.mark.parametrize(
+    "pynq", [pytest.param(False, marks=pytest.mark.long), True], ids=["any machine", "a PYNQ image"]
+)
 def test_an_image_is_filled_from_outside_and_emptied_again(installed: Machine, pynq: bool) -> None:
     """The image is this machine's own system seen from another folder, without what is installed there."""
     root, python = "/tmp/image", "/usr/local/share/pynq-venv/bin/python3"

@@ -82,9 +82,9 @@ def test_a_good_version_stays_and_the_one_before_is_kept(first: Machine, wheels:
 @pytest.mark.parametrize(
     ("version", "changes", "reason"),
     [
-        ("0.1.2", CRASHES, "not ready"),
-        ("0.1.3", DEAF, "not ready: no broker"),
-        ("0.1.4", WRONG, "demo 1-1 is failed (self-test)"),
+        pytest.param("0.1.2", CRASHES, "not ready"),
+        pytest.param("0.1.3", DEAF, "not ready: no broker", marks=pytest.mark.long),
+        pytest.param("0.1.4", WRONG, "demo 1-1 is failed (self-test)", marks=pytest.mark.long),
     ],
     ids=["one that crashes", "one that hears no broker", "one that computes something else"],
 )
@@ -132,6 +132,7 @@ def test_a_version_that_does_not_even_start_is_not_tried(first: Machine, wheels:
     play(scenario)
 
 
+@pytest.mark.long
 def test_an_upgrade_that_the_power_ended_is_judged_at_the_next_boot(first: Machine, wheels: Path, broker: Any) -> None:
     forge(wheels, "0.1.6", CRASHES)
 
