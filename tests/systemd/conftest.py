@@ -12,7 +12,7 @@ import board_models as models
 import pytest
 import wheelhouse
 from convoy_schema.bundle import public_pem
-from machine import Machine, clean, drop_in
+from machine import QUICK, Machine, clean, drop_in
 
 ROOT = Path(__file__).resolve().parents[2]
 #: The Python of the machine's Debian.
@@ -67,7 +67,7 @@ def machine(bare: Machine) -> Machine:
         *("/wheels/install.sh", "--name", "board-1", "--broker", "mqtt://127.0.0.1:9", "--fabric", "emulated"),
         *("--trusted-key", "/wheels/trusted.pem", "--no-start"),
     )
-    drop_in(bare, "90-test", ["RestartSec=100ms", "WatchdogSec=10", "[Unit]", "StartLimitIntervalSec=0"])
+    drop_in(bare, *QUICK)
     return bare
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 BOOT = Path(__file__).with_name("boot.sh")
 UNIT = "convoy-device.service"
+#: A drop-in, by name and lines, under which tests need not wait for long.
+QUICK = ("90-test", ("RestartSec=100ms", "WatchdogSec=10", "[Unit]", "StartLimitIntervalSec=0"))
 #: Seconds within which things must happen on a busy machine.
 PATIENCE_S = 60.0
 

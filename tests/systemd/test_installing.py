@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from machine import UNIT, Machine
+from machine import QUICK, UNIT, Machine, drop_in
 from service_fleet import play, service_fleet
 
 
@@ -45,9 +45,9 @@ def test_an_image_is_filled_from_outside_and_emptied_again(installed: Machine, p
     installed.run(
         "sh",
         "-ec",
-        f"rm -rf {root} && mkdir -p {root}/tmp {root}/opt {root}/etc/systemd/system {root}/var/lib {root}/usr/local\n"
+        f"rm -rf {root} && mkdir -p {root}/tmp {root}/opt {root}/etc/systemd/system {root}/var/lib {root}/usr\n"
         f"cp -a /etc/passwd /etc/group /etc/shadow /etc/alternatives {root}/etc\n"
-        f"cp -a /usr/bin /usr/lib /usr/share {root}/usr 2>/dev/null || cp -a /usr/. {root}/usr\n"
+        f"cp -a /usr/. {root}/usr && rm {root}/usr/local/bin/convoy-device\n"
         f"for name in bin sbin lib lib64; do [ ! -L /$name ] || cp -a /$name {root}; done\n"
         f"mkdir {root}/dev && cp -a /dev/null {root}/dev || mknod {root}/dev/null c 1 3\n",
     )
@@ -76,3 +76,24 @@ def test_an_image_is_filled_from_outside_and_emptied_again(installed: Machine, p
     installed.run("convoy-device", "uninstall", "--root", root, "--purge")
     assert installed.call("test", "-e", f"{root}/etc/convoy").returncode == 1
     installed.run("rm", "-rf", root)
+
+
+@pytest.mark.long
+def test_what_is_uninstalled_is_gone_and_what_is_its_owner_s_stays(installed: Machine, broker: Any) -> None:
+    async def scenario() -> None:
+        async with service_fleet(installed, broker.url) as board:
+            await board.start()
+            board.place()
+            session = await board.until_serving()
+            await board.inside(installed.run, "convoy-device", "uninstall")
+            assert installed.show("LoadState")["LoadState"] == "not-found"
+            for path in ("/opt/convoy", "/usr/local/bin/convoy-device", f"/etc/systemd/system/{UNIT}.d"):
+                assert installed.call("test", "-e", path).returncode == 1, path
+            config = installed.run("cat", "/etc/convoy/board.toml")
+            await board.inside(installed.run, "/wheels/install.sh", "--name", "other")
+            assert installed.run("cat", "/etc/convoy/board.toml") == config
+            # It comes back with what it ran, which lay in its state.
+            await board.until_serving(session)
+            drop_in(installed, *QUICK)
+
+    play(scenario)

@@ -34,6 +34,11 @@ def current(machine: Machine) -> str:
     return machine.run("readlink", "/opt/convoy/current").strip()
 
 
+def judge_of(machine: Machine) -> int:
+    """The process that judges; 0 while none does."""
+    return int(machine.show("MainPID", unit=JUDGE)["MainPID"])
+
+
 def versions(machine: Machine) -> set[str]:
     return set(machine.run("sh", "-c", "cd /opt/convoy && ls -d [0-9]*").split())
 
@@ -140,12 +145,12 @@ def test_an_upgrade_that_the_power_ended_is_judged_at_the_next_boot(first: Machi
         async with service_fleet(first, broker.url) as board:
             session = await serving(board)
             under_way = asyncio.create_task(upgrade(board, "0.1.6", 10))
-            await board.inside(first.wait, lambda: current(first) == "0.1.6", "the new version", 300)
+            await board.inside(first.wait, lambda: judge_of(first), "the judge", 300)
             # What a loss of power leaves: nobody judges, nothing runs.
-            judge = first.show("MainPID", unit=JUDGE)["MainPID"]
-            if judge != "0":
-                os.kill(first.outside(int(judge)), signal.SIGKILL)
-            await under_way
+            os.kill(first.outside(judge_of(first)), signal.SIGKILL)
+            done = await under_way
+            assert done.returncode == 1
+            assert "no verdict" in done.stderr
             first.run("systemctl", "stop", JUDGE, UNIT)
             assert json.loads(first.run("cat", "/opt/convoy/pending.json"))["after"] == "0.1.6"
             assert current(first) == "0.1.6"
