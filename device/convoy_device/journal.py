@@ -19,6 +19,8 @@ IDENTIFIER = "convoy-device"
 FIELDS = "convoy"
 #: Bytes of a field that are kept: a datagram above the socket's buffer (about 200 KiB) would not go out at all.
 MOST_FIELD = 16 * 1024
+#: Seconds that the event loop may wait for the journal with each record.
+_SEND_S = 0.1
 _TEXT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
@@ -28,7 +30,10 @@ class JournalHandler(logging.Handler):
     def __init__(self, fields: Mapping[str, str], path: str = SOCKET) -> None:
         super().__init__()
         self._fields = dict(fields)
+        #: Records that the journal did not take in time.
+        self.lost = 0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._socket.settimeout(_SEND_S)
         try:
             self._socket.connect(path)
         except OSError:
@@ -36,9 +41,11 @@ class JournalHandler(logging.Handler):
             raise
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler`: what cannot be sent goes to stderr, where the journal listens too."""
+        """See `logging.Handler`: a journal that does not keep up loses lines, so that the daemon does not wait."""
         try:
             self._socket.send(encode(self._entry(record)))
+        except TimeoutError:
+            self.lost += 1
         except Exception:
             self.handleError(record)
 

@@ -83,6 +83,21 @@ def test_a_trace_travels_in_the_message(journald: socket.socket, tmp_path: Path)
     handler.close()
 
 
+def test_a_journal_that_does_not_keep_up_loses_lines_and_holds_nobody(journald: socket.socket, tmp_path: Path) -> None:
+    handler = JournalHandler({}, str(tmp_path / "socket"))
+    logger = logging.Logger("x")
+    logger.addHandler(handler)
+    sent = 0
+    while not handler.lost:
+        sent += 1
+        assert sent < 10_000
+        logger.info("line %d", sent)
+    assert parse(journald.recv(65536))["MESSAGE"] == "line 1"
+    logger.info("there is room again")
+    assert handler.lost == 1
+    handler.close()
+
+
 def test_priorities_are_those_of_syslog() -> None:
     levels = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
     assert [priority(level) for level in levels] == [7, 6, 4, 3, 2]
