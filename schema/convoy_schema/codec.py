@@ -24,8 +24,9 @@ DEFAULT_STRING = 1000
 DEFAULT_BYTES = 64 * 1024
 DEFAULT_ITEMS = 4096
 #: No sequence or map of any message, known field or not, may have more: MessagePack makes room for as many items as an
-#: array says it has, before there is one of them, and at each of a thousand levels.
-MOST_ITEMS = 4096
+#: array says it has, before there is one of them, and at each of a thousand levels. One more than the longest may have,
+#: so that the field that has it is still named.
+MOST_ITEMS = DEFAULT_ITEMS + 1
 
 #: Key of the version pair [current, oldest spoken] at the top of every message.
 VERSION_KEY = "v"
