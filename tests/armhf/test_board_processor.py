@@ -39,7 +39,18 @@ class ArmRoot:
         self._root = root
         enter = [str(Path(__file__).with_name("enter.sh")), str(base), str(wheels), str(root)]
         self._unshare = subprocess.Popen(
-            ["unshare", "--fork", "--pid", "--mount", "--mount-proc", "--kill-child", *enter]
+            [
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                "unshare",
+                "--fork",
+                "--pid",
+                "--mount",
+                "--mount-proc",
+                "--kill-child",
+                *enter,
+            ]
         )
         self._holder = 0
         deadline = time.monotonic() + 30

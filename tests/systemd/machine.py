@@ -28,7 +28,20 @@ class Machine:
         self._cgroup = _cgroup2() / f"convoy-test-{secrets.token_hex(4)}"
         self._cgroup.mkdir()
         joining = f'echo $$ >"{self._cgroup}/cgroup.procs" && exec "$@"'
-        unshare = ["unshare", "--fork", "--pid", "--mount", "--mount-proc", "--uts", "--ipc", "--cgroup"]
+        # It ends with the test, however that ends.
+        unshare = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--fork",
+            "--pid",
+            "--mount",
+            "--mount-proc",
+            "--uts",
+            "--ipc",
+            "--cgroup",
+        ]
         unshare += ["--kill-child"]
         with log.open("ab") as output:
             self._unshare = subprocess.Popen(
