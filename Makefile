@@ -21,7 +21,7 @@ bitstreams: ## The shells and their modules, where Vivado and Vitis HLS are; ARG
 
 test: ## The tests, in parallel on all cores; ARGS go to pytest
 	@.ci/setup dev
-	@$(BIN)/python -m pytest -n logical -m "not long and not systemd and not armhf" $(ARGS)
+	@$(BIN)/python -m pytest -n logical --dist worksteal -m "not long and not systemd and not armhf" $(ARGS)
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-pynq)
 	@echo "make test: passed. Whatever was skipped is listed above with its reason."
 

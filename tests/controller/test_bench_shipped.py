@@ -62,6 +62,7 @@ def test_swaps_of_a_board_with_few_partitions_slow_it_down_further(lenet: Import
     assert slowed == pytest.approx(5 * shipped.HOST_SWAP_S / shipped.HOST_SHARE)  # conv pool conv pool dense
 
 
+@pytest.mark.long
 def test_a_case_whole() -> None:
     result = measure("auto", ["residual"], [2], Timing(frame_s=0.1, windows=1))
     assert result.met, result.plain()

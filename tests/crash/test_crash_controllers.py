@@ -78,6 +78,7 @@ def freeze_between_writes(fleet: CrashFleet) -> None:
             time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_one_that_slept_stands_back_when_it_wakes(fleet: CrashFleet) -> None:
     fleet.serve_all()
     with fleet.callers() as flow:

@@ -99,7 +99,7 @@ def bring_back_copy(fleet: CrashFleet, copy: Path) -> None:
     copy.rename(database_path(fleet))
 
 
-@pytest.mark.parametrize("lose", [bring_back_nothing, bring_back_copy])
+@pytest.mark.parametrize("lose", [bring_back_nothing, pytest.param(bring_back_copy, marks=pytest.mark.long)])
 def test_a_controller_ends_when_its_database_goes_and_its_successor_adopts_what_runs(
     fleet: CrashFleet, lose: Callable[[CrashFleet, Path], None]
 ) -> None:

@@ -13,10 +13,12 @@ def _compiler() -> None:
         pytest.skip(reason)
 
 
+@pytest.mark.long
 def test_no_sanitizer_has_anything_to_say() -> None:
     assert hls_quality.sanitize(25) == ""
 
 
+@pytest.mark.long
 def test_the_tests_reach_the_headers() -> None:
     failure, reached = hls_quality.coverage(30)
     assert failure == ""

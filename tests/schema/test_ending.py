@@ -11,6 +11,7 @@ from convoy_schema import codec
 from convoy_schema.bundle import Bundle, announce, verify
 from convoy_schema.ending import Ending, Operation
 from convoy_schema.errors import DecodeError, TopologyError
+from convoy_schema.signing import SigningKey
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -66,15 +67,16 @@ def test_a_bundle_from_before_there_were_endings_still_verifies() -> None:
     fields = msgpack.unpackb(codec.pack(BUNDLE))
     del fields["ending"]
     old = msgpack.packb(fields)
-    announced = replace(announce(BUNDLE, TOPOLOGY, KEY, PROBE), bundle=old, signature=KEY.sign(old))
+    announced = replace(announce(BUNDLE, TOPOLOGY, SigningKey(KEY), PROBE), bundle=old, signature=KEY.sign(old))
     assert verify(announced, TRUSTED).bundle == BUNDLE
 
 
 def test_an_ending_that_does_not_fit_is_refused() -> None:
     wide = replace(SOFTMAX, view=(4,), shape=(4,))
     with pytest.raises(TopologyError, match=r"softmax of \(4,\), the network's output has 3 elements"):
-        verify(announce(replace(BUNDLE, ending=wide), TOPOLOGY, KEY, PROBE), TRUSTED)
-    assert verify(announce(replace(BUNDLE, ending=SOFTMAX), TOPOLOGY, KEY, PROBE), TRUSTED).bundle.ending == SOFTMAX
+        verify(announce(replace(BUNDLE, ending=wide), TOPOLOGY, SigningKey(KEY), PROBE), TRUSTED)
+    fitting = announce(replace(BUNDLE, ending=SOFTMAX), TOPOLOGY, SigningKey(KEY), PROBE)
+    assert verify(fitting, TRUSTED).bundle.ending == SOFTMAX
 
 
 @pytest.mark.parametrize(

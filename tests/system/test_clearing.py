@@ -140,6 +140,7 @@ def test_a_removed_version_is_gone_from_broker_boards_and_disk_while_the_fleet_s
     assert [finding for finding in answer["findings"] if finding["verdict"] == "clear"] == []
 
 
+@pytest.mark.long
 def test_a_forgotten_board_leaves_nothing_and_may_come_back(fleet: SystemFleet) -> None:
     fleet.serve(2)
     code, refusal = convoy(fleet, "board", "forget", "board-2")

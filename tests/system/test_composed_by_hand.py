@@ -78,6 +78,7 @@ def bring(fleet: SystemFleet, channels: int, version: str, pictures: NDArray[np.
     return import_model(path, pictures.astype(np.float32) * np.float32(1 / 255), name="by-hand")
 
 
+@pytest.mark.long
 def test_a_network_composed_by_hand_is_served_and_replaced_beside_another_without_a_restart(fleet: SystemFleet) -> None:
     fleet.serve(2, Method.LIBRARY)
     processes = {name: fleet.local.processes[name].pid for name in fleet.local.processes.names}

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from convoy_controller.broker import find_mosquitto
 
-BROKERS = [
-    pytest.param("mosquitto", marks=pytest.mark.skipif(not find_mosquitto(), reason="Mosquitto is not installed")),
-    pytest.param("amqtt", marks=pytest.mark.skipif(not find_spec("amqtt"), reason="amqtt is not installed")),
-]
+MOSQUITTO = pytest.param(
+    "mosquitto", marks=[pytest.mark.skipif(not find_mosquitto(), reason="Mosquitto is not installed")]
+)
+AMQTT = pytest.param("amqtt", marks=[pytest.mark.skipif(not find_spec("amqtt"), reason="amqtt is not installed")])
 KEYS = {
     *(
         "method",
@@ -33,6 +33,13 @@ KEYS = {
     ),
     *("throughput_per_s", "latency_ms", "killed", "recovery_s", "generations", "bytes_published", "plan"),
 }
+#: Each method and each broker once; the other pairs among the long tests.
+KILLED = [
+    pytest.param("library", *MOSQUITTO.values, marks=MOSQUITTO.marks),
+    pytest.param("allocate", *AMQTT.values, marks=AMQTT.marks),
+    pytest.param("library", *AMQTT.values, marks=[*AMQTT.marks, pytest.mark.long]),
+    pytest.param("allocate", *MOSQUITTO.values, marks=[*MOSQUITTO.marks, pytest.mark.long]),
+]
 pytestmark = pytest.mark.skipif(
     not find_spec("sklearn"), reason="scikit-learn, whose digits are shown, is not installed"
 )
@@ -66,8 +73,7 @@ def assert_nothing_left(temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.parametrize("broker", BROKERS)
-@pytest.mark.parametrize("method", ["library", "allocate"])
+@pytest.mark.parametrize(("method", "broker"), KILLED)
 def test_a_board_is_killed_half_way_and_nothing_is_lost(method: str, broker: str, tmp_path: Path) -> None:
     report, temporary = tmp_path / "report.json", tmp_path / "temporary"
     options = ("--once", "--kill", "--images", "300", "--broker", broker, "--method", method, "--report", report)

@@ -84,6 +84,7 @@ def test_a_key_is_exchanged_and_a_version_revoked_under_traffic(tmp_path: Path) 
         assert not [event for event in fleet.events("planned") if event.id > fleet.wait_event("model-refused").id]
 
 
+@pytest.mark.long
 def test_boards_hold_a_floor_that_their_controller_has_lost(tmp_path: Path) -> None:
     """Its folder came back from a backup, and the broker has forgotten: then the boards refuse, and it says so."""
     with SystemFleet(tmp_path) as fleet:

@@ -73,6 +73,7 @@ def test_boards_and_a_gateway_at_any_date_serve_and_history_keeps_the_controller
     assert began - margin <= min(dates) <= max(dates) <= ended + margin
 
 
+@pytest.mark.long
 def test_a_controllers_clock_that_jumps_loses_nothing_that_it_keeps(
     fleet: SystemFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
