@@ -14,8 +14,9 @@ from convoy_bitstreams import catalogue as shipped_images
 from convoy_controller.blobs import BlobStore
 from convoy_controller.catalogue import Catalogue
 from convoy_controller.database.engine import Database, open_database
+from convoy_controller.database.intents import request_deployment
 from convoy_controller.database.recorder import Recorder
-from convoy_controller.database.records import BoardPresence, GenerationState, SavedGeneration
+from convoy_controller.database.records import BoardPresence, DeploymentState, GenerationState, SavedGeneration
 from convoy_controller.keys import signing_key
 from convoy_schema.bundle import InputSpec, Method, ModelAnnouncement
 from convoy_schema.ending import Ending
@@ -189,3 +190,17 @@ def publish(
     return open_catalogue(fleet, folder).publish_model(
         tiny_import(seed), name, version, spec, ("no", "yes"), images(), key, floor=floor
     )
+
+
+def three_boards(folder: Path) -> Fleet:
+    """Three boards, one of them gone; model `tiny`, and deployment `digits` of it on two of them."""
+    made = open_fleet(folder)
+    publish(made.database, folder)
+    request_deployment(made.database, intent(model="tiny"))
+    for board in ("board-1", "board-2", "board-3"):
+        made.online(board)
+    made.recorder.record_presence("board-3", BoardPresence.OFFLINE, 1, "three pulses missed")
+    made.place(("board-1", "board-2"))
+    made.at("board-1", Phase.READY)
+    made.recorder.save_deployment_state("digits", DeploymentState.STAGING, "1 of 2 boards ready")
+    return made

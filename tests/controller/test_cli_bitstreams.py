@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bitstream_mutations import MUTATIONS, RESETTING, mutate, plain
+from command_line import Run, in_home
 from convoy_bitstreams import catalogue, catalogue_with, floorplans
 from convoy_controller.cli import app
 from convoy_controller.image_facts import image_facts
@@ -21,9 +21,8 @@ from convoy_schema.topology import Kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from real_bitstreams import COLUMNS, FULL, PARTIALS, floorplan_of, frames_of, path_of, real
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
-Run = Callable[..., Result]
 GEOMETRY = XC7Z020.geometry
 PLAN = floorplans()["partitions"]
 
@@ -31,17 +30,7 @@ PLAN = floorplans()["partitions"]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`run("check", FILE, ...)` in a home of its own."""
-    monkeypatch.setenv("CONVOY_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("CONVOY_DATABASE", raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run_it(*arguments: object, code: int = 0) -> Result:
-        result = CliRunner().invoke(app, ["bitstream", *map(str, arguments)])
-        assert result.exit_code == code, result.output
-        assert result.exception is None or isinstance(result.exception, SystemExit)
-        return result
-
-    return run_it
+    return in_home(tmp_path / "home", monkeypatch, "bitstream")
 
 
 def made(columns: tuple[int, ...] = (26, 27), memory: tuple[int, ...] = ()) -> bytes:

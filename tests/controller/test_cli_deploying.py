@@ -9,53 +9,33 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from convoy_controller.cli import app
+from command_line import Run, in_home
 from convoy_controller.database import queries
 from convoy_controller.database.intents import request_deployment, withdraw_deployment
-from convoy_controller.database.records import BoardPresence, DeploymentState, GenerationState
+from convoy_controller.database.records import DeploymentState, GenerationState
 from convoy_schema.bundle import Method
 from convoy_schema.messages.boards import Phase
 from convoy_schema.messages.desired import Cut, Intent, Objective
 from convoy_schema.names import Generation
-from database_samples import Fleet, intent, open_fleet, publish
-from typer.testing import CliRunner, Result
-
-Run = Callable[..., Result]
+from database_samples import Fleet, publish, three_boards
+from typer.testing import Result
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`run("deploy", "tiny")` in a home of its own."""
-    monkeypatch.setenv("CONVOY_HOME", str(tmp_path))
-    monkeypatch.delenv("CONVOY_DATABASE", raising=False)
-    monkeypatch.setenv("COLUMNS", "400")
-
-    def run_it(*arguments: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(app, list(arguments))
-        assert result.exit_code == code, result.output
-        assert result.exception is None or isinstance(result.exception, SystemExit)
-        return result
-
-    return run_it
+    return in_home(tmp_path, monkeypatch, columns=400)
 
 
 @pytest.fixture
 def fleet(run: Run, tmp_path: Path) -> Iterator[Fleet]:
     """Three boards, one of them gone; a model, and a deployment of it on two of them."""
-    made = open_fleet(tmp_path)
-    publish(made.database, tmp_path)
-    request_deployment(made.database, intent(model="tiny"))
-    for board in ("board-1", "board-2", "board-3"):
-        made.online(board)
-    made.recorder.record_presence("board-3", BoardPresence.OFFLINE, 1, "three pulses missed")
-    made.place(("board-1", "board-2"))
-    made.at("board-1", Phase.READY)
-    made.recorder.save_deployment_state("digits", DeploymentState.STAGING, "1 of 2 boards ready")
+    made = three_boards(tmp_path)
     yield made
     made.database.close()
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from convoy_controller.cli import app
+from command_line import Run, in_home
 from convoy_controller.database import publications
 from convoy_controller.database.intents import request_deployment
 from convoy_controller.database.records import BoardPresence, GenerationState, SavedGeneration
@@ -21,9 +21,6 @@ from convoy_schema.messages.desired import Assignment, Intent, Role
 from convoy_schema.messages.gateways import FeedReport, GatewayReported
 from convoy_schema.names import Generation
 from database_samples import Fleet, capability, open_fleet, publish, pulse, tiny_import
-from typer.testing import CliRunner, Result
-
-Run = Callable[..., Result]
 
 
 @pytest.fixture
@@ -36,17 +33,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
 
 @pytest.fixture
 def run(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("CONVOY_HOME", str(tmp_path))
-    monkeypatch.delenv("CONVOY_DATABASE", raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run_it(*arguments: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(app, ["plan", *arguments])
-        assert result.exit_code == code, result.output
-        assert result.exception is None or isinstance(result.exception, SystemExit)
-        return result
-
-    return run_it
+    return in_home(tmp_path, monkeypatch, "plan")
 
 
 def plain(run: Run, *arguments: str) -> dict[str, Any]:

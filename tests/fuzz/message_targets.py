@@ -15,18 +15,12 @@ from convoy_schema.errors import DecodeError, TopicError
 from convoy_schema.frames import Frame, TensorData
 from convoy_schema.names import Generation
 from convoy_schema.topics import (
-    BlockTopic,
-    BoardTopic,
-    ControllerTopic,
-    FrameTopic,
-    GatewayTopic,
-    ManifestTopic,
-    ModelTopic,
     Topics,
 )
 from message_strategies import MESSAGES, RECORDS, full, places
 from mutation import NASTY, mutate_bytes, mutate_msgpack, with_tokens
 from target import target
+from topic_texts import build
 
 TOPICS = Topics("site")
 _DIGEST = "0123456789abcdef" * 4
@@ -129,6 +123,7 @@ def _topics() -> Iterator[bytes]:
         TOPICS.gateway("gateway-1", "reported"),
         TOPICS.controller_state(),
         TOPICS.model("net", "2"),
+        TOPICS.trust(),
         TOPICS.manifest(_DIGEST),
         TOPICS.block(_DIGEST, 17),
         TOPICS.frame("board-1", "gateway-1", "net", Generation(1, 17), 3),
@@ -136,26 +131,6 @@ def _topics() -> Iterator[bytes]:
         yield topic.encode()
     yield f"{TOPICS.prefix}boards/{'x' * 9000}/state".encode()
     yield f"{TOPICS.prefix}from/a/to/b/net/{'9' * 5000}-1/0".encode()
-
-
-def rebuilt(topic: object) -> str:
-    """The text of a parsed topic."""
-    match topic:
-        case BoardTopic(board, leaf):
-            return TOPICS.board(board, leaf)
-        case GatewayTopic(gateway, leaf):
-            return TOPICS.gateway(gateway, leaf)
-        case ControllerTopic():
-            return TOPICS.controller_state()
-        case ModelTopic(model, number):
-            return TOPICS.model(model, number)
-        case ManifestTopic(digest):
-            return TOPICS.manifest(digest)
-        case BlockTopic(digest, block):
-            return TOPICS.block(digest, block)
-        case FrameTopic(sender, receiver, deployment, generation, stage):
-            return TOPICS.frame(sender, receiver, deployment, generation, stage)
-    raise AssertionError(f"a topic of no kind: {topic!r}")
 
 
 _levels = with_tokens(b"/", b"+", b"#", b"0", b"-", b"\xc2\xb2", b"\n", b"from/", b"/to/", b"boards/", b"artifacts/")
@@ -166,7 +141,7 @@ def topic(data: bytes) -> object:
     """One form for each meaning."""
     text = data.decode("utf-8", "replace")
     found = TOPICS.parse(text)
-    assert rebuilt(found) == text
+    assert build(TOPICS, found) == text
     return found
 
 

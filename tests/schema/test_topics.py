@@ -21,6 +21,7 @@ from convoy_schema.topics import (
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
+from topic_texts import build
 
 names = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=63)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
@@ -39,27 +40,6 @@ leaves: dict[type[Topic], st.SearchStrategy[Topic]] = {
 }
 every_topic: st.SearchStrategy[Topic] = st.one_of(*leaves.values())
 SITE = Topics("site-1")
-
-
-def build(topics: Topics, topic: Topic) -> str:
-    match topic:
-        case BoardTopic(board, leaf):
-            return topics.board(board, leaf)
-        case GatewayTopic(gateway, leaf):
-            return topics.gateway(gateway, leaf)
-        case ControllerTopic():
-            return topics.controller_state()
-        case ModelTopic(model, version):
-            return topics.model(model, version)
-        case TrustTopic():
-            return topics.trust()
-        case ManifestTopic(digest):
-            return topics.manifest(digest)
-        case BlockTopic(digest, block):
-            return topics.block(digest, block)
-        case FrameTopic(sender, receiver, deployment, generation, stage):
-            return topics.frame(sender, receiver, deployment, generation, stage)
-    raise AssertionError(f"{topic} is not a topic")
 
 
 @pytest.mark.parametrize("cls", leaves, ids=lambda cls: cls.__name__)
