@@ -84,19 +84,24 @@ def test_a_key_is_exchanged_and_a_version_revoked_under_traffic(tmp_path: Path) 
         assert not [event for event in fleet.events("planned") if event.id > fleet.wait_event("model-refused").id]
 
 
+def serve_and_lose_a_floor(fleet: SystemFleet) -> None:
+    """Version 1 was revoked while version 2 serves; the controller is away, and its keys are as they were before."""
+    fleet.serve(1)
+    kept = (fleet.home.keys / "trust").read_bytes()
+    fleet.publish(version="2")
+    ask_for(fleet, "2", 1)
+    fleet.wait_serving(1)
+    key(fleet, "floor", "set", "small", "--version", "2")
+    assert wait_until(lambda: believed(fleet, "board-1").lowest("small") == 2, PATIENCE_S)
+    fleet.local.processes.stop_one("controller")
+    (fleet.home.keys / "trust").write_bytes(kept)
+
+
 @pytest.mark.long
 def test_boards_hold_a_floor_that_their_controller_has_lost(tmp_path: Path) -> None:
     """Its folder came back from a backup, and the broker has forgotten: then the boards refuse, and it says so."""
     with SystemFleet(tmp_path) as fleet:
-        fleet.serve(1)
-        kept = (fleet.home.keys / "trust").read_bytes()
-        fleet.publish(version="2")
-        ask_for(fleet, "2", 1)
-        fleet.wait_serving(1)
-        key(fleet, "floor", "set", "small", "--version", "2")
-        assert wait_until(lambda: believed(fleet, "board-1").lowest("small") == 2, PATIENCE_S)
-        fleet.local.processes.stop_one("controller")
-        (fleet.home.keys / "trust").write_bytes(kept)
+        serve_and_lose_a_floor(fleet)
         with Intruder(fleet.local.url) as broker:
             broker.publish(fleet.topics.trust(), b"", retain=True)
         restart(fleet, "board-1")
@@ -113,15 +118,7 @@ def test_boards_hold_a_floor_that_their_controller_has_lost(tmp_path: Path) -> N
 @pytest.mark.long
 def test_a_controller_that_lost_a_floor_learns_it_again_from_the_broker(tmp_path: Path) -> None:
     with SystemFleet(tmp_path) as fleet:
-        fleet.serve(1)
-        kept = (fleet.home.keys / "trust").read_bytes()
-        fleet.publish(version="2")
-        ask_for(fleet, "2", 1)
-        fleet.wait_serving(1)
-        key(fleet, "floor", "set", "small", "--version", "2")
-        assert wait_until(lambda: believed(fleet, "board-1").lowest("small") == 2, PATIENCE_S)
-        fleet.local.processes.stop_one("controller")
-        (fleet.home.keys / "trust").write_bytes(kept)
+        serve_and_lose_a_floor(fleet)
         assert load_trust(fleet.home.keys).lowest("small") == 0
         fleet.local.start_controller()
         assert wait_until(lambda: load_trust(fleet.home.keys).lowest("small") == 2, PATIENCE_S)
