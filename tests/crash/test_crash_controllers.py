@@ -60,6 +60,7 @@ def test_the_second_says_why_it_stands_by_and_takes_over_from_one_that_was_kille
         fleet.local.processes.restart(CONTROLLER)
         fleet.wait_log(CONTROLLER, "standing by: controller ")
         fleet.deploy(Method.ALLOCATE, 3)
+        flow.wait_answers(60)
     assert set(flow.ledger.account().generations) == {"1-1", "2-2", "2-3"}
 
 
