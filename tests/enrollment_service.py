@@ -20,9 +20,10 @@ from convoy_schema.claims import Claim
 class Desk:
     """As a context it serves; `ahead` moves the service's clock."""
 
-    def __init__(self, directory: Path, database_url: str = "") -> None:
+    def __init__(self, directory: Path, database_url: str = "", trusted_key: str = "THE KEY") -> None:
         self.directory = directory
         self.ahead = timedelta()
+        self._trusted_key = trusted_key
         self.database = open_database(database_url or f"sqlite:///{directory / 'convoy.db'}")
         self.port = free_port()
         settings = Settings("main", ("127.0.0.1",), enrollment_port=self.port)
@@ -31,13 +32,13 @@ class Desk:
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),))
+        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()))
 
     def now(self) -> datetime:
         return utc_now() + self.ahead
 
     async def _serve(self) -> None:
-        app, context = create_app(self.office, "THE KEY"), server_context(self.office.folder)
+        app, context = create_app(self.office, self._trusted_key), server_context(self.office.folder)
         async with serving(app, "127.0.0.1", self.port, tls=context, protocol=PeerProtocol):
             self._ready.set()
             await self._stop.wait()
@@ -50,6 +51,10 @@ class Desk:
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(20)
+        self.close()
+
+    def close(self) -> None:
+        """Of a desk that does not serve."""
         self._loop.close()
         self.database.close()
 

@@ -12,7 +12,7 @@ from convoy_schema.credentials import TimeFloor
 from convoy_schema.errors import ConvoyError
 
 from convoy_device import config as configs
-from convoy_device.enrolling import Enrolled, enroll, renew
+from convoy_device.enrolling import Enrolled, enroll_into, renew, settings
 from convoy_device.errors import ConfigError
 
 
@@ -27,10 +27,8 @@ def _enroll(options: argparse.Namespace) -> int:
     file = folder / "board.toml"
     if file.exists() and configs.load(file).name != claim.name:
         raise ConfigError(f"{file} is another board's: enrol {claim.name} with --directory of its own", file=str(file))
-    state = folder / "state"
-    enrolled = enroll(claim, folder / "ca.pem", folder / f"{claim.name}.pem", TimeFloor(state / "time-floor"))
+    enrolled = enroll_into(folder, claim, TimeFloor(folder / "state" / "time-floor"))
     try:
-        (folder / "trusted.pem").write_text(enrolled.trusted_key, encoding="ascii")
         if not file.exists():
             file.write_text(_configuration(claim.name, options.fabric, enrolled), encoding="utf-8")
     except OSError as error:
@@ -41,18 +39,7 @@ def _enroll(options: argparse.Namespace) -> int:
 
 
 def _configuration(name: str, fabric: str, enrolled: Enrolled) -> str:
-    values = {
-        "name": name,
-        "site": enrolled.site,
-        "broker": enrolled.broker,
-        "state_dir": "state",
-        "trusted_key": "trusted.pem",
-        "ca": "ca.pem",
-        "certificate": f"{name}.pem",
-        "server_name": enrolled.server_name,
-        "enrollment": enrolled.enrollment,
-        "fabric": fabric,
-    }
+    values = {**settings(name, enrolled), "state_dir": "state", "fabric": fabric}
     # JSON's strings are TOML's.
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items()]
     return "".join(["# Written by `convoy-device enroll`; see board.example.toml for what else may be set.\n", *lines])

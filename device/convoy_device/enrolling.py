@@ -64,6 +64,27 @@ def enroll(claim: Claim, ca: Path, identity: Path, floor: TimeFloor) -> Enrolled
     return Enrolled(*(_text(answer, key) for key in ("site", "broker", "server_name", "enrollment", "trusted_key")))
 
 
+def enroll_into(folder: Path, claim: Claim, floor: TimeFloor) -> Enrolled:
+    """`enroll` with the files of a board in `folder`: ca.pem, NAME.pem and trusted.pem. Raises as `enroll`."""
+    enrolled = enroll(claim, folder / "ca.pem", folder / f"{claim.name}.pem", floor)
+    _write(folder / "trusted.pem", enrolled.trusted_key.encode("ascii", "replace"))
+    return enrolled
+
+
+def settings(name: str, enrolled: Enrolled, folder: Path = Path()) -> dict[str, str]:
+    """What a board's configuration says once it is enrolled, its files being in `folder`."""
+    return {
+        "name": name,
+        "site": enrolled.site,
+        "broker": enrolled.broker,
+        "trusted_key": str(folder / "trusted.pem"),
+        "ca": str(folder / "ca.pem"),
+        "certificate": str(folder / f"{name}.pem"),
+        "server_name": enrolled.server_name,
+        "enrollment": enrolled.enrollment,
+    }
+
+
 def renew(name: str, credentials: Credentials, address: str, *, always: bool = False) -> bool:
     """Renew the certificate of `credentials` at `address`, HOST:PORT, if it is due; whether it was.
 

@@ -32,17 +32,10 @@ _UNITS = Path("etc/systemd/system")
 _DROP_INS = _UNITS / f"{SERVICE}.d"
 _SYSUSERS = Path("etc/sysusers.d/convoy.conf")
 _COMMAND = Path("usr/local/bin/convoy-device")
-_STATE = (Path("var/lib/convoy"), Path("etc/convoy"))
+STATE = Path("var/lib/convoy")
 #: The first systemd that lengthens waits between restarts.
 _BACKOFF_SINCE = 254
-_SKELETON = """# This board's configuration. Can it be used? convoy-device check --config /etc/convoy/board.toml
-name = {name}
-site = {site}
-broker = {broker}
-state_dir = "/var/lib/convoy"
-trusted_key = "/etc/convoy/trusted.pem"  # public half of the key that signs bundles
-fabric = {fabric}
-"""
+_HEAD = "# This board's configuration. Can it be used? convoy-device check --config /etc/convoy/board.toml\n"
 
 
 class Installation:
@@ -70,16 +63,31 @@ class Installation:
                 "name": _host_name(),
                 "site": "main",
                 "broker": "mqtt://127.0.0.1:1883",
+                "state_dir": f"/{STATE}",
+                "trusted_key": f"/{TRUSTED}",
                 "fabric": "pynq" if self.environments.is_pynq else "emulated",
                 **settings,
             }
-            text = _SKELETON.format(**{key: json.dumps(value, ensure_ascii=False) for key, value in values.items()})
-            _write(self.root / CONFIG, text, 0o640)
+            # JSON's strings are TOML's.
+            lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items()]
+            _write(self.root / CONFIG, "".join([_HEAD, *lines]), 0o640)
             written.append(f"/{CONFIG}")
         if trusted is not None and not (self.root / TRUSTED).exists():
             _write(self.root / TRUSTED, trusted.read_text(encoding="utf-8"), 0o644)
             written.append(f"/{TRUSTED}")
         return written
+
+    def check_enrollable(self, name: str) -> None:
+        """Raise `ConfigError` if the configuration that is there would not use what a claim of `name` gets."""
+        if not (self.root / CONFIG).exists():
+            return
+        config, expected = self.config(), Path(f"/{STATE}/{name}.pem")
+        if (config.name, config.certificate) != (name, expected):
+            raise ConfigError(
+                f"/{CONFIG} is there, of board {config.name} with certificate {config.certificate or 'none'}; a claim "
+                f"of {name} makes {expected}: set it there, or move the file away and it is written anew",
+                file=f"/{CONFIG}",
+            )
 
     def write_units(self) -> bool:
         """Units, drop-ins, the user and the command; whether anything changed."""
@@ -105,6 +113,8 @@ class Installation:
         where = [] if self.is_live else [f"--root={self.root}"]
         self.system("systemd-sysusers", *where, "/etc/sysusers.d/convoy.conf" if self.is_live else "convoy.conf")
         self.environments.run(["chown", "-R", f"root:{USER}", "/etc/convoy"], "the configuration's owner")
+        if self.fabric() != "pynq" and (self.root / STATE).exists():
+            self.environments.run(["chown", "-R", f"{USER}:{USER}", f"/{STATE}"], "the state's owner")
         if self.is_live:
             self.system("systemctl", "daemon-reload")
         self.system("systemctl", *where, "--quiet", "enable", SERVICE, JUDGE)
@@ -150,7 +160,7 @@ class Installation:
             self.system("systemctl", "reset-failed", *units, check=False)
         shutil.rmtree(self.environments.home, ignore_errors=True)
         if purge:
-            for path in _STATE:
+            for path in (STATE, CONFIG.parent):
                 shutil.rmtree(self.root / path, ignore_errors=True)
 
     # The system ------------------------------------------------------------------------------------------------------

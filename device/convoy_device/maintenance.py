@@ -11,10 +11,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from convoy_schema.claims import Claim, parse_claim
+from convoy_schema.credentials import TimeFloor
+
 from convoy_device.environment import DISTRIBUTION
 from convoy_device.errors import InstallError
 from convoy_device.fabric.opening import FABRICS
-from convoy_device.installation import CONFIG, SERVICE, Installation, require_root
+from convoy_device.installation import CONFIG, SERVICE, STATE, Installation, require_root
 from convoy_device.upgrade import WINDOW_S, Upgrade
 
 #: The exit code of an upgrade that was taken back.
@@ -31,6 +34,9 @@ def add_commands(commands: Any) -> None:
     install.add_argument("--broker", metavar="URL", help="likewise the broker")
     install.add_argument("--fabric", choices=FABRICS, help="likewise the fabric")
     install.add_argument("--trusted-key", type=Path, metavar="PEM", help="public key to trust, copied to /etc/convoy")
+    install.add_argument(
+        "--claim", help="enrol this board by a claim, as `convoy board invite` printed it; - reads it from stdin"
+    )
     install.add_argument("--no-start", action="store_true", help="leave starting it to the next boot")
     install.add_argument("--units-only", action="store_true", help=argparse.SUPPRESS)
     uninstall = _command(commands, "uninstall", "stop the service and remove it; state and configuration stay")
@@ -75,6 +81,7 @@ def _install(installation: Installation, options: argparse.Namespace) -> int:
         if installation.write_units():
             installation.enable()
         return 0
+    claim = _claim(installation, options)
     environments = installation.environments
     wheels = _wheelhouse(options.wheels)
     version = environments.named("current") or _own_version()
@@ -84,6 +91,8 @@ def _install(installation: Installation, options: argparse.Namespace) -> int:
         environments.point("current", version)
     asked = {key: getattr(options, key) for key in ("name", "site", "broker", "fabric")}
     settings = {key: value for key, value in asked.items() if value is not None}
+    if claim is not None:
+        settings.update(_enrolled(installation, claim))
     for path in installation.write_config(settings, options.trusted_key):
         print(f"written: {path}")
     has_changed = installation.write_units()
@@ -99,6 +108,28 @@ def _install(installation: Installation, options: argparse.Namespace) -> int:
     else:
         print(f"installed: version {version}, enabled; /{CONFIG} is what it obeys")
     return 0
+
+
+def _claim(installation: Installation, options: argparse.Namespace) -> Claim | None:
+    """The claim that was given, seen to fit what is there before it is used up."""
+    if options.claim is None:
+        return None
+    claim = parse_claim(sys.stdin.readline() if options.claim == "-" else options.claim)
+    if options.name not in (None, claim.name):
+        raise InstallError(f"the claim is for board {claim.name}, --name says {options.name}")
+    installation.check_enrollable(claim.name)
+    return claim
+
+
+def _enrolled(installation: Installation, claim: Claim) -> dict[str, str]:
+    """Use it, with the files in the state, where the daemon may renew them; what the configuration says then."""
+    from convoy_device.enrolling import enroll_into, settings
+
+    folder = installation.root / STATE
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    enrolled = enroll_into(folder, claim, TimeFloor(folder / "time-floor"))
+    print(f"board {claim.name} is enrolled with site {enrolled.site}")
+    return settings(claim.name, enrolled, Path("/") / STATE)
 
 
 def _upgrade(upgrade: Upgrade, options: argparse.Namespace) -> int:

@@ -70,6 +70,23 @@ def test_what_is_there_stays(root: Path, key: Path) -> None:
     assert (root / TRUSTED).read_text() == "mine"
 
 
+def test_a_claim_is_not_used_up_for_a_configuration_that_would_not_use_what_it_gets(root: Path) -> None:
+    installation = Installation(root)
+    installation.check_enrollable("board-1")
+    ours = {"certificate": "/var/lib/convoy/board-1.pem", "ca": "/var/lib/convoy/ca.pem"}
+    installation.write_config({"name": "board-1", "broker": "mqtts://10.0.0.1:8883", **ours}, None)
+    installation.check_enrollable("board-1")
+    with pytest.raises(ConfigError, match=r"of board board-1 with certificate /var/lib/convoy/board-1\.pem; a claim"):
+        installation.check_enrollable("board-2")
+
+
+def test_a_configuration_without_certificates_is_not_one_to_enrol_for(root: Path) -> None:
+    installation = Installation(root)
+    installation.write_config({"name": "board-1"}, None)
+    with pytest.raises(ConfigError, match=r"certificate none; a claim of board-1 makes /var/lib/convoy/board-1\.pem"):
+        installation.check_enrollable("board-1")
+
+
 def test_units_are_written_once_and_follow_the_configuration(root: Path) -> None:
     installation = Installation(root)
     installation.write_config({"name": "board-1", "fabric": "processor"}, None)

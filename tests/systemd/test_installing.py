@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import board_models as models
 import pytest
+from convoy_schema.bundle import public_pem
+from enrollment_service import Desk
 from machine import QUICK, UNIT, Machine, drop_in
 from service_fleet import play, service_fleet
 
@@ -35,6 +38,29 @@ def test_installing_again_changes_nothing_and_what_serves_goes_on(installed: Mac
 
 def test_the_configuration_is_the_service_s_to_read_and_root_s_to_write(installed: Machine) -> None:
     assert installed.run("stat", "-c", "%U:%G %a", "/etc/convoy").strip() == "root:convoy 750"
+
+
+def test_a_claim_is_all_that_an_installation_needs(installed: Machine, tmp_path: Path) -> None:
+    config, kept = "/etc/convoy/board.toml", "/etc/convoy/kept.toml"
+    install = ("convoy-device", "install", "--from", "/wheels", "--no-start", "--claim")
+    with Desk(tmp_path, trusted_key=public_pem(models.KEY).decode()) as desk:
+        claim = str(desk.claim("board-8"))
+        refused = installed.call(*install, claim)
+        assert refused.returncode == 2, refused
+        assert "is there, of board board-1" in refused.stderr
+        installed.run("mv", config, kept)
+        try:
+            said = installed.run(*install, claim)
+            assert "board board-8 is enrolled with site main" in said
+            owners = installed.run("sh", "-c", "stat -c '%n %U %a' /var/lib/convoy/*.pem")
+            assert sorted(owners.split("\n"))[1:] == [
+                f"/var/lib/convoy/{name}.pem convoy 600" for name in ("board-8", "ca", "trusted")
+            ]
+            assert 'broker = "mqtts://127.0.0.1:8883"' in installed.run("cat", config)
+            checked = ("runuser", "-u", "convoy", "--", "convoy-device", "check", "--config", config)
+            assert "board-8" in installed.run(*checked)
+        finally:
+            installed.run("mv", kept, config)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """The enrolment service: HTTPS on a listener of its own, where boards get their first certificate and every later one.
 
 Everyone may ask for the CA and send a claim; renewing needs the present certificate, shown in the handshake. Bodies are
-small, refusals are JSON with a sentence, and nothing that a caller sends ends the service.
+small, an address that asks too often waits, refusals are JSON with a sentence, and nothing that a caller sends ends the
+service.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import base64
 import binascii
 import json
 import logging
+import math
 import ssl
+import time
 from asyncio import BaseTransport
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from convoy_schema.claims import BROKER_NAME, SECRET_BYTES
@@ -28,6 +31,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from convoy_controller.enrollment.authority import certificate_pem
 from convoy_controller.enrollment.folder import TlsFolder
 from convoy_controller.enrollment.office import Office
+from convoy_controller.enrollment.throttle import Throttle
 from convoy_controller.errors import AuthorityError, DatabaseError, EnrollmentError
 
 log = logging.getLogger(__name__)
@@ -75,10 +79,10 @@ def create_app(office: Office, trusted_key: str) -> Starlette:
     service = _Service(office, trusted_key)
     return Starlette(
         routes=[
-            Route("/v1/ca", service.ca, methods=["GET"]),
-            Route("/v1/enroll", service.enroll, methods=["POST"]),
-            Route("/v1/renewal", service.is_due, methods=["GET"]),
-            Route("/v1/renew", service.renew, methods=["POST"]),
+            Route("/v1/ca", service.admitted(service.ca), methods=["GET"]),
+            Route("/v1/enroll", service.admitted(service.enroll), methods=["POST"]),
+            Route("/v1/renewal", service.admitted(service.is_due), methods=["GET"]),
+            Route("/v1/renew", service.admitted(service.renew), methods=["POST"]),
         ],
         exception_handlers={ConvoyError: _refused},
     )
@@ -88,6 +92,20 @@ class _Service:
     def __init__(self, office: Office, trusted_key: str) -> None:
         self._office = office
         self._trusted_key = trusted_key
+        self._throttle = Throttle()
+
+    def admitted(self, endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        """The endpoint, for who does not ask too often."""
+
+        async def respond(request: Request) -> Response:
+            wait_s = self._throttle.wait_s(_caller(request), time.monotonic())
+            if wait_s:
+                raise EnrollmentError(
+                    f"too many requests from {_caller(request)}: again in {wait_s:.1f} s", status=429, wait_s=wait_s
+                )
+            return await endpoint(request)
+
+        return respond
 
     async def ca(self, request: Request) -> Response:
         return PlainTextResponse(certificate_pem(self._office.authority.certificate))
@@ -170,4 +188,6 @@ async def _refused(request: Request, error: Exception) -> Response:
     if not isinstance(status, int):
         status = 503 if isinstance(error, DatabaseError) else 400
     log.warning("%s %s from %s was refused: %s", request.method, request.url.path, _caller(request), error)
-    return JSONResponse({"code": error.code, "error": str(error)}, status_code=status)
+    wait_s = error.data.get("wait_s")
+    headers = {"retry-after": str(math.ceil(wait_s))} if isinstance(wait_s, float) else None
+    return JSONResponse({"code": error.code, "error": str(error)}, status_code=status, headers=headers)
