@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 BOOT = Path(__file__).with_name("boot.sh")
+SOURCE = Path(__file__).resolve().parents[2]
 UNIT = "convoy-device.service"
 #: A drop-in, by name and lines, under which tests need not wait for long.
 QUICK = ("90-test", ("RestartSec=100ms", "WatchdogSec=10", "[Unit]", "StartLimitIntervalSec=0"))
@@ -45,7 +46,9 @@ class Machine:
         unshare += ["--kill-child"]
         with log.open("ab") as output:
             self._unshare = subprocess.Popen(
-                ["sh", "-c", joining, "sh", *unshare, str(BOOT), str(base), str(wheels)], stdout=output, stderr=output
+                ["sh", "-c", joining, "sh", *unshare, str(BOOT), str(base), str(wheels), str(SOURCE)],
+                stdout=output,
+                stderr=output,
             )
         self._log = log
         self.init = 0

@@ -18,6 +18,8 @@ PHASES = (Phase.IDLE, Phase.FETCHING, Phase.VERIFYING, Phase.CONFIGURING, Phase.
 STEP_S = 0.004
 #: Kills that may come too late, for one that hits.
 MISSES = 8
+#: Kills while fetching are spread over so many blocks, of the 15 and more that the model has.
+BLOCKS = 14
 
 
 async def strike(board: ServiceFleet, phase: Phase, turn: int) -> bool:
@@ -33,11 +35,12 @@ async def strike(board: ServiceFleet, phase: Phase, turn: int) -> bool:
     pid = machine.main_pid
     victim = machine.outside(pid)
     board.place()
-    enough = 3 * turn + 1 if phase is Phase.FETCHING else 0
+    enough = 1 + 3 * turn % BLOCKS if phase is Phase.FETCHING else 0
     while True:
         os.kill(victim, signal.SIGSTOP)
         last = await board.inside(last_phase, machine, pid)
-        if PHASES.index(last) >= PHASES.index(phase) and board.fleet.sent_blocks.total() >= enough:
+        beyond = PHASES.index(last) - PHASES.index(phase)
+        if beyond > 0 or (beyond == 0 and board.fleet.sent_blocks.total() >= enough):
             break
         os.kill(victim, signal.SIGCONT)
         await asyncio.sleep(STEP_S)
