@@ -42,7 +42,7 @@ def inputs(source: str) -> NDArray[np.int8]:
     return quantise(images, topology.tensor(topology.input))
 
 
-@pytest.mark.parametrize("source", ["mnist", "scikit-learn"])
+@pytest.mark.parametrize("source", [pytest.param("mnist", marks=pytest.mark.long), "scikit-learn"])
 def test_every_layer_of_lenet5(counting: Library, source: str) -> None:
     model, x = lenet5(), inputs(source)
     reference = evaluate(model.topology, model.parameters, x)

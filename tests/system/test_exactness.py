@@ -32,7 +32,7 @@ def test_lenet5_answers_alike_by_each_method_on_one_two_three_and_five_boards(tm
                 assert len(fleet.plan("lenet5").stages) == (1 if method is Method.STREAM else boards)
 
 
-@pytest.mark.parametrize("partitions", [1, 2, 3])
+@pytest.mark.parametrize("partitions", [1, *(pytest.param(count, marks=pytest.mark.long) for count in (2, 3))])
 def test_more_kinds_than_partitions_are_swapped_at_run_time(tmp_path: Path, partitions: int) -> None:
     with SystemFleet(tmp_path) as fleet:
         fleet.start(1, partitions=partitions)

@@ -50,6 +50,7 @@ def assert_big_serves(fleet: SystemFleet, network: Described) -> None:
     assert np.array_equal(result.array, logits_of(network, BIG_SPEC, rows))
 
 
+@pytest.mark.long
 def test_a_model_that_does_not_fit_a_boards_disk_takes_nothing_else_with_it(
     fleet: SystemFleet, disk: SmallDisk
 ) -> None:
@@ -139,6 +140,7 @@ def crowded(tmp_path: Path, disk: SmallDisk) -> Iterator[SystemFleet]:
         yield made
 
 
+@pytest.mark.long
 def test_a_full_disk_under_the_controller_refuses_what_is_new_and_loses_nothing(
     crowded: SystemFleet, disk: SmallDisk
 ) -> None:

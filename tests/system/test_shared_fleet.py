@@ -41,6 +41,7 @@ def modules(fleet: SystemFleet, name: str) -> set[tuple[str, str]]:
     return {(replica.board, slot) for stage in stages for replica in stage.replicas for slot in replica.slots}
 
 
+@pytest.mark.long
 def test_three_networks_share_two_boards_and_what_one_leaves_the_next_takes(fleet: SystemFleet) -> None:
     fleet.start(2, partitions=3)
     networks = {

@@ -33,6 +33,7 @@ def jump(clock: WrongClock, date: str) -> None:
     time.sleep(NOTICED_S + 0.5)
 
 
+@pytest.mark.long
 def test_boards_and_a_gateway_at_any_date_serve_and_history_keeps_the_controllers_dates(
     fleet: SystemFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
