@@ -23,7 +23,7 @@ from convoy_schema import codec
 from convoy_schema.bundle import Method, ModelAnnouncement, load_public_key, private_pem, verify
 from convoy_schema.errors import DelegationSupersededError, FloorError, SignatureError
 from convoy_schema.messages.desired import Intent
-from convoy_schema.signing import Purpose, SigningKey, fingerprint
+from convoy_schema.signing import Purpose, SigningKey, Statements, fingerprint
 from convoy_schema.trust import Trust
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from database_samples import publish
@@ -310,6 +310,49 @@ def test_a_floor_is_set_by_a_key_that_may_and_set_anew_when_that_is_exchanged(ke
         assert (found["lowest"], found["by"]) == (2, f"delegation {serial}")
         # Whoever hears of it only now believes it.
         assert keys.board().learn(load_trust(keys.folder.path).statements)[0].lowest("tiny") == 2
+
+
+def sign_floor(root: Path, out: Path, *arguments: object, code: int = 0) -> str:
+    """Where there is no home."""
+    command = ["key", "floor", "sign", "--root", root, "--out", out, *arguments]
+    done = RUNNER.invoke(app, list(map(str, command)))
+    assert done.exit_code == code, (done.output, done.exception)
+    return done.output
+
+
+def test_a_floor_signed_where_the_root_is_counts_where_the_controller_is(keys: Keys, tmp_path: Path) -> None:
+    stick, file = tmp_path / "stick", tmp_path / "floor.bin"
+    keys.run("init", "--root", stick)
+    keys.publish("1", "2")
+    assert f"convoy key floor take {file}" in sign_floor(stick, file, "tiny", "--serial", 2)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    taken = keys.read("floor", "take", file)
+    assert (taken["model"], taken["lowest"], taken["by"], taken["revokes"]) == ("tiny", 2, "the root", ["tiny 1"])
+    assert keys.read("floor", "take", file)["lowest"] == 2, "again is as good"
+    with pytest.raises(FloorError):
+        verify(keys.published("1"), load_trust(keys.folder.path))
+    sign_floor(stick, file, "tiny", "--serial", 1)
+    assert "is 2 already" in keys.run("floor", "take", file, code=1)
+    sign_floor(stick, file, "--every-model", "--serial", 3)
+    assert "would revoke every version" in keys.run("floor", "take", file, code=1)
+    assert keys.read("floor", "take", file, "--force")["lowest"] == 3
+
+
+def test_a_floor_that_is_another_fleet_s_or_none_is_not_taken(keys: Keys, tmp_path: Path) -> None:
+    other, file = Keys(tmp_path / "other"), tmp_path / "floor.bin"
+    keys.run("init")
+    keys.publish("1", "2")
+    other.run("init")
+    sign_floor(other.folder.path, file, "tiny", "--serial", 2)
+    assert "is not signed by the trusted key" in keys.run("floor", "take", file, code=1)
+    for content in (b"", b"junk", file.read_bytes()[:-1], codec.encode(Statements((), ())), b"\x00" * 10_000):
+        file.write_bytes(content)
+        assert "floor.bin" in keys.run("floor", "take", file, code=1)
+    assert "no floor" in keys.run("floor", "take", tmp_path / "nothing", code=1)
+    assert load_trust(keys.folder.path).floors == {}
+    sign_floor(tmp_path / "empty", file, "tiny", "--serial", 2, code=3)
+    sign_floor(other.folder.path, file, "--serial", 2, code=2)
+    sign_floor(other.folder.path, file, "No Name", "--serial", 2, code=2)
 
 
 def test_what_is_published_above_a_floor_may_run_though_a_backup_forgot_the_versions_before(keys: Keys) -> None:

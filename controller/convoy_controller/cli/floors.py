@@ -76,8 +76,8 @@ def set_one(
         )
     folder = Home.locate(home).keys
     with opened(home, database) as fleet:
-        lowest, revoked = _revoked(fleet, model, version, serial, force)
-    trust = _known(folder)
+        lowest, below = revoked(fleet, model, version, serial, force)
+    trust = known(folder)
     key = _signer(folder, root, trust)
     present = trust.lowest(model or "")
     if lowest < present:
@@ -90,12 +90,12 @@ def set_one(
     trust.with_floor(signed)  # whatever boards would not believe is not kept either
     remember(folder, Statements((), (signed,)))
     after = load_trust(folder)
-    facts = _facts(after, model or "", revoked)
+    found = facts(after, model or "", below)
     if as_json:
-        print_json(facts)
+        print_json(found)
         return
-    typer.echo(f"the lowest serial of {model or 'every model'} is {facts.lowest}, signed by {facts.by}")
-    typer.echo(f"revoked: {', '.join(revoked) or 'nothing that is in the catalogue'}")
+    typer.echo(f"the lowest serial of {model or 'every model'} is {found.lowest}, signed by {found.by}")
+    typer.echo(f"revoked: {', '.join(below) or 'nothing that is in the catalogue'}")
 
 
 @floor_app.command("show")
@@ -107,14 +107,14 @@ def show(as_json: JsonOption = False, home: HomeOption = None, database: Databas
     """
     from convoy_controller.database import queries
 
-    trust = _known(Home.locate(home).keys)
+    trust = known(Home.locate(home).keys)
     with opened(home, database) as fleet:
         models = queries.models(fleet)
     floors = []
     for name in sorted(trust.floors):
-        found = _facts(trust, name, ())
+        found = facts(trust, name, ())
         below = _below([line for line in models if name in ("", line.model)], found.lowest)
-        floors.append(_facts(trust, name, below))
+        floors.append(facts(trust, name, below))
     if as_json:
         print_json(floors)
     elif floors:
@@ -129,7 +129,7 @@ def show(as_json: JsonOption = False, home: HomeOption = None, database: Databas
         typer.echo("no floors: every version may run (`convoy key floor set MODEL --version V` revokes what is older)")
 
 
-def _revoked(
+def revoked(
     fleet: Database, model: str | None, version: str | None, serial: int | None, force: bool
 ) -> tuple[int, tuple[str, ...]]:
     """The lowest serial that may run, and what lies below; refuses to take away what is wanted unless by `force`."""
@@ -161,7 +161,8 @@ def _below(models: Sequence[ModelLine], lowest: int) -> tuple[str, ...]:
     return tuple(f"{line.model} {line.version}" for line in models if line.serial < lowest)
 
 
-def _known(folder: Path) -> Trust:
+def known(folder: Path) -> Trust:
+    """What is believed in this folder of keys; raises `NotFoundError` where there are none."""
     from convoy_controller.keys import KeyFolder, load_trust
 
     if not KeyFolder(folder).trusted.exists():
@@ -194,7 +195,8 @@ def _signer(folder: Path, root: Path | None, trust: Trust) -> SigningKey:
     return key
 
 
-def _facts(trust: Trust, name: str, revokes: tuple[str, ...]) -> _Floor:
+def facts(trust: Trust, name: str, revokes: tuple[str, ...]) -> _Floor:
+    """A floor as it stands, for people and programs."""
     from convoy_schema.signing import read_delegation, read_floor
 
     signed = trust.floors[name]

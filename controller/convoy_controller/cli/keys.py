@@ -76,8 +76,10 @@ class _Shown:
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
+    from convoy_controller.cli import floor_files
     from convoy_controller.cli.floors import floor_app
 
+    floor_files.register(floor_app)
     _key.add_typer(floor_app)
     app.add_typer(_key)
 
