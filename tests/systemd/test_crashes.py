@@ -52,12 +52,20 @@ async def strike(board: ServiceFleet, phase: Phase, turn: int) -> bool:
 
 
 async def serve_until(board: ServiceFleet, answers: int) -> None:
-    """Frames in plenty, of which so many have been answered."""
+    """Frames in plenty, though never more than its queue takes, of which so many have been answered."""
     inputs = {MODEL.topology.input: MODEL.values[MODEL.topology.input]}
-    board.fleet.results.clear()
-    for counter in range(answers + 20):
-        board.fleet.feed(ASSIGNMENT, BOARD, inputs, counter)
-    await board.until(lambda: len(board.fleet.results) >= answers, "answers")
+    results = board.fleet.results
+    results.clear()
+    sent = 0
+
+    def have_come() -> bool:
+        nonlocal sent
+        while sent < len(results) + 20:
+            sent += 1
+            board.fleet.feed(ASSIGNMENT, BOARD, inputs, sent)
+        return len(results) >= answers
+
+    await board.until(have_come, "answers")
 
 
 def last_phase(machine: Machine, pid: int) -> Phase:
