@@ -113,16 +113,20 @@ def shares(names: list[str], seconds: float, cores: int) -> dict[str, float]:
     return {name: seconds * min(cores, len(names)) * TARGETS[name].share / whole for name in names}
 
 
-def table(runs: list[Ran]) -> str:
-    """The runs, and their sum, for people."""
-    lines = [f"{'target':30} {'engine':8} {'inputs':>9} {'inputs/s':>9} {'branches':>9} {'faults':>6}"]
-    for ran in runs:
-        rate = ran.inputs / max(ran.seconds, 1e-3)
-        branches = "-" if ran.branches is None else str(ran.branches)
-        lines.append(f"{ran.name:30} {ran.engine:8} {ran.inputs:9} {rate:9.0f} {branches:>9} {ran.faults:6}")
+HEAD = f"{'target':30} {'engine':8} {'inputs':>9} {'inputs/s':>9} {'branches':>9} {'faults':>6}"
+
+
+def line(ran: Ran) -> str:
+    """One run, for people, below `HEAD`."""
+    rate = ran.inputs / max(ran.seconds, 1e-3)
+    branches = "-" if ran.branches is None else str(ran.branches)
+    return f"{ran.name:30} {ran.engine:8} {ran.inputs:9} {rate:9.0f} {branches:>9} {ran.faults:6}"
+
+
+def total(runs: list[Ran]) -> str:
+    """Their sum, likewise."""
     inputs, faults = sum(ran.inputs for ran in runs), sum(ran.faults for ran in runs)
-    lines.append(f"{len(runs):3} targets {inputs:38} {faults:26}")
-    return "\n".join(lines)
+    return f"{len(runs):3} targets {inputs:38} {faults:26}"
 
 
 def replay(module: str, name: str, file: Path) -> int:
@@ -165,9 +169,13 @@ def main(arguments: list[str]) -> int:
         parser.error(f"no target begins with {' or '.join(given.targets)}; there are {', '.join(TARGETS)}")
     plan = Plan(chosen_engine(given.engine), given.seed, given.faults, given.module, given.inputs, given.patience)
     times = shares(names, given.seconds, given.jobs)
+    runs = []
+    print(HEAD, flush=True)
     with ThreadPoolExecutor(given.jobs) as pool:
-        runs = list(pool.map(plan.run, [TARGETS[name] for name in names], times.values()))
-    print(table(runs))
+        for ran in pool.map(plan.run, [TARGETS[name] for name in names], times.values()):
+            runs.append(ran)
+            print(line(ran), flush=True)
+    print(total(runs))
     return report(runs, plan)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import faulty_targets  # noqa: F401 - makes its targets
 import pytest
-from fuzz import Plan, main, shares, table
+from fuzz import Plan, line, main, shares
 from target import TARGETS, BoundError
 from worker import blind
 
@@ -113,7 +113,7 @@ def test_an_input_that_ends_or_stops_the_process_is_found(name: str, reason: str
     (file,) = plan.faults_of(name)
     assert file.read_bytes() == b"!"
     assert reason in file.with_suffix(".txt").read_text(encoding="utf-8")
-    assert name in table([ran])
+    assert name in line(ran)
 
 
 def test_all_is_well_where_nothing_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
