@@ -13,6 +13,7 @@ from convoy_controller.cli import (
     boards,
     certificates,
     clearing,
+    contract,
     demo,
     deploying,
     deployments,
@@ -43,6 +44,7 @@ for _module in (
     infer,
     demo,
     bench,
+    contract,
 ):
     _module.register(app)
 
