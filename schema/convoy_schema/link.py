@@ -88,8 +88,8 @@ class Link:
     """A connection that keeps coming back. All methods are called from the event loop's thread.
 
     `credentials` are what a broker at `mqtts://` asks for. `most_wait_s` bounds the random wait between attempts.
-    `on_message` gets (topic, payload, retained); `on_acknowledged`, where there is one, those that came at QoS 1. What a
-    callback raises is logged and goes no further.
+    `on_message` gets (topic, payload, retained); `on_acknowledged`, where there is one, those that came at QoS 1. What
+    a callback raises is logged and goes no further.
     """
 
     def __init__(

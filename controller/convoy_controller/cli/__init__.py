@@ -13,6 +13,7 @@ from convoy_controller.cli import (
     boards,
     certificates,
     clearing,
+    conformance,
     contract,
     demo,
     deploying,
@@ -45,6 +46,7 @@ for _module in (
     demo,
     bench,
     contract,
+    conformance,
 ):
     _module.register(app)
 

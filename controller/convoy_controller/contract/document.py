@@ -22,6 +22,8 @@ _HEADER = "# Made from the code by `convoy contract --output docs/asyncapi.yaml`
 
 _DESCRIPTION = f"""\
 What boards, gateways and the controller of a Convoy fleet say to each other over MQTT 3.1.1, with clean sessions.
+How they must behave is in contract.md, by numbered rules.
+
 Payloads are one MessagePack map each, but for blocks. Integers are MessagePack integers, byte strings are of type bin,
 enumerations are their strings, and a field's default stands where it is missing. A field that is not in the schema is
 ignored. `v` is the version pair; this is version {version.CURRENT}.
