@@ -75,6 +75,7 @@ check: ## Format, lint, types, layers, documents, and that the wheel is complete
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python .ci/check_documents.py
+	@$(BIN)/convoy contract --check docs/asyncapi.yaml
 	@$(BIN)/python .ci/check_wheel.py
 	@echo "make check: passed."
 

@@ -88,7 +88,8 @@ class Link:
     """A connection that keeps coming back. All methods are called from the event loop's thread.
 
     `credentials` are what a broker at `mqtts://` asks for. `most_wait_s` bounds the random wait between attempts.
-    `on_message` gets (topic, payload, retained). What a callback raises is logged and goes no further.
+    `on_message` gets (topic, payload, retained); `on_acknowledged`, where there is one, those that came at QoS 1. What
+    a callback raises is logged and goes no further.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Link:
         client_id: str,
         *,
         on_message: OnMessage,
+        on_acknowledged: OnMessage | None = None,
         on_connect: OnConnect | None = None,
         on_disconnect: OnDisconnect | None = None,
         credentials: Credentials | None = None,
@@ -111,6 +113,7 @@ class Link:
         self.url = url
         self._client_id = client_id
         self._on_message = on_message
+        self._on_acknowledged = on_acknowledged or on_message
         self._on_connect = on_connect or (lambda: None)
         self._on_disconnect = on_disconnect or (lambda reason: None)
         self._will = will
@@ -304,7 +307,8 @@ class Link:
         except UnicodeDecodeError:
             log.warning("%s: a topic is not UTF-8", self._client_id)
             return
-        _guarded(self._on_message, topic, message.payload, message.retain)
+        receive = self._on_acknowledged if message.qos else self._on_message
+        _guarded(receive, topic, message.payload, message.retain)
 
     # Sending ---------------------------------------------------------------------------------------------------------
 

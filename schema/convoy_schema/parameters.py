@@ -77,7 +77,7 @@ _Blob = Annotated[bytes, Size(MAX_ARTIFACT)]
 
 
 @dataclass(frozen=True)
-class _Packed:
+class PackedParameters:
     """`Parameters` as bytes: arrays in C order, little-endian."""
 
     shape: _Extents | None
@@ -91,7 +91,7 @@ def pack_parameters(parameters: Parameters) -> bytes:
     """The artifact that holds `parameters`: the same bytes for the same values."""
     weights, bias = parameters.weights, parameters.bias
     return codec.pack(
-        _Packed(
+        PackedParameters(
             shape=None if weights is None else tuple(map(int, weights.shape)),
             weights=None if weights is None else weights.tobytes(),
             bias=None if bias is None else _little(bias),
@@ -105,7 +105,7 @@ def unpack_parameters(content: bytes) -> Parameters:
     """Read what `pack_parameters` wrote; raises `DecodeError`, or `TopologyError` for values that no layer takes."""
     if len(content) > MAX_ARTIFACT:
         raise DecodeError(f"parameters take at most {MAX_ARTIFACT} bytes, {len(content)} came", size=len(content))
-    packed = codec.unpack(_Packed, content)
+    packed = codec.unpack(PackedParameters, content)
     weights: NDArray[np.int8] | None = None
     if packed.weights is not None:
         shape = packed.shape or ()

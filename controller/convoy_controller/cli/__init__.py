@@ -13,6 +13,8 @@ from convoy_controller.cli import (
     boards,
     certificates,
     clearing,
+    conformance,
+    contract,
     demo,
     deploying,
     deployments,
@@ -43,6 +45,8 @@ for _module in (
     infer,
     demo,
     bench,
+    contract,
+    conformance,
 ):
     _module.register(app)
 
