@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import random
@@ -12,6 +13,7 @@ from typing import Any
 import gateway_models
 import numpy as np
 from convoy import protocol as client
+from convoy.async_connections import MalformedAnswerError, read_reply
 from convoy.connections import MAX_ANSWER, Gateway, Reply
 from convoy.errors import ClientError, ServerFailedError
 from convoy.results import ModelInfo
@@ -224,6 +226,27 @@ def client_http(data: bytes) -> object:
         finally:
             connection.close()
     return _attempted(reply)
+
+
+@target(
+    "client-async-http",
+    OSError,
+    EOFError,
+    MalformedAnswerError,
+    seeds=_replies,
+    mutate=_http,
+    base_memory=2 * MAX_ANSWER,
+)
+def client_async_http(data: bytes) -> object:
+    """The same bytes as the asyncio client's connection reads them."""
+
+    async def read() -> Reply:
+        reader = asyncio.StreamReader()
+        reader.feed_data(data)
+        reader.feed_eof()
+        return (await read_reply(reader))[0]
+
+    return _attempted(asyncio.run(read()))
 
 
 def _attempted(reply: Reply) -> object:
