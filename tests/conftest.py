@@ -100,6 +100,17 @@ def broker(start_broker: Callable[[], MosquittoProcess]) -> MosquittoProcess:
     return start_broker()
 
 
+@pytest.fixture(scope="module")
+def module_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MosquittoProcess]:
+    """A running Mosquitto for all tests of a module."""
+    if _MOSQUITTO is None:
+        pytest.skip("mosquitto is not installed")
+    process = MosquittoProcess(tmp_path_factory.mktemp("mosquitto"))
+    process.start()
+    yield process
+    process.stop()
+
+
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[Guarded]:
     """A running Mosquitto on the shipped files: TLS, certificates, access rules."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from convoy_controller.importer import ImportedModel
 from convoy_schema import codec
 from convoy_schema.bundle import Bundle, GoldenTensor, InputSpec, ModelAnnouncement, VerifiedModel, announce, verify
 from convoy_schema.ending import Ending, Operation
@@ -73,6 +74,25 @@ def digits(ending: Ending | None = None) -> tuple[ModelAnnouncement, dict[str, b
         "digits", "1", topology, spec, "logits", DIGITS, rows.tobytes(), out.tobytes(), len(rows), ending or Ending()
     )
     return announcement, blobs
+
+
+def announced(network: ImportedModel, spec: InputSpec) -> tuple[ModelAnnouncement, dict[str, bytes]]:
+    """An imported network, signed as the catalogue would, and its layers' parameters."""
+    topology, golden = network.topology, network.golden
+    probe_in, probe_out = golden[topology.input], golden[topology.output]
+    announcement = _announce(
+        topology.name,
+        "1",
+        topology,
+        spec,
+        topology.output,
+        (),
+        probe_in,
+        probe_out,
+        network.golden_rows,
+        network.ending,
+    )
+    return announcement, dict(network.parameters)
 
 
 def _announce(

@@ -36,10 +36,20 @@ class Reply:
     headers: Mapping[str, str]  # names in lower case
 
 
-class Gateway:
-    """One gateway's address and its idle connections. Safe to use from many threads."""
+@dataclass(frozen=True)
+class Address:
+    """Where a gateway is: its URL, taken apart. `prefix` goes before every path."""
 
-    def __init__(self, url: str) -> None:
+    url: str
+    is_secure: bool
+    host: str
+    port: int
+    authority: str
+    prefix: str
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Raises `InvalidInputError` for what is no gateway's URL."""
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -47,10 +57,21 @@ class Gateway:
             raise InvalidInputError(f"gateway {url[:200]!r}: {str(error)[:200]}", url=url) from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InvalidInputError(f"a gateway's URL has the form http://host:port, {url[:200]!r} came", url=url)
-        self.url = url.rstrip("/")
-        self._secure = parts.scheme == "https"
-        self._host, self._port = parts.hostname, port
-        self._prefix = parts.path.rstrip("/")
+        is_secure = parts.scheme == "https"
+        authority = parts.netloc.rpartition("@")[2]
+        default = 443 if is_secure else 80
+        return cls(url.rstrip("/"), is_secure, parts.hostname, port or default, authority, parts.path.rstrip("/"))
+
+
+class Gateway:
+    """One gateway's address and its idle connections. Safe to use from many threads."""
+
+    def __init__(self, url: str) -> None:
+        address = Address.parse(url)
+        self.url = address.url
+        self._secure = address.is_secure
+        self._host, self._port = address.host, address.port
+        self._prefix = address.prefix
         self._idle: deque[http.client.HTTPConnection] = deque()
         self._lock = threading.Lock()
         self._closed = False

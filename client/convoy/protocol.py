@@ -54,10 +54,16 @@ def as_rows(array: Any, info: ModelInfo) -> NDArray[np.generic]:
     return np.ascontiguousarray(rows, little)
 
 
-def write_request(rows: NDArray[np.generic], info: ModelInfo, timeout_s: float) -> tuple[bytes, dict[str, str]]:
-    """Body and headers of an infer request that must be answered within `timeout_s`."""
+def write_request(
+    rows: NDArray[np.generic], info: ModelInfo, timeout_s: float, priority: int = 0
+) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of an infer request that must be answered within `timeout_s`; `priority` 0 is the default."""
     head = {
-        "parameters": {"timeout_ms": max(1, math.ceil(timeout_s * 1000)), "binary_data_output": True},
+        "parameters": {
+            "timeout_ms": max(1, math.ceil(timeout_s * 1000)),
+            "binary_data_output": True,
+            **({"priority": priority} if priority else {}),
+        },
         "inputs": [
             {
                 "name": info.input,

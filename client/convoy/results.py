@@ -9,6 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convoy.errors import InvalidInputError
+from convoy.notebook import bar, table
+
+#: Rows and class names that a notebook shows.
+SHOWN_ROWS = 20
+SHOWN_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class GatewayStatus:
+    """One gateway: whether it is ready (None: nobody asked), and the reason when it is not."""
+
+    url: str
+    is_ready: bool | None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -25,6 +39,20 @@ class ModelInfo:
     shape: tuple[int, ...]
     classes: tuple[str, ...]
     ending: str = "none"
+
+    def _repr_html_(self) -> str:
+        names = ", ".join(self.classes[:SHOWN_CLASSES])
+        left = len(self.classes) - SHOWN_CLASSES
+        gives = {"softmax": "probabilities", "argmax": "numbers of classes"}.get(self.ending, "real values")
+        rows = [
+            (
+                "takes",
+                f"{self.input} (n, {', '.join(map(str, self.shape))}): real values, uint8 pixels, int8 quantised",
+            ),
+            ("gives", f"{self.output}: {gives}"),
+            ("classes", f"{names} and {left} more" if left > 0 else names or "without names"),
+        ]
+        return table(f"{self.name}, version {self.version}", (), rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,3 +106,24 @@ class Result:
     def labels(self) -> list[str]:
         """Name of the likeliest class of each row; its number when the model names no classes."""
         return [self.classes[index] if index < len(self.classes) else str(index) for index in self.top1.tolist()]
+
+    def __repr__(self) -> str:
+        shape = ", ".join(map(str, self.array.shape))
+        return f"<convoy.Result ({shape}) {self.array.dtype} of {self.model} {self.version} by {self.gateway}>"
+
+    def _repr_html_(self) -> str:
+        caption = f"{self.model}, version {self.version}: {len(self)} answers"
+        below = f"generation {self.generation}, by {self.gateway}"
+        if len(self) > SHOWN_ROWS:
+            below = f"the first {SHOWN_ROWS} of {len(self)}; {below}"
+        if self.array.ndim > 2 or (self.ending == "argmax" and self.array[0].size != 1):
+            shape = ", ".join(map(str, self.array.shape))
+            return table(caption, (), [("array", f"({shape}) {self.array.dtype}")], below)
+        first = Result(
+            self.array[:SHOWN_ROWS], self.classes, self.generation, self.model, self.version, "", self.ending
+        )
+        if self.ending == "argmax":
+            return table(caption, ("", "class"), [(str(n), label) for n, label in enumerate(first.labels)], below)
+        chances = first.probabilities.max(axis=1).tolist()
+        rows = [(str(n), label, bar(share)) for n, (label, share) in enumerate(zip(first.labels, chances, strict=True))]
+        return table(caption, ("", "class", "probability"), rows, below)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import random
@@ -12,12 +13,15 @@ from typing import Any
 import gateway_models
 import numpy as np
 from convoy import protocol as client
+from convoy.async_connections import MalformedAnswerError, read_reply
 from convoy.connections import MAX_ANSWER, Gateway, Reply
 from convoy.errors import ClientError, ServerFailedError
 from convoy.results import ModelInfo
 from convoy.retry import Attempts
-from convoy_controller.errors import InvalidInputError
+from convoy_controller.errors import BodyTooLargeError, InvalidInputError
 from convoy_controller.gateway import protocol as gateway
+from convoy_controller.gateway.descriptions import model_metadata
+from convoy_controller.gateway.encodings import DEFLATE, GZIP, accepted, pack, unpack
 from convoy_controller.gateway.tensors import Converter
 from convoy_schema.bundle import verify
 from mutation import change_tree, mutate_bytes, mutate_json, with_tokens
@@ -73,8 +77,12 @@ def _requests() -> Iterator[bytes]:
         yield int(headers[client.HEADER_LENGTH]).to_bytes(2, "big") + body
     tensor = {"name": "image", "datatype": "UINT8", "shape": [1, 1, 28, 28], "data": [7] * 784}
     outputs = [{"name": "logits", "parameters": {"datatype": "INT8", "binary_data": True}}]
-    whole = {"id": "one", "parameters": {"timeout": 30}, "inputs": [tensor], "outputs": outputs}
+    outputs.append({"name": "logits", "parameters": {"classification": 3}})
+    whole = {"id": "one", "parameters": {"timeout": 30, "priority": 2}, "inputs": [tensor], "outputs": outputs}
     yield _NO_HEADER + json.dumps(whole).encode()
+    for datatype, value in (("FP16", 1e300), ("FP64", 1e300), ("FP16", -1e-300)):
+        tensor = {"name": "image", "datatype": datatype, "shape": [1, 1, 28, 28], "data": [value] * 784}
+        yield _NO_HEADER + json.dumps({"inputs": [tensor]}).encode()
     for shape, data in (([2, 2], [[1, 2], [3]]), ([10**30], []), ([0, 10**15], []), ([3], [10**400]), ([1] * 70, [1])):
         head = {"inputs": [{"name": "image", "datatype": "FP32", "shape": shape, "data": data}]}
         yield _NO_HEADER + json.dumps(head).encode()
@@ -127,9 +135,27 @@ def client_answer(data: bytes) -> object:
     return array
 
 
+def _packed() -> Iterator[bytes]:
+    for number, coding in enumerate((GZIP, DEFLATE)):
+        whole = pack(bytes(5000), coding)
+        for content in (whole, whole[:-1], whole + whole, b""):
+            yield bytes([number]) + content
+    yield b"\x02gzip;q=0, *;q=0.5, deflate"
+
+
+@target("gateway-packed", InvalidInputError, BodyTooLargeError, seeds=_packed, mutate=mutate_bytes)
+def gateway_packed(data: bytes) -> object:
+    """A packed body, and an Accept-Encoding header; what is unpacked stays in its bound."""
+    if data[:1] > b"\x01":
+        return accepted(data[1:].decode("latin-1"))
+    content = unpack(data[1:], (GZIP, DEFLATE)[data[:1] == b"\x01"], 4096)
+    assert len(content) <= 4096
+    return content
+
+
 def _descriptions() -> Iterator[bytes]:
     model = verify(gateway_models.digits()[0], gateway_models.TRUSTED)
-    whole = gateway.model_metadata(model, _CONVERTER, ["1"])
+    whole = model_metadata(model, _CONVERTER, ["1"])
     yield json.dumps(whole).encode()
     for shape in ([-1, 2**70], [-1, "x"], "abc", [-1, 1e400], [-1, None], {"1": 2}):
         yield json.dumps({**whole, "inputs": [{**whole["inputs"][0], "shape": shape}]}).encode()
@@ -200,6 +226,27 @@ def client_http(data: bytes) -> object:
         finally:
             connection.close()
     return _attempted(reply)
+
+
+@target(
+    "client-async-http",
+    OSError,
+    EOFError,
+    MalformedAnswerError,
+    seeds=_replies,
+    mutate=_http,
+    base_memory=2 * MAX_ANSWER,
+)
+def client_async_http(data: bytes) -> object:
+    """The same bytes as the asyncio client's connection reads them."""
+
+    async def read() -> Reply:
+        reader = asyncio.StreamReader()
+        reader.feed_data(data)
+        reader.feed_eof()
+        return (await read_reply(reader))[0]
+
+    return _attempted(asyncio.run(read()))
 
 
 def _attempted(reply: Reply) -> object:

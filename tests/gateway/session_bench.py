@@ -60,6 +60,15 @@ def rows_of(count: int, value: int = 0) -> NDArray[np.int8]:
 
 
 def frames(effects: Sequence[Effect]) -> list[Frame]:
+    """Those of requests; golden ones name none."""
+    return [frame for frame in all_frames(effects) if frame.requests]
+
+
+def golden(effects: Sequence[Effect]) -> list[Frame]:
+    return [frame for frame in all_frames(effects) if not frame.requests]
+
+
+def all_frames(effects: Sequence[Effect]) -> list[Frame]:
     return [effect.frame for effect in effects if isinstance(effect, SendFrame)]
 
 
@@ -70,8 +79,21 @@ def only(effects: Sequence[Effect], kind: type) -> list[Effect]:
 def started(serving: Route | None = None, limits: Limits | None = None) -> GatewaySession:
     session = GatewaySession(NAME, 77, limits)
     session.reconnected(0.0)
-    session.configure(desired(1, feed(serving or route(1))), {MODEL.digest: MODEL}, 0.0)
+    prove(session, session.configure(desired(1, feed(serving or route(1))), {MODEL.digest: MODEL}, 0.0), 0.0)
     return session
+
+
+def prove(session: GatewaySession, effects: Sequence[Effect], now: float) -> list[Effect]:
+    """Answer golden frames until none is sent; returns what else was."""
+    others: list[Effect] = []
+    pending = list(effects)
+    while pending:
+        effect = pending.pop(0)
+        if isinstance(effect, SendFrame) and not effect.frame.requests:
+            pending += reply(session, answer(effect.frame), now)
+        else:
+            others.append(effect)
+    return others
 
 
 def reply(session: GatewaySession, frame: Frame, now: float) -> list[Effect]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import re
 import time
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -15,7 +17,9 @@ import numpy as np
 import pytest
 from conftest import MosquittoProcess
 from convoy_controller.errors import InvalidInputError
+from convoy_controller.gateway import bodies
 from convoy_controller.gateway import http as face
+from convoy_controller.gateway.classes import as_bytes_tensor
 from convoy_controller.gateway.idempotency import Answers
 from convoy_controller.gateway.protocol import HEADER_LENGTH, read_request
 from convoy_controller.gateway.session import Limits
@@ -165,6 +169,7 @@ def test_health_and_metadata(broker: MosquittoProcess) -> None:
                 assert found["outputs"][0]["labels"] == list(DIGITS)
             listed = (await client.post("/v2/repository/index")).json()
             assert listed == [{"name": "digits", "version": "1", "state": "READY", "reason": ""}]
+            assert (await client.get("/v2/models")).json() == {"models": ["digits"]}
             site.fleet.order(site.fleet.feed(None))
             await until(lambda: site.service.session.revision == 2)
             for path in ("/v2/health/ready", "/v2/models/digits/ready"):
@@ -172,9 +177,163 @@ def test_health_and_metadata(broker: MosquittoProcess) -> None:
                 assert reply.status_code == 503
                 assert reply.headers["retry-after"] == "1"
             assert (await client.get("/v2/health/live")).status_code == 200
-            assert (await client.post("/v2/repository/index")).json()[0]["state"] == "UNAVAILABLE"
+            (listed,) = (await client.post("/v2/repository/index")).json()
+            assert (listed["state"], listed["reason"]) == ("UNAVAILABLE", "no generation is serving")
 
     play(work)
+
+
+def test_ready_is_said_only_while_golden_rows_are_answered(broker: MosquittoProcess) -> None:
+    async def work() -> None:
+        site = Site(broker.url)
+        transport = httpx.ASGITransport(app=site.app)
+        async with site.running(serving_generation=None), httpx.AsyncClient(transport=transport) as client:
+
+            async def ready(words: str = "") -> int:
+                answers = [await client.get(f"http://g/v2/{path}") for path in ("health/ready", "models/digits/ready")]
+                for answer in answers:
+                    assert answer.status_code == 200 or words in answer.json()["error"], answer.text
+                return answers[0].status_code
+
+            async def until_ready(status: int) -> None:
+                while await ready() != status:
+                    await asyncio.sleep(0.01)
+
+            # Nobody answers yet: the gateway is told to serve, and takes requests, but is not ready.
+            site.fleet.silent.add(Generation(1, 1))
+            site.fleet.announce()
+            site.fleet.order(site.fleet.feed(1))
+            await until(lambda: site.service.session.is_serving("shop"))
+            assert await ready("generation 1-1 has not answered its golden vector") == 503
+            site.fleet.silent.clear()
+            await until_ready(200)
+            body, headers = binary_request(PIXELS, "UINT8")
+            assert (await client.post(f"http://g{INFER}", content=body, headers=headers)).status_code == 200
+            # A board is lost: the first answer that is overdue takes the evidence away, until golden rows come back.
+            site.fleet.silent.add(Generation(1, 1))
+            waiting = asyncio.ensure_future(client.post(f"http://g{INFER}", content=body, headers=headers))
+            await until_ready(503)
+            assert not waiting.done()
+            site.fleet.silent.clear()
+            await until_ready(200)
+            assert (await waiting).status_code == 200
+            # A generation that was tested before the switch is ready at once.
+            site.fleet.order(site.fleet.feed(1, 2))
+            await until(lambda: any(r.feeds and r.feeds[0].probes for r in site.fleet.reports))
+            site.fleet.silent.add(Generation(1, 2))
+            site.fleet.order(site.fleet.feed(2))
+            await until(lambda: site.service.session.report()[0].serving == Generation(1, 2))
+            assert await ready() == 200
+
+    play(work)
+
+
+def test_configuration_and_statistics_are_tritons(broker: MosquittoProcess) -> None:
+    async def work() -> None:
+        async with gateway(broker.url) as (site, client):
+            config = (await client.get("/v2/models/digits/config")).json()
+            assert (config["name"], config["max_batch_size"]) == ("digits", 8192)
+            assert config["input"] == [{"name": "image", "data_type": "TYPE_FP32", "dims": [1, 28, 28]}]
+            assert config["output"] == [{"name": "logits", "data_type": "TYPE_FP32", "dims": [10]}]
+            batching = config["dynamic_batching"]
+            assert batching["preferred_batch_size"] == [32]
+            assert batching["max_queue_delay_microseconds"] == 20_000
+            assert (batching["priority_levels"], batching["default_priority_level"]) == (8, 4)
+            body, headers = binary_request(PIXELS, "UINT8")
+            for _ in range(2):
+                await client.post(INFER, content=body, headers=headers)
+            site.fleet.silent.add(Generation(1, 1))
+            body, headers = binary_request(PIXELS, "UINT8", parameters={"timeout_ms": 30})
+            assert (await client.post(INFER, content=body, headers=headers)).status_code == 504
+            for path in ("/v2/models/digits/stats", "/v2/models/digits/versions/1/stats", "/v2/models/stats"):
+                (entry,) = (await client.get(path)).json()["model_stats"]
+                assert (entry["name"], entry["version"]) == ("digits", "1")
+                assert (entry["inference_count"], entry["execution_count"]) == (6, 2)
+                assert abs(entry["last_inference"] / 1000 - time.time()) < 60
+                stats = entry["inference_stats"]
+                assert (stats["success"]["count"], stats["fail"]["count"]) == (2, 1)
+                assert stats["success"]["ns"] == pytest.approx(
+                    stats["queue"]["ns"] + stats["compute_infer"]["ns"], abs=2
+                )
+                (batch,) = entry["batch_stats"]
+                assert (batch["batch_size"], batch["compute_infer"]["count"]) == (3, 2)
+            assert (await client.get("/v2/models/cats/stats")).status_code == 404
+
+    play(work)
+
+
+def test_reals_of_every_width_are_taken(broker: MosquittoProcess) -> None:
+    async def work() -> None:
+        async with gateway(broker.url) as (site, client):
+            halves = (PIXELS / 255).astype(np.float16)
+            numbers = site.service.models.converter(site.fleet.model).rows(halves.astype(np.float32))
+            output = site.fleet.model.topology.tensor("logits")
+            answer = dequantise(site.fleet.compute(numbers), output)
+            for array, datatype in ((halves, "FP16"), (halves.astype(np.float64), "FP64")):
+                body, headers = binary_request(array, datatype)
+                for sent in ({"content": body, "headers": headers}, {"json": json_request(array, datatype)}):
+                    reply = await client.post(INFER, **sent)  # type: ignore[arg-type]
+                    assert reply.status_code == 200, reply.text
+                    (made,) = reply.json()["outputs"]
+                    np.testing.assert_array_equal(np.array(made["data"], np.float32).reshape(3, 10), answer)
+            beyond = np.full((1, 1, 28, 28), 1e300)
+            assert (await client.post(INFER, json=json_request(beyond, "FP64"))).status_code == 200
+            assert (await client.post(INFER, json=json_request(beyond, "FP32"))).status_code == 200
+
+    play(work)
+
+
+def test_classes_are_given_by_value_number_and_name(broker: MosquittoProcess) -> None:
+    async def work() -> None:
+        async with gateway(broker.url) as (site, client):
+            wanted = [
+                {"name": "logits", "parameters": {"classification": 3, "binary_data": False}},
+                {"name": "logits", "parameters": {"classification": 99, "binary_data": True}},
+            ]
+            body, headers = binary_request(PIXELS, "UINT8", outputs=wanted)
+            reply = await client.post(INFER, content=body, headers=headers)
+            split = int(reply.headers[HEADER_LENGTH])
+            three, everything = json.loads(reply.content[:split])["outputs"]
+            assert (three["datatype"], three["shape"]) == ("BYTES", [3, 3])
+            assert everything["shape"] == [3, 10]
+            logits = reals(site)
+            order = np.argsort(-logits, axis=1, kind="stable")
+            texts = [[f"{logits[n, i]:f}:{i}:digit {i}" for i in row] for n, row in enumerate(order)]
+            assert three["data"] == [text for row in texts for text in row[:3]]
+            assert everything["parameters"]["binary_data_size"] == len(reply.content) - split
+            assert as_bytes_tensor(text for row in texts for text in row) == reply.content[split:]
+
+    play(work)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "raw"])
+def test_packed_bodies_are_taken_and_given(broker: MosquittoProcess, coding: str) -> None:
+    async def work() -> None:
+        async with gateway(broker.url) as (_, client):
+            many = np.concatenate([PIXELS] * 20)
+            plain, headers = binary_request(many, "UINT8", parameters={"binary_data_output": True})
+            expected = await client.post(INFER, content=plain, headers={**headers, "accept-encoding": "identity"})
+            assert "content-encoding" not in expected.headers
+            body = {"gzip": gzip.compress, "deflate": zlib.compress, "raw": raw_deflate}[coding](plain)
+            name = "deflate" if coding == "raw" else coding
+            headers |= {"content-encoding": name, "accept-encoding": name}
+            reply = await client.post(INFER, content=body, headers=headers)
+            assert reply.status_code == 200, reply.text
+            assert reply.headers["content-encoding"] == name
+            assert reply.content == expected.content  # httpx unpacks
+            assert int(reply.headers["content-length"]) < len(reply.content)
+            for wrong, status in ((body[:-3], 400), (body + b"x", 400), (plain, 400)):
+                answer = await client.post(INFER, content=wrong, headers=headers)
+                assert answer.status_code == status, answer.text
+            headers["content-encoding"] = "br"
+            assert "gzip or deflate, 'br' came" in (await client.post(INFER, content=body, headers=headers)).text
+
+    play(work)
+
+
+def raw_deflate(body: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(body) + packer.flush()
 
 
 def broken(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
@@ -189,7 +348,7 @@ def broken(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (lambda b: b.update(inputs=[]), "one tensor, 'image'; 0 came"),
         (lambda b: b.pop("inputs"), "none came"),
         (lambda b: b["inputs"][0].update(name="x"), "input is 'image', 'x' came"),
-        (lambda b: b["inputs"][0].update(datatype="FP64"), "FP32, UINT8, INT8, 'FP64' came"),
+        (lambda b: b["inputs"][0].update(datatype="INT64"), "FP32, UINT8, INT8, FP16, FP64, 'INT64' came"),
         (lambda b: b["inputs"][0].update(datatype=["FP32"]), "must be FP32"),
         (lambda b: b["inputs"][0].update(shape=[1, 784], data=[0] * 784), "(n, 1, 28, 28), (1, 784) came"),
         (lambda b: b["inputs"][0].update(shape="1"), "list of whole numbers"),
@@ -205,6 +364,14 @@ def broken(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (lambda b: b.update(id=7), "id must be a string"),
         (lambda b: b.update(parameters={"timeout": "soon"}), "'timeout' must be a positive number"),
         (lambda b: b.update(parameters={"timeout_ms": -1}), "'timeout_ms' must be a positive number"),
+        (lambda b: b.update(parameters={"priority": -1}), "'priority' must be a whole number from 0, '-1' came"),
+        (lambda b: b.update(parameters={"priority": 1.5}), "'priority' must be a whole number"),
+        (lambda b: b["inputs"][0].update(parameters={"shared_memory_region": "r"}), "is in shared memory"),
+        (lambda b: b.update(outputs=[{"name": "logits", "parameters": {"classification": -1}}]), "number of classes"),
+        (
+            lambda b: b.update(outputs=[{"name": "logits", "parameters": {"classification": 1, "datatype": "INT8"}}]),
+            "classification needs real outputs",
+        ),
         (lambda b: b.update(parameters={"binary_data_output": 1}), "must be true or false"),
         (lambda b: b.update(outputs=[{"name": "y"}]), "output is 'logits', 'y' was asked for"),
         (lambda b: b.update(outputs=[]), "list of 1 to 2"),
@@ -275,11 +442,13 @@ def test_errors_have_the_status_a_client_can_act_on(broker: MosquittoProcess) ->
             assert (await status(INFER, content=b"{"))[0] == 400
             assert (await status(INFER, content=b"{}", headers={HEADER_LENGTH: "9"}))[0] == 400
             assert (await status("/v2/nothing"))[0] == 404
-            assert (await client.get(INFER)).status_code == 405
+            wrong_method = await client.get(INFER)
+            assert (wrong_method.status_code, wrong_method.headers["allow"]) == (405, "POST")
+            assert "takes POST" in wrong_method.json()["error"]
             huge = np.zeros((5, 1, 28, 28), np.uint8)
             assert (await status(INFER, json=json_request(huge, "UINT8")))[0] == 400  # more rows than are ever accepted
             site.fleet.silent.add(Generation(1, 1))
-            body, headers = binary_request(PIXELS, "UINT8", parameters={"timeout": 300})
+            body, headers = binary_request(PIXELS, "UINT8", parameters={"timeout": 300_000})
             waiting = asyncio.ensure_future(client.post(INFER, content=body, headers=headers))
             await until(lambda: site.service.session.pending == 1)
             overload = await client.post(INFER, content=body, headers=headers)
@@ -307,8 +476,8 @@ def test_a_gateway_that_knows_nothing_yet_says_come_back() -> None:
 
 
 def test_bodies_are_bounded_alone_and_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(face, "MAX_BODY", 100)
-    monkeypatch.setattr(face, "MAX_BODIES", 150)
+    monkeypatch.setattr(bodies, "MAX_BODY", 100)
+    monkeypatch.setattr(bodies, "MAX_BODIES", 150)
 
     async def work() -> None:
         site = Site("mqtt://127.0.0.1:1")
@@ -332,6 +501,8 @@ def test_bodies_are_bounded_alone_and_together(monkeypatch: pytest.MonkeyPatch) 
             gate.set()
             assert (await waiting).status_code == 503
             assert (await client.post(INFER, content=bytes(90))).status_code == 503  # its room was given back
+            bomb = {"content": gzip.compress(bytes(101)), "headers": {"content-encoding": "gzip"}}
+            assert (await client.post(INFER, **bomb)).status_code == 413  # type: ignore[arg-type]
 
     play(work)
 
@@ -360,11 +531,11 @@ def test_a_repeated_key_gets_the_same_answer_and_joins_what_is_in_flight(broker:
                 assert same.status_code == 200, "a repetition has less time left, and is the same request"
             assert site.fleet.frames == 3
             site.fleet.silent.add(Generation(1, 1))
-            body, headers = binary_request(PIXELS, "UINT8", parameters={"timeout": 50})
+            body, headers = binary_request(PIXELS, "UINT8", parameters={"timeout": 50_000})
             key = {"Idempotency-Key": "k3"}
             assert (await client.post(INFER, content=body, headers={**headers, **key})).status_code == 504
             site.fleet.silent.clear()
-            retried = binary_request(PIXELS, "UINT8", parameters={"timeout": 5000})
+            retried = binary_request(PIXELS, "UINT8", parameters={"timeout_ms": 5000})
             reply = await client.post(INFER, content=retried[0], headers={**retried[1], **key})
             assert reply.status_code == 200  # an error is not an answer: the key is free again
 

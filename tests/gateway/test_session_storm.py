@@ -25,10 +25,10 @@ from session_bench import (
     MODEL,
     NAME,
     STAGES,
+    all_frames,
     answer,
     desired,
     feed,
-    frames,
     generation,
     reply,
     report,
@@ -83,7 +83,7 @@ def test_a_lost_probe_is_sent_again_and_given_up_after_ten_tries() -> None:
     tries, now = 1, 0.0
     while not report(session).probes:
         now += RETRY_S / 2
-        tries += len(frames(session.tick(now)))
+        tries += len(all_frames(session.tick(now)))
         assert now < 100
     assert tries == TRIES
     assert now == pytest.approx(TRIES * RETRY_S)
@@ -95,8 +95,8 @@ def test_a_lost_probe_is_sent_again_and_given_up_after_ten_tries() -> None:
 def test_a_probe_outlives_a_lost_connection() -> None:
     session, sent = probing()
     session.disconnected(0.1)
-    assert not frames(session.tick(60.0))
-    again = frames(session.reconnected(61.0))
+    assert not all_frames(session.tick(60.0))
+    again = all_frames(session.reconnected(61.0))
     assert len(again) == len(sent)
     for frame in again:
         reply(session, answer(frame), 61.1)

@@ -12,7 +12,8 @@ from functools import cached_property
 
 import numpy as np
 from convoy_schema.bundle import VerifiedModel
-from convoy_schema.frames import FRAME_OVERHEAD, MAX_FRAME, Frame, TensorData
+from convoy_schema.frames import FRAME_OVERHEAD, MAX_FRAME, Frame, TensorData, choose
+from convoy_schema.messages.desired import Hop
 from convoy_schema.messages.gateways import Route
 from convoy_schema.names import Generation
 from convoy_schema.topology import Tensor
@@ -72,6 +73,7 @@ class Request:
         "accepted_at",
         "contract",
         "cut",
+        "cut_at",
         "deadline",
         "generation",
         "id",
@@ -90,6 +92,7 @@ class Request:
         self.deadline = deadline
         self.accepted_at = now
         self.cut = 0  # rows before this one are in batches already
+        self.cut_at = now  # when all of them were
         self.missing = self.size
         self.is_done = False
         self.generation: Generation | None = None
@@ -196,6 +199,16 @@ class BatchIds:
         """A fresh counter."""
         self._next += 1
         return self._next
+
+    def take_for(self, batch: Batch, session: int, entry: tuple[Hop, ...]) -> int:
+        """A fresh counter; for a repeat one that routing gives to another replica than the last, where there is one."""
+        found = self.take()
+        if batch.is_repeated and len(entry) > 1:
+            for _ in range(min(64, sum(hop.weight for hop in entry))):
+                if choose((session, found), entry).board != batch.receiver:
+                    break
+                found = self.take()
+        return found
 
     def take_congruent(self, residue: int, modulus: int) -> int:
         """A fresh counter that routing treats as it would `residue`."""

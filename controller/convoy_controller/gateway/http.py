@@ -1,18 +1,17 @@
 """The gateway's HTTP face: the Open Inference Protocol (KServe V2) as a Starlette application over a `GatewayService`.
 
-Memory is bounded: a body, and all bodies together. Errors are `{"error": ..., "code": ...}` with the status that says
-what a client may do about them.
+Memory is bounded: a body, unpacked, and all bodies together. Errors are `{"error": ..., "code": ...}` with the status
+that says what a client may do about them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -33,28 +32,31 @@ from convoy_controller.errors import (
     OverloadError,
     UnknownModelError,
 )
+from convoy_controller.gateway.bodies import Bodies
+from convoy_controller.gateway.descriptions import model_config, model_metadata, model_statistics, repository_index
+from convoy_controller.gateway.encodings import LEAST_BYTES, accepted, pack
 from convoy_controller.gateway.idempotency import Answers
-from convoy_controller.gateway.protocol import (
-    HEADER_LENGTH,
-    datatype_of,
-    fingerprint,
-    model_metadata,
-    read_request,
-    write_response,
-)
+from convoy_controller.gateway.protocol import HEADER_LENGTH, datatype_of, fingerprint, read_request, write_response
 from convoy_controller.gateway.service import GatewayService
+from convoy_controller.gateway.statistics import Served
 
 log = logging.getLogger(__name__)
 
-#: Bytes of one request's body, and of all bodies that are being read or answered.
-MAX_BODY = 16 * 1024 * 1024
-MAX_BODIES = 64 * 1024 * 1024
-#: JSON longer than this is read in a thread, so that it does not hold up everyone else's frames.
+#: JSON longer than this is read, and an answer longer than this packed, in a thread, so that it does not hold up
+#: everyone else's frames.
 LONG_JSON = 64 * 1024
 MAX_KEY = 200
 #: Seconds until a caller should come back when nothing better is known; a generation changes within this order.
 RETRY_S = 0.25
-EXTENSIONS = ("binary_tensor_data", "model_repository(index)", "idempotency_key")
+EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository(index)",
+    "schedule_policy",
+    "statistics",
+    "idempotency_key",
+)
 
 _STATUS: dict[type[ConvoyError], int] = {
     InvalidInputError: 400,
@@ -90,51 +92,13 @@ def create_app(service: GatewayService, *, clock: Callable[[], float] = time.mon
     return _Face(service, clock).app()
 
 
-class _Bodies:
-    """Room for request bodies: each bounded, and all of them together."""
-
-    def __init__(self) -> None:
-        self._held = 0
-
-    @contextlib.contextmanager
-    def room(self) -> Iterator[list[int]]:
-        taken = [0]
-        try:
-            yield taken
-        finally:
-            self._held -= taken[0]
-
-    async def read(self, request: Request, taken: list[int]) -> bytes:
-        announced = request.headers.get("content-length", "0")
-        if not (announced.isascii() and announced.isdigit()):
-            raise InvalidInputError(f"Content-Length must be a number, {announced[:40]!r} came")
-        if int(announced) > MAX_BODY:
-            raise _too_large(int(announced))
-        chunks: list[bytes] = []
-        async for chunk in request.stream():
-            taken[0] += len(chunk)
-            self._held += len(chunk)
-            if taken[0] > MAX_BODY:
-                raise _too_large(taken[0])
-            if self._held > MAX_BODIES:
-                raise OverloadError(f"requests of {MAX_BODIES} bytes are being answered: try again later")
-            chunks.append(chunk)
-        return b"".join(chunks) if len(chunks) != 1 else chunks[0]
-
-
-def _too_large(size: int) -> BodyTooLargeError:
-    return BodyTooLargeError(
-        f"a body may have {MAX_BODY} bytes, {size} came: send fewer rows at a time", limit=MAX_BODY
-    )
-
-
 class _Face:
     """The endpoints, each a method that returns an `Answer` or raises a `ConvoyError`."""
 
     def __init__(self, service: GatewayService, clock: Callable[[], float]) -> None:
         self._service = service
         self._clock = clock
-        self._bodies = _Bodies()
+        self._bodies = Bodies()
         self._answers: Answers[Answer] = Answers()
 
     def app(self) -> Starlette:
@@ -143,11 +107,15 @@ class _Face:
             _route("/v2/health/live", self.live),
             _route("/v2/health/ready", self.ready),
             _route("/v2/repository/index", self.index, "POST"),
+            _route("/v2/models", self.models),
+            _route("/v2/models/stats", self.statistics),
         ]
         for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
             routes += [
                 _route(path, self.model),
                 _route(f"{path}/ready", self.model_ready),
+                _route(f"{path}/config", self.config),
+                _route(f"{path}/stats", self.statistics),
                 _route(f"{path}/infer", self.infer, "POST"),
             ]
         return Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
@@ -156,42 +124,56 @@ class _Face:
         return _json({"name": "convoy", "version": metadata.version("convoy-fleet"), "extensions": list(EXTENSIONS)})
 
     async def live(self, request: Request) -> Answer:
-        return Answer(200)
+        return _json({"live": True})
 
     async def ready(self, request: Request) -> Answer:
-        service = self._service
-        if any(service.session.is_serving(feed.intent.deployment) for feed, _ in service.served()):
-            return Answer(200)
-        where = "connected" if service.is_connected else "not connected"
-        raise NotServingError(
-            f"no deployment is served: the gateway is {where}, {len(service.served())} deployments known"
-        )
+        self._service.offers.check_all_ready()
+        return _json({"ready": True})
 
     async def index(self, request: Request) -> Answer:
-        """Triton's repository index: what there is, and whether it answers."""
-        found: dict[tuple[str, str], bool] = {}
-        for feed, model in self._service.served():
-            key = feed.intent.model, feed.intent.version
-            is_ready = model is not None and self._service.session.is_serving(feed.intent.deployment)
-            found[key] = found.get(key, False) or is_ready
-        return _json(
-            [
-                {"name": name, "version": version, "state": "READY" if is_ready else "UNAVAILABLE", "reason": ""}
-                for (name, version), is_ready in sorted(found.items())
-            ]
-        )
+        session = self._service.session
+        known = [feed for feed, _ in self._service.offers.all()]
+        names = [feed.intent.deployment for feed in known]
+        reasons = ["" if session.is_ready(name) else session.why_not_ready(name) for name in names]
+        return _json(repository_index(zip(known, reasons, strict=True)))
+
+    async def models(self, request: Request) -> Answer:
+        return _json({"models": sorted({feed.model.model for feed, _ in self._service.offers.all()})})
 
     async def model(self, request: Request) -> Answer:
         name, version = _names(request)
-        _, verified = self._service.resolve(name, version)
-        versions = sorted({feed.intent.version for feed in self._service.feeds_of(name)})
+        _, verified = self._service.offers.resolve(name, version)
+        versions = sorted({feed.model.version for feed in self._service.offers.feeds_of(name)})
         return _json(model_metadata(verified, self._service.models.converter(verified), versions))
 
     async def model_ready(self, request: Request) -> Answer:
         name, version = _names(request)
-        if not self._service.is_ready(name, version):
-            raise NotServingError(f"{name} is known, but no tested generation of it takes requests now")
-        return Answer(200)
+        self._service.offers.check_ready(name, version)
+        return _json({"name": name, "ready": True})
+
+    async def config(self, request: Request) -> Answer:
+        service = self._service
+        feed, verified = service.offers.resolve(*_names(request))
+        contract = service.session.contract(feed.intent.deployment)
+        batch = contract.rows_for(feed.serving) if contract is not None and feed.serving is not None else 1
+        return _json(model_config(verified, service.models.converter(verified), batch, service.session.limits.rows))
+
+    async def statistics(self, request: Request) -> Answer:
+        """Of the model named, or of all; deployments of one version together."""
+        service = self._service
+        if "model" in request.path_params:
+            feeds = service.offers.feeds_of(*_names(request))
+        else:
+            feeds = [feed for feed, _ in service.offers.all()]
+        parts: dict[tuple[str, str], list[str]] = {}
+        for feed in feeds:
+            parts.setdefault((feed.model.model, feed.model.version), []).append(feed.intent.deployment)
+        entries = []
+        for (name, version), deployments in sorted(parts.items()):
+            served = Served.merged([service.session.served(each) for each in deployments])
+            last = max(service.answered_at.get(each, 0.0) for each in deployments)
+            entries.append(model_statistics(name, version, served, last))
+        return _json({"model_stats": entries})
 
     async def infer(self, request: Request) -> Answer:
         name, version = _names(request)
@@ -208,14 +190,16 @@ class _Face:
 
     async def _infer(self, name: str, version: str | None, body: bytes, header_length: str | None) -> Answer:
         try:
-            _, verified = self._service.resolve(name, version)
+            _, verified = self._service.offers.resolve(name, version)
             bundle = verified.bundle
             arguments = body, header_length, bundle.input.name, bundle.answer, datatype_of(bundle.ending)
             if header_length is None and len(body) > LONG_JSON:
                 read = await asyncio.to_thread(read_request, *arguments)
             else:
                 read = read_request(*arguments)
-            result = await self._service.infer(read.array, name, version, timeout_s=read.timeout_s)
+            result = await self._service.infer(
+                read.array, name, version, timeout_s=read.timeout_s, priority=read.priority
+            )
             content, headers = write_response(read, result)
             return Answer(200, content, headers)
         except ConvoyError as error:
@@ -233,9 +217,21 @@ def _route(path: str, endpoint: Callable[[Request], Awaitable[Answer]], method: 
         except Exception:
             log.exception("%s %s failed", request.method, request.url.path)
             answer = _json({"error": "the gateway failed; its log says why", "code": "internal"}, 500)
-        return Response(answer.body, answer.status, headers=answer.headers)
+        return await _packed(answer, request.headers.get("accept-encoding"))
 
     return Route(path, respond, methods=[method])
+
+
+async def _packed(answer: Answer, accept: str | None) -> Response:
+    coding = accepted(accept) if accept is not None and len(answer.body) >= LEAST_BYTES else ""
+    if not coding:
+        return Response(answer.body, answer.status, headers=answer.headers)
+    if len(answer.body) > LONG_JSON:
+        body = await asyncio.to_thread(pack, answer.body, coding)
+    else:
+        body = pack(answer.body, coding)
+    headers = {**answer.headers, "content-encoding": coding, "vary": "accept-encoding"}
+    return Response(body, answer.status, headers=headers)
 
 
 def _names(request: Request) -> tuple[str, str | None]:
@@ -260,6 +256,11 @@ def _error(error: ConvoyError) -> Answer:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    sentence = f"{request.method} {request.url.path[:200]}: no such endpoint; the protocol is KServe V2, under /v2"
-    answer = _json({"error": sentence, "code": "http"}, status)
+    found = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    asked = f"{request.method} {request.url.path[:200]}"
+    if status == 405:
+        sentence = f"{asked}: this endpoint takes {found.get('Allow', 'another method')}"
+    else:
+        sentence = f"{asked}: no such endpoint; the protocol is KServe V2, under /v2"
+    answer = _json({"error": sentence, "code": "http"}, status, found)
     return Response(answer.body, status, headers=answer.headers)

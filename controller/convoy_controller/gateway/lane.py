@@ -6,7 +6,6 @@ when the pipeline is full anyway, rows wait for each other, so that batches grow
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 
 import numpy as np
@@ -21,7 +20,10 @@ from convoy_controller.gateway.batches import MAX_SHARES, Batch, BatchIds, Contr
 from convoy_controller.gateway.effects import Complete, Effect, Fail, SendFrame
 from convoy_controller.gateway.flights import Flights, Sending
 from convoy_controller.gateway.probe import Probe
-from convoy_controller.gateway.timing import Rate, RecentLatency
+from convoy_controller.gateway.readiness import Readiness
+from convoy_controller.gateway.statistics import Counters, Served
+from convoy_controller.gateway.timing import RecentLatency
+from convoy_controller.gateway.waiting import DEFAULT_PRIORITY, Deadlines, Waiting
 
 #: After a switch, what the old generation has not answered by then is sent to the new one.
 SWITCH_GRACE_S = 0.5
@@ -45,21 +47,23 @@ class Lane:
         self._is_connected = False
         self._route: Route | None = None
         self._requests: dict[int, Request] = {}
-        self._deadlines: list[tuple[float, int]] = []
-        self._queue: deque[Request] = deque()
+        self._deadlines = Deadlines()
+        self._queue = Waiting()
         self._again: deque[Batch] = deque()
         self._flights = Flights()
         self._probe: Probe | None = None
         self._verdicts: dict[Generation, ProbeReport] = {}
         self._held_rows = self._waiting_rows = 0
-        self._accepted = self._answered = self._failed = self._retried = self._late = 0
-        self._refused: dict[str, int] = {}
-        self._latency, self._rate = RecentLatency(), Rate()
-        self._hops = RecentLatency()
+        self._count = Counters()
+        #: Of the model version that requests are prepared for.
+        self.served = Served()
+        self.readiness = Readiness(deployment, gateway, session)
 
     # Requests --------------------------------------------------------------------------------------------------------
 
-    def accept(self, ident: int, rows: NDArray[np.int8], deadline: float, now: float) -> list[Effect]:
+    def accept(
+        self, ident: int, rows: NDArray[np.int8], deadline: float, now: float, priority: int = DEFAULT_PRIORITY
+    ) -> list[Effect]:
         """Queue a request; raises `NotServingError`, `InvalidInputError` or `OverloadError` and then keeps nothing."""
         contract = self.contract
         if self.feed is None or contract is None:
@@ -76,9 +80,9 @@ class Lane:
             )
         request = Request(ident, contract, rows, deadline, now)
         self._requests[ident] = request
-        heapq.heappush(self._deadlines, (deadline, ident))
-        self._queue.append(request)
-        self._accepted += 1
+        self._deadlines.add(request)
+        self._queue.add(request, priority)
+        self._count.accepted += 1
         self._held_rows += request.size
         self._waiting_rows += request.size
         self.held_bytes += request.size * (contract.input.size + contract.output.size)
@@ -94,17 +98,23 @@ class Lane:
 
     def retry_after(self) -> float:
         """Seconds until about half of what is held will have been answered."""
-        return self._rate.seconds_for(self._held_rows // 2 + 1)
+        return self._count.rate.seconds_for(self._held_rows // 2 + 1)
 
     @property
     def is_busy(self) -> bool:
         """Whether anything here waits for a timer."""
-        return bool(self._requests or self._flights or (self._probe and self._probe.report is None))
+        is_probing = self._probe is not None and self._probe.report is None
+        return is_probing or bool(self._requests or self._flights or self.readiness.is_busy)
 
     @property
     def is_serving(self) -> bool:
         """Whether a generation takes requests now."""
         return self._route is not None and self._is_connected
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether such a generation is also known to answer its golden vector."""
+        return self.is_serving and self.readiness.is_proved
 
     # What the controller says ----------------------------------------------------------------------------------------
 
@@ -118,12 +128,12 @@ class Lane:
         self.feed = feed
         effects: list[Effect] = []
         if contract is not None and (self.contract is None or contract.model.digest != self.contract.model.digest):
-            self.contract = contract
-            effects += self._purge(contract)
+            self.contract, self.served = contract, Served()
+            effects += self._purge(contract, now)
         elif contract is None:
             self.contract = None
         if feed is None:
-            effects += self._purge(None)
+            effects += self._purge(None, now)
         self._switch(feed.serving if feed is not None and contract is not None else None, effects, now)
         self._watch(feed.probing if feed is not None else None, probed)
         named = {route.generation for route in (feed.serving, feed.probing) if route} if feed else set()
@@ -134,16 +144,18 @@ class Lane:
         before, self._route = self._route, route
         current = route.generation if route else None
         self._flights.serve(current)
+        verdict = self._verdicts.get(current) if current is not None else None
+        self.readiness.serve(route, self.contract, verdict is not None and verdict.passed, now)
         if current == (before.generation if before else None):
             return
         self.has_changed = True
-        self._hops = RecentLatency()  # those of another pipeline
+        self._count.hops = RecentLatency()  # those of another pipeline
         for counter, sending in self._flights:
             if sending.generation == current:
                 continue
             if sending.batch.attempts or now - sending.sent_at > self._flights.timeout(sending.generation):
                 sending.batch.attempts = 0
-                effects += self._recall(counter, sending)
+                effects += self._recall(counter, sending, now)
             else:
                 sending.due = min(sending.due, now + SWITCH_GRACE_S)
 
@@ -153,12 +165,12 @@ class Lane:
         elif self._probe is None or self._probe.route != route:
             self._probe = Probe(self.deployment, self._gateway, self._session, route, contract)
 
-    def _purge(self, contract: Contract | None) -> list[Effect]:
+    def _purge(self, contract: Contract | None, now: float) -> list[Effect]:
         """Fail what waits and was prepared for another model (for any, when the deployment is withdrawn)."""
         waiting = {request.id: request for request in self._queue}
         waiting |= {share.request.id: share.request for batch in self._again for share in batch.shares}
         stale = [r for r in waiting.values() if contract is None or r.contract.model.digest != contract.model.digest]
-        effects = [effect for request in stale for effect in self._fail(request, self._stale_error())]
+        effects = [effect for request in stale for effect in self._fail(request, self._stale_error(), now)]
         self._again = deque(batch for batch in self._again if batch.unanswered())
         return effects
 
@@ -178,7 +190,8 @@ class Lane:
         self._is_connected = True
         effects: list[Effect] = []
         for counter, sending in self._flights:
-            effects += self._recall(counter, sending)
+            effects += self._recall(counter, sending, now)
+        self.readiness.restart(now)
         if self._probe is not None:
             self._probe.restart()
         return effects + self.tick(now)
@@ -189,22 +202,27 @@ class Lane:
         """Take the answer to a batch of this session, or count why not."""
         counter = frame.batch[1]
         if self._probe is not None and self._probe.answers(counter):
-            self._count(self._probe.frame(counter, frame))
+            self._count.refuse(self._probe.frame(counter, frame))
             self._judge()
             return list(self._probe.tick(self._ids, now)) if self._is_connected else []
+        if self.readiness.answers(counter):
+            self._count.refuse(self.readiness.frame(counter, frame, now))
+            return self._pump(now)
         sending = self._flights.find(counter)
         if sending is None:
-            self._late += 1
+            self._count.late += 1
             return []
         refusal = self._refusal(sending, frame)
         if refusal:
-            self._count(refusal)
+            self._count.refuse(refusal)
             return []
         self.has_changed |= self._flights.arrive(counter, now)
         # By difference: no clock of one machine is compared with another's.
         on_the_way_s = now - sending.sent_at - sum(frame.residence_us) / 1e6
+        self.served.batch(sending.rows, now - sending.sent_at)
         if self._route is not None and sending.generation == self._route.generation:
-            self._hops.add(max(0.0, on_the_way_s) / (sending.stages + 1))
+            self.readiness.heard(now)
+            self._count.hops.add(max(0.0, on_the_way_s) / (sending.stages + 1))
         return self._settle(sending, frame, now) + self._pump(now)
 
     @staticmethod
@@ -226,18 +244,15 @@ class Lane:
             row = end
             if request.is_done and request.id in self._requests and not request.missing:
                 self._close(request)
-                self._answered += 1
-                self._latency.add(now - request.accepted_at)
+                self._count.answered += 1
+                self._count.latency.add(now - request.accepted_at)
+                self.served.answered(request.size, request.cut_at - request.accepted_at, now - request.cut_at)
                 effects.append(Complete(request.id, request.result(), request.generation or frame.generation))
         if fresh:
-            self._rate.add(fresh, now)
+            self._count.rate.add(fresh, now)
         else:
-            self._late += 1
+            self._count.late += 1
         return effects
-
-    def _count(self, reason: str) -> None:
-        if reason:
-            self._refused[reason] = self._refused.get(reason, 0) + 1
 
     def _judge(self) -> None:
         verdict = self._probe.report if self._probe is not None else None
@@ -250,14 +265,14 @@ class Lane:
     def tick(self, now: float) -> list[Effect]:
         """Deadlines, answers overdue, held rows, the probe: everything that time alone brings about."""
         effects: list[Effect] = []
-        while self._deadlines and self._deadlines[0][0] <= now:
-            request = self._requests.get(heapq.heappop(self._deadlines)[1])
-            if request is not None and request.deadline <= now:
-                effects += self._fail(request, self._deadline_error(request))
+        for request in self._deadlines.due(now):
+            effects += self._fail(request, self._deadline_error(request), now)
         for counter, sending in self._flights:
             if sending.due <= now:
                 sending.batch.attempts += 1
-                effects += self._recall(counter, sending)
+                effects += self._recall(counter, sending, now)
+                if self._route is not None and sending.generation == self._route.generation:
+                    self.readiness.doubt(now)
         self._flights.sweep(now)
         if self._probe is not None and self._is_connected:
             effects += self._probe.tick(self._ids, now)
@@ -286,7 +301,9 @@ class Lane:
         route, contract = self._route, self.contract
         if route is None or contract is None or not route.entry or not self._is_connected:
             return effects
-        while (in_flight := self._flights.frames(route.generation)) < route.window:
+        if self.readiness.awaited or self._flights.frames(route.generation) < route.window:
+            effects += self.readiness.tick(self._ids, now, self._flights.timeout(route.generation))
+        while (in_flight := self._flights.frames(route.generation) + self.readiness.awaited) < route.window:
             batch = self._next_batch(route, contract, in_flight, now)
             if batch is None:
                 break
@@ -304,37 +321,32 @@ class Lane:
             if rest is not None:
                 self._again.appendleft(rest)
             return head
-        while self._queue and self._queue[0].is_done:
-            self._queue.popleft()
-        if not self._queue:
+        first = self._queue.first()
+        if first is None:
             return None
-        if self._waiting_rows < limit and in_flight >= (route.stages + 1) * len(route.entry):
-            held_since = self._queue[0].accepted_at
-            if now - held_since < HOLD_S:
-                return None
-        return Batch(contract, self._gather(limit))
+        is_full = in_flight >= (route.stages + 1) * len(route.entry)
+        if is_full and self._waiting_rows < limit and now - first.accepted_at < HOLD_S:
+            return None
+        return Batch(contract, self._gather(limit, now))
 
-    def _gather(self, limit: int) -> list[Share]:
+    def _gather(self, limit: int, now: float) -> list[Share]:
         shares: list[Share] = []
-        while self._queue and limit and len(shares) < MAX_SHARES:
-            request = self._queue[0]
-            if request.is_done:
-                self._queue.popleft()
-                continue
+        while limit and len(shares) < MAX_SHARES and (request := self._queue.first()) is not None:
             start, stop = request.cut, min(request.size, request.cut + limit)
             shares.append(Share(request, start, stop))
             request.cut = stop
             limit -= stop - start
             self._waiting_rows -= stop - start
             if stop == request.size:
-                self._queue.popleft()
+                request.cut_at = now
+                self._queue.pop()
         return shares
 
     def _send(self, batch: Batch, route: Route, now: float) -> SendFrame:
-        ident = self._identify(batch, route)
+        ident = self._session, self._ids.take_for(batch, self._session, route.entry)
         batch.receiver = choose(ident, route.entry).board
         if batch.is_repeated:
-            self._retried += 1
+            self._count.retried += 1
         batch.is_repeated = True
         rows, tensor = batch.rows, batch.contract.input
         due = now + self._flights.timeout(route.generation, batch.attempts)
@@ -345,17 +357,7 @@ class Lane:
         frame = frame_for(self._gateway, self.deployment, route.generation, ident, requests, budget, data)
         return SendFrame(batch.receiver, frame)
 
-    def _identify(self, batch: Batch, route: Route) -> tuple[int, int]:
-        """A fresh id; for a repeat one that routing gives to another replica than the last, where there is one."""
-        ident = self._session, self._ids.take()
-        if batch.is_repeated and len(route.entry) > 1:
-            for _ in range(min(64, sum(hop.weight for hop in route.entry))):
-                if choose(ident, route.entry).board != batch.receiver:
-                    break
-                ident = self._session, self._ids.take()
-        return ident
-
-    def _recall(self, counter: int, sending: Sending) -> list[Effect]:
+    def _recall(self, counter: int, sending: Sending, now: float) -> list[Effect]:
         """Take a batch out of flight to send it again; its old id stays known, a late answer is as good as any."""
         self.has_changed |= self._flights.abandon(counter)
         batch = sending.batch
@@ -365,15 +367,16 @@ class Lane:
         stale = self.contract is not None and batch.contract.model.digest != self.contract.model.digest
         if stale or self.feed is None:
             requests = {share.request.id: share.request for share in shares}
-            return [effect for r in requests.values() for effect in self._fail(r, self._stale_error())]
+            return [effect for r in requests.values() for effect in self._fail(r, self._stale_error(), now)]
         self._again.append(Batch(batch.contract, shares, batch.attempts, batch.receiver, is_repeated=True))
         return []
 
-    def _fail(self, request: Request, error: ConvoyError) -> list[Effect]:
+    def _fail(self, request: Request, error: ConvoyError, now: float) -> list[Effect]:
         if request.id not in self._requests:
             return []
         self._close(request)
-        self._failed += 1
+        self._count.failed += 1
+        self.served.fail.add(now - request.accepted_at)
         return [Fail(request.id, error)]
 
     def _close(self, request: Request) -> None:
@@ -381,31 +384,20 @@ class Lane:
         del self._requests[request.id]
         self._held_rows -= request.size
         self._waiting_rows -= request.size - request.cut
-        request.cut = request.size
         request.is_done = True
+        if request.cut < request.size:
+            self._queue.ended()
+        request.cut = request.size
         sizes = request.contract
         self.held_bytes -= request.size * (sizes.input.size + sizes.output.size)
-        if len(self._deadlines) > 64 and len(self._deadlines) > 4 * len(self._requests):
-            self._deadlines = [(r.deadline, r.id) for r in self._requests.values()]
-            heapq.heapify(self._deadlines)
+        self._deadlines.ended(len(self._requests))
 
     def report(self) -> FeedReport:
         """State and counters of this deployment."""
-        p50, p99 = self._latency.quantiles_us()
-        serving = self._route.generation if self._route else None
-        return FeedReport(
-            deployment=self.deployment,
-            serving=serving,
-            in_flight=self._flights.report(),
-            probes=tuple(verdict for _, verdict in sorted(self._verdicts.items()))[-8:],
-            waiting_rows=self._waiting_rows + sum(batch.rows for batch in self._again),
-            accepted=self._accepted,
-            answered=self._answered,
-            failed=self._failed,
-            retried_frames=self._retried,
-            late_frames=self._late,
-            refused=dict(self._refused),
-            latency_p50_us=p50,
-            latency_p99_us=p99,
-            hop_us=self._hops.quantiles_us()[0],
+        return self._count.report(
+            self.deployment,
+            self._route.generation if self._route else None,
+            self._flights.report(),
+            tuple(verdict for _, verdict in sorted(self._verdicts.items()))[-8:],
+            self._waiting_rows + sum(batch.rows for batch in self._again),
         )

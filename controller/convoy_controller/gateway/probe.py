@@ -1,4 +1,4 @@
-"""The golden vector's way through a generation that does not serve yet: sent, awaited, compared byte for byte.
+"""The golden vector's way through a generation: sent, awaited, compared byte for byte.
 
 Deterministic: `lane` calls it with `now` and sends what it returns. Routing depends on the batch id alone, so the
 golden rows go once for each residue of the entry's weights: every replica there answers at least once.
@@ -59,14 +59,24 @@ class Probe:
         if not route.entry or contract.frame_rows < 1:
             self._decide(False, "the route has no entry" if not route.entry else "one row does not fit a frame")
 
-    def tick(self, ids: BatchIds, now: float) -> list[SendFrame]:
+    @property
+    def awaited(self) -> int:
+        """Golden frames in flight; those given up are not."""
+        return sum(1 for part in self._parts if part.ids)
+
+    @property
+    def has_missed(self) -> bool:
+        """Whether an answer that was due did not come."""
+        return any(part.tries > 1 for part in self._parts)
+
+    def tick(self, ids: BatchIds, now: float, patience_s: float = RETRY_S) -> list[SendFrame]:
         """Golden frames to send now: those not sent yet, as the window allows, and those unanswered for too long."""
         if self.report is not None:
             return []
         effects: list[SendFrame] = []
-        awaited = sum(1 for part in self._parts if part.ids)
+        awaited = self.awaited
         for part in self._parts:
-            if part.ids and now - part.sent_at < RETRY_S:
+            if part.ids and now - part.sent_at < patience_s:
                 continue
             if part.tries >= TRIES:
                 self._decide(False, f"{TRIES} golden frames by way of {part.receiver} went unanswered")

@@ -14,18 +14,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from convoy_schema.bundle import VerifiedModel
 from convoy_schema.ending import Ending, Operation
 from numpy.typing import NDArray
 
 from convoy_controller.errors import InvalidInputError
+from convoy_controller.gateway.classes import as_bytes_tensor, likeliest
 from convoy_controller.gateway.service import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, InferenceResult
-from convoy_controller.gateway.tensors import Converter
+from convoy_controller.gateway.waiting import DEFAULT_PRIORITY, PRIORITIES
 
-#: V2's names of the types a caller may send.
-DTYPES: dict[str, type[np.generic]] = {"FP32": np.float32, "UINT8": np.uint8, "INT8": np.int8}
-#: Seconds in one unit of the request parameter `timeout`; `timeout_ms` is the same, whatever that one means.
-TIMEOUT_UNIT_S = 1e-3
+#: V2's names of the types a caller may send: reals of any width, pixels, and values that are quantised already. Wider
+#: whole numbers are refused: whether they are pixels or quantised only their sender knows.
+DTYPES: dict[str, type[np.generic]] = {
+    "FP32": np.float32,
+    "UINT8": np.uint8,
+    "INT8": np.int8,
+    "FP16": np.float16,
+    "FP64": np.float64,
+}
+#: Seconds in one unit of the request parameters that give a request its time: `timeout` is Triton's.
+TIMEOUTS = {"timeout_ms": 1e-3, "timeout": 1e-6}
 #: Outputs that one request may ask for: the answer, and the int8 behind it.
 MAX_OUTPUTS = 2
 MAX_ID = 200
@@ -33,24 +40,30 @@ MAX_ID = 200
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
 _TIME_GIVEN = re.compile(rb'"timeout(?:_ms)?"\s*:\s*[0-9.eE+-]+')
+_WHOLE = frozenset(("UINT8", "INT8"))
 
 
 @dataclass(frozen=True)
 class WantedOutput:
-    """One output as the caller asked for it: the answer (FP32, INT64) or the fleet's INT8, binary or JSON."""
+    """One output as the caller asked for it: the answer (FP32, INT64) or the fleet's INT8, binary or JSON.
+
+    With `classes` it is the likeliest so many classes of each row instead, BYTES.
+    """
 
     datatype: str = "FP32"
     is_binary: bool = False
+    classes: int = 0
 
 
 @dataclass(frozen=True)
 class InferRequest:
-    """A request as it was read: `array` is (n, *shape) float32, uint8 or int8."""
+    """A request as it was read: `array` is (n, *shape) of a type in `DTYPES`; `priority` 1 is the most urgent."""
 
     ident: str
     array: NDArray[np.generic]
     timeout_s: float
     outputs: tuple[WantedOutput, ...]
+    priority: int = DEFAULT_PRIORITY
 
 
 def datatype_of(ending: Ending) -> str:
@@ -86,7 +99,8 @@ def read_request(
         raise InvalidInputError(f"id must be a string of at most {MAX_ID} characters")
     parameters = _parameters(head, "the request")
     outputs = _outputs(head, parameters, output_name, datatype)
-    return InferRequest(ident, _input(head, body[split:], input_name), _timeout(parameters), outputs)
+    array = _input(head, body[split:], input_name)
+    return InferRequest(ident, array, _timeout(parameters), outputs, _priority(parameters))
 
 
 def _header_length(text: str, size: int) -> int:
@@ -103,14 +117,21 @@ def _parameters(holder: dict[str, Any], what: str) -> dict[str, Any]:
 
 
 def _timeout(parameters: dict[str, Any]) -> float:
-    for key, unit in (("timeout_ms", 1e-3), ("timeout", TIMEOUT_UNIT_S)):
+    for key, unit_s in TIMEOUTS.items():
         value = parameters.get(key)
-        if value is None:
-            continue
+        if value is None or (value == 0 and not isinstance(value, bool)):
+            continue  # 0 is Triton's word for the default
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
             raise InvalidInputError(f"parameter {key!r} must be a positive number, {str(value)[:40]!r} came")
-        return min(MAX_TIMEOUT_S, value * unit)
+        return min(MAX_TIMEOUT_S, value * unit_s)
     return DEFAULT_TIMEOUT_S
+
+
+def _priority(parameters: dict[str, Any]) -> int:
+    value = parameters.get("priority", 0)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidInputError(f"parameter 'priority' must be a whole number from 0, {str(value)[:40]!r} came")
+    return min(value, PRIORITIES) or DEFAULT_PRIORITY
 
 
 def _outputs(head: dict[str, Any], parameters: dict[str, Any], name: str, given: str) -> tuple[WantedOutput, ...]:
@@ -125,12 +146,28 @@ def _outputs(head: dict[str, Any], parameters: dict[str, Any], name: str, given:
         if not isinstance(each, dict) or each.get("name") != name:
             came = each.get("name") if isinstance(each, dict) else each
             raise InvalidInputError(f"the model's output is {name!r}, {str(came)[:80]!r} was asked for")
-        own = _parameters(each, f"output {name!r}")
-        datatype = own.get("datatype", given)
-        if datatype not in (given, "INT8"):
-            raise InvalidInputError(f"output {name!r} comes as {given} or INT8, {str(datatype)[:40]!r} was asked for")
-        found.append(WantedOutput(datatype, _flag(own, "binary_data", binary)))
+        found.append(_output(name, given, _parameters(each, f"output {name!r}"), binary))
     return tuple(found)
+
+
+def _output(name: str, given: str, own: dict[str, Any], binary: bool) -> WantedOutput:
+    _refuse_shared_memory(name, own)
+    datatype = own.get("datatype", given)
+    if datatype not in (given, "INT8"):
+        raise InvalidInputError(f"output {name!r} comes as {given} or INT8, {str(datatype)[:40]!r} was asked for")
+    classes = own.get("classification", 0)
+    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 0:
+        raise InvalidInputError(f"classification must be a whole number of classes, {str(classes)[:40]!r} came")
+    if classes and datatype != "FP32":
+        raise InvalidInputError(f"classification needs real outputs; {name!r} comes as {datatype}: ask without it")
+    return WantedOutput(datatype, _flag(own, "binary_data", binary), classes)
+
+
+def _refuse_shared_memory(name: str, parameters: dict[str, Any]) -> None:
+    if "shared_memory_region" in parameters:
+        raise InvalidInputError(
+            f"{name!r} is in shared memory, which no gateway shares with its callers: send its data"
+        )
 
 
 def _flag(parameters: dict[str, Any], key: str, default: bool) -> bool:
@@ -154,7 +191,9 @@ def _input(head: dict[str, Any], tail: bytes, name: str) -> NDArray[np.generic]:
     shape = tensor.get("shape")
     if not isinstance(shape, list) or not shape or any(type(extent) is not int or extent < 0 for extent in shape):
         raise InvalidInputError(f"the shape of {name!r} must be a list of whole numbers, {str(shape)[:80]} came")
-    size = _parameters(tensor, f"input {name!r}").get("binary_data_size")
+    own = _parameters(tensor, f"input {name!r}")
+    _refuse_shared_memory(name, own)
+    size = own.get("binary_data_size")
     if size is not None:
         return _binary(name, datatype, tuple(shape), size, tail)
     if tail:
@@ -184,12 +223,13 @@ def _from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> N
         raw = np.asarray(data)
         if raw.dtype.kind not in "iuf":
             raise ValueError("data must be numbers")
-        if datatype != "FP32":
+        if datatype in _WHOLE:
             limits = np.iinfo(DTYPES[datatype])  # type: ignore[type-var]
             if raw.dtype.kind == "f" or (raw.size and (raw.min() < limits.min or raw.max() > limits.max)):
                 raise ValueError(f"values must be whole numbers in [{limits.min}, {limits.max}]")
-        # Nested and flat are both in the protocol; the order is the same.
-        return raw.astype(DTYPES[datatype]).reshape(shape)
+        # Nested and flat are both in the protocol; the order is the same. A real beyond its type is infinite there.
+        with np.errstate(over="ignore"):
+            return raw.astype(DTYPES[datatype]).reshape(shape)
     except (ValueError, OverflowError) as error:
         raise InvalidInputError(f"data of {name!r} is not {datatype} {list(shape)}: {error}") from error
 
@@ -200,13 +240,21 @@ def write_response(request: InferRequest, result: InferenceResult) -> tuple[byte
     tails: list[bytes] = []
     name = result.model.bundle.answer
     for wanted in request.outputs:
-        array = result.raw if wanted.datatype == "INT8" else result.answer
-        output: dict[str, Any] = {"name": name, "datatype": wanted.datatype, "shape": list(array.shape)}
-        if wanted.is_binary:
-            tails.append(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
-            output["parameters"] = {"binary_data_size": len(tails[-1])}
+        if wanted.classes:
+            texts = likeliest(result.answer, wanted.classes, result.model.bundle.class_names)
+            output: dict[str, Any] = {"name": name, "datatype": "BYTES", "shape": [len(texts), len(texts[0])]}
+            flat: list[Any] = [text for row in texts for text in row]
+            tail = as_bytes_tensor(flat) if wanted.is_binary else b""
         else:
-            output["data"] = array.ravel().tolist()
+            array = result.raw if wanted.datatype == "INT8" else result.answer
+            output = {"name": name, "datatype": wanted.datatype, "shape": list(array.shape)}
+            flat = [] if wanted.is_binary else array.ravel().tolist()
+            tail = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes() if wanted.is_binary else b""
+        if wanted.is_binary:
+            tails.append(tail)
+            output["parameters"] = {"binary_data_size": len(tail)}
+        else:
+            output["data"] = flat
         outputs.append(output)
     head: dict[str, Any] = {
         "model_name": result.model.bundle.model,
@@ -221,45 +269,3 @@ def write_response(request: InferRequest, result: InferenceResult) -> tuple[byte
         return text, {"content-type": "application/json"}
     headers = {"content-type": "application/octet-stream", HEADER_LENGTH.lower(): str(len(text))}
     return b"".join((text, *tails)), headers
-
-
-def model_metadata(model: VerifiedModel, converter: Converter, versions: list[str]) -> dict[str, Any]:
-    """What `GET /v2/models/{model}` says: tensors as a caller sees them, and the class names."""
-    bundle = model.bundle
-    ending, output = bundle.ending, model.topology.tensor(model.topology.output)
-    datatype = datatype_of(ending)
-    return {
-        "name": bundle.model,
-        "versions": versions,
-        "platform": "convoy",
-        "inputs": [
-            {
-                "name": bundle.input.name,
-                "datatype": "FP32",
-                "shape": [-1, *converter.shape],
-                "parameters": {
-                    "datatypes": ",".join(DTYPES),
-                    "layout": bundle.input.layout,
-                    "pixel_scale": bundle.input.scale,
-                    "pixel_offset": bundle.input.offset,
-                    "scale": converter.input.scale,
-                    "zero_point": converter.input.zero_point,
-                },
-            }
-        ],
-        "outputs": [
-            {
-                "name": bundle.answer,
-                "datatype": datatype,
-                "shape": [-1, *(output.shape if ending.operation is Operation.NONE else ending.shape)],
-                "parameters": {
-                    "datatypes": f"{datatype},INT8",
-                    "ending": ending.operation.value,
-                    "scale": output.scale,
-                    "zero_point": output.zero_point,
-                },
-                "labels": list(bundle.class_names),
-            }
-        ],
-        "parameters": {"version": bundle.version, "bundle": model.digest},
-    }

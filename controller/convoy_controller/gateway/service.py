@@ -24,7 +24,7 @@ from convoy_schema.errors import ConvoyError, DecodeError, TooLargeError
 from convoy_schema.fixedpoint import dequantise
 from convoy_schema.link import Link
 from convoy_schema.messages.boards import Presence, Published
-from convoy_schema.messages.gateways import Feed, FeedReport, GatewayDesired, GatewayReported, GatewayState
+from convoy_schema.messages.gateways import FeedReport, GatewayDesired, GatewayReported, GatewayState
 from convoy_schema.names import Generation, check_name
 from convoy_schema.resident import resident_bytes
 from convoy_schema.signing import Statements
@@ -37,12 +37,13 @@ from convoy_controller.errors import (
     ModelChangedError,
     NameTakenError,
     NotServingError,
-    UnknownModelError,
 )
 from convoy_controller.gateway.effects import Complete, Effect, Fail, SendFrame
 from convoy_controller.gateway.models import ModelCache
+from convoy_controller.gateway.offers import Offers
 from convoy_controller.gateway.presence import OwnName, Verdict
 from convoy_controller.gateway.session import GatewaySession, Limits
+from convoy_controller.gateway.waiting import DEFAULT_PRIORITY
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +95,10 @@ class GatewayService:
         self.name = check_name(name, "gateway")
         self.session = GatewaySession(name, session, limits)
         self.models = ModelCache(trust)
+        self.offers = Offers(self.session, self.models)
         self.address = ""
-        self.desired: GatewayDesired | None = None
+        #: When each deployment last answered, wall-clock seconds: for people.
+        self.answered_at: dict[str, float] = {}
         self._topics = Topics(site)
         self._clock = clock
         self._numbers = itertools.count(1)
@@ -166,32 +169,35 @@ class GatewayService:
         version: str | None = None,
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        priority: int = DEFAULT_PRIORITY,
     ) -> InferenceResult:
-        """The network's answer to `array` (n, *shape), float32, uint8 or int8; see `tensors`.
+        """The network's answer to `array` (n, *shape) of a type that `tensors` takes, at a level of `waiting`.
 
         `model` is a model's or a deployment's name; None will do when there is only one. Raises `InvalidInputError`,
         `UnknownModelError`, `NotServingError`, `OverloadError` or `DeadlineError`.
         """
         deadline = self._clock() + min(timeout_s, MAX_TIMEOUT_S)
         while True:
-            deployment, verified = self.resolve(model, version)
+            feed, verified = self.offers.resolve(model, version)
+            deployment = feed.intent.deployment
             self._check_link()
             # The conversion is done anew when the model changed under the request: scales may differ.
             rows = self.models.converter(verified).rows(array)
             try:
-                done = await self._submit(deployment, rows, deadline)
+                done = await self._submit(deployment, rows, deadline, priority)
             except ModelChangedError as error:
                 if self._clock() >= deadline:
                     raise DeadlineError(f"{deployment} changed its model until the time was up") from error
                 continue
+            self.answered_at[deployment] = time.time()
             return InferenceResult(done.outputs, done.generation, deployment, verified)
 
-    async def _submit(self, deployment: str, rows: NDArray[np.int8], deadline: float) -> Complete:
+    async def _submit(self, deployment: str, rows: NDArray[np.int8], deadline: float, priority: int) -> Complete:
         number = next(self._numbers)
         future: asyncio.Future[Complete] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
-            self._carry(self.session.submit(number, deployment, rows, deadline, self._clock()))
+            self._carry(self.session.submit(number, deployment, rows, deadline, self._clock(), priority))
             self._wake.set()
             return await future
         finally:
@@ -204,59 +210,10 @@ class GatewayService:
         if away > GRACE_S:
             raise NotServingError(f"this gateway lost the broker {away:.0f} s ago; try another, or again later")
 
-    # What is served --------------------------------------------------------------------------------------------------
-
     @property
     def is_connected(self) -> bool:
         """Whether the broker is there now."""
         return self._link.connected
-
-    def served(self) -> list[tuple[Feed, VerifiedModel | None]]:
-        """Every deployment this gateway feeds, with its model once it is verified."""
-        feeds = self.desired.feeds if self.desired is not None else ()
-        return [(feed, self.models.models.get(feed.model.bundle)) for feed in feeds]
-
-    def feeds_of(self, name: str | None, version: str | None = None) -> list[Feed]:
-        """Feeds of a model, or the deployment of that name, the one to ask first; never empty.
-
-        Raises `UnknownModelError` that names what there is, or `NotServingError` while nothing is known yet.
-        """
-        if self.desired is None:
-            raise NotServingError("this gateway has not been told yet what to serve; try again shortly")
-        feeds = self.desired.feeds
-        found = [feed for feed in feeds if name is None or feed.model.model == name]
-        if not found:
-            found = [feed for feed in feeds if feed.intent.deployment == name]
-        if version is not None:
-            found = [feed for feed in found if feed.model.version == version]
-        known = ", ".join(sorted({f"{feed.model.model} {feed.model.version}" for feed in feeds})) or "none"
-        if not found:
-            asked = " ".join(part for part in (name or "any model", version) if part)
-            raise UnknownModelError(f"{asked} is not served here; models: {known}", known=known)
-        if name is None and len({feed.model.model for feed in found}) > 1:
-            raise UnknownModelError(f"say which model: this gateway serves {known}", known=known)
-        return sorted(found, key=self._preference)
-
-    def _preference(self, feed: Feed) -> tuple[bool, int, str]:
-        """Those that serve first, then the newest version."""
-        model = self.models.models.get(feed.model.bundle)
-        is_serving = self.session.is_serving(feed.intent.deployment)
-        return not is_serving, -(model.bundle.serial if model is not None else 0), feed.intent.deployment
-
-    def resolve(self, name: str | None, version: str | None = None) -> tuple[str, VerifiedModel]:
-        """Who and what answer for `name`; raises as `feeds_of`, and `NotServingError` without its bundle."""
-        feed = self.feeds_of(name, version)[0]
-        model = self.models.models.get(feed.model.bundle)
-        if model is None:
-            raise NotServingError(
-                f"the signed bundle of {feed.model.model} {feed.model.version} has not arrived yet; try again shortly"
-            )
-        return feed.intent.deployment, model
-
-    def is_ready(self, name: str | None = None, version: str | None = None) -> bool:
-        """Whether requests for `name` are answered now; raises as `feeds_of`."""
-        feeds = self.feeds_of(name, version)
-        return any(self.session.is_serving(feed.intent.deployment) for feed in feeds)
 
     # The link --------------------------------------------------------------------------------------------------------
 
@@ -295,9 +252,9 @@ class GatewayService:
             elif not payload:
                 return  # what was retained was cleared
             elif isinstance(topic, ModelTopic):
-                if self.models.hear(topic, payload) and self.desired is not None:
+                if self.models.hear(topic, payload) and self.offers.desired is not None:
                     log.info("%s: model %s %s is verified", self.name, topic.model, topic.version)
-                    self._configure(self.desired)
+                    self._configure(self.offers.desired)
             elif isinstance(topic, TrustTopic):
                 self.models.learn(codec.decode(Statements, payload))
             elif isinstance(topic, GatewayTopic) and topic.gateway == self.name:
@@ -334,7 +291,9 @@ class GatewayService:
         if (desired.epoch, desired.revision) < (self.session.epoch, self.session.revision):
             self._refuse("stale", f"order {desired.epoch}-{desired.revision} is older than what is followed")
             return
-        self.desired = desired
+        self.offers.desired = desired
+        names = {feed.intent.deployment for feed in desired.feeds}
+        self.answered_at = {name: at for name, at in self.answered_at.items() if name in names}
         self.models.follow(desired)
         self._subscribe_models()
         self._carry(self.session.configure(desired, self.models.models, self._clock()))

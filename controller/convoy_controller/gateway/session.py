@@ -21,6 +21,8 @@ from convoy_controller.errors import InvalidInputError, NotServingError, Overloa
 from convoy_controller.gateway.batches import BatchIds, Contract
 from convoy_controller.gateway.effects import Complete, Effect, Fail, Report
 from convoy_controller.gateway.lane import Lane
+from convoy_controller.gateway.statistics import Served
+from convoy_controller.gateway.waiting import DEFAULT_PRIORITY
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,17 @@ class GatewaySession:
     # Requests --------------------------------------------------------------------------------------------------------
 
     def submit(
-        self, request: int, deployment: str, rows: NDArray[np.int8], deadline: float, now: float
+        self,
+        request: int,
+        deployment: str,
+        rows: NDArray[np.int8],
+        deadline: float,
+        now: float,
+        priority: int = DEFAULT_PRIORITY,
     ) -> list[Effect]:
         """Accept `rows` int8 (n, *input shape); exactly one `Complete` or `Fail` follows, by `deadline` at the latest.
 
+        `priority` is a level of `waiting`, 1 the most urgent.
         Raises `NotServingError`, `InvalidInputError` or `OverloadError`; then nothing was accepted and nothing follows.
         """
         lane = self._lanes.get(deployment)
@@ -77,7 +86,7 @@ class GatewaySession:
                 )
         self._lane_of[request] = lane
         try:
-            return self._finish(lane, lane.accept(request, rows, deadline, now))
+            return self._finish(lane, lane.accept(request, rows, deadline, now, priority))
         except Exception:
             del self._lane_of[request]
             raise
@@ -194,9 +203,26 @@ class GatewaySession:
         return lane.contract if lane is not None else None
 
     def is_serving(self, deployment: str) -> bool:
-        """Whether a tested generation of `deployment` takes requests now."""
+        """Whether a generation of `deployment` takes requests now."""
         lane = self._lanes.get(deployment)
         return lane is not None and lane.is_serving
+
+    def is_ready(self, deployment: str) -> bool:
+        """Whether that generation is also known to answer its golden vector."""
+        lane = self._lanes.get(deployment)
+        return lane is not None and lane.is_ready
+
+    def why_not_ready(self, deployment: str) -> str:
+        """A sentence about a deployment that is not ready."""
+        lane = self._lanes.get(deployment)
+        if lane is None:
+            return "nothing is known of it yet"
+        return "the gateway has no broker" if not self._is_connected else lane.readiness.why_not
+
+    def served(self, deployment: str) -> Served:
+        """What this gateway has answered for the model version that `deployment` serves."""
+        lane = self._lanes.get(deployment)
+        return lane.served if lane is not None else Served()
 
     def report(self) -> tuple[FeedReport, ...]:
         """How each deployment does, by name."""

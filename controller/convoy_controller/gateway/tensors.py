@@ -1,7 +1,7 @@
 """From what a caller sends to int8 rows, and from int8 rows to what a caller understands.
 
-float32 is the network's real input; uint8 is pixels, which the bundle scales; int8 is taken as quantised already. Used
-by `service`; it raises `InvalidInputError`, never anything else, for a caller's mistakes.
+Reals are the network's own input, taken as float32; uint8 is pixels, which the bundle scales; int8 is taken as
+quantised already. Used by `service`; it raises `InvalidInputError`, never anything else, for a caller's mistakes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from convoy_controller.errors import InvalidInputError
 
 #: What a caller may send, by NumPy's names.
-ACCEPTED = frozenset(map(np.dtype, (np.float32, np.uint8, np.int8)))
+ACCEPTED = frozenset(map(np.dtype, (np.float32, np.float64, np.float16, np.uint8, np.int8)))
 
 
 class Converter:
@@ -56,7 +56,9 @@ class Converter:
             return np.ascontiguousarray(self._of_pixel[array])
         if array.dtype == np.int8:
             return np.ascontiguousarray(array, np.int8)
+        with np.errstate(over="ignore"):  # what float32 cannot hold saturates, as whatever int8 cannot hold does
+            reals = array.astype(np.float32, copy=False)
         try:
-            return np.ascontiguousarray(quantise(array, self.input))
+            return np.ascontiguousarray(quantise(reals, self.input))
         except DecodeError as error:
             raise InvalidInputError(f"{name}: {error}", model=name) from error
