@@ -8,6 +8,7 @@ that `convoy --help` is quick.
 from __future__ import annotations
 
 from convoy_controller.cli import (
+    api,
     bench,
     bitstreams,
     boards,
@@ -29,6 +30,7 @@ from convoy_controller.cli.program import make_app
 app = make_app()
 for _module in (
     running,
+    api,
     boards,
     certificates,
     why,

@@ -397,5 +397,7 @@ class EventRow(Base):
         Index("ix_events_at", "at"),
         Index("ix_events_board_id", "board", "id"),
         Index("ix_events_deployment_id", "deployment", "id"),
+        Index("ix_events_severity_id", "severity", "id"),
+        Index("ix_events_kind_id", "kind", "id"),
         {"sqlite_autoincrement": True},  # a follower's place must never be given to a newer event
     )

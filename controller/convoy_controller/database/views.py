@@ -15,7 +15,7 @@ from convoy_schema.messages.boards import Capability, PartitionReport, Phase
 from convoy_schema.messages.desired import Cut, Objective
 from convoy_schema.names import Generation
 
-from convoy_controller.database.records import BoardPresence, DeploymentState, GenerationState, Severity
+from convoy_controller.database.records import ArtifactKind, BoardPresence, DeploymentState, GenerationState, Severity
 
 
 class Condition(enum.Enum):
@@ -191,6 +191,7 @@ class DeploymentLine:
     board_names: tuple[str, ...] = ()
     replicas: int = 0
     spare: int = 0
+    intent_revision: int = 0
 
 
 @dataclass(frozen=True)
@@ -259,6 +260,21 @@ class ModelLine:
     bytes: int
     packed_bytes: int
     imported_at: datetime
+
+
+@dataclass(frozen=True)
+class ArtifactLine:
+    """A blob of the store; `size` in bytes, `packed_size` as it travels. `models` are NAME:VERSION of those it is for.
+
+    In a list `models` is empty.
+    """
+
+    digest: str
+    kind: ArtifactKind
+    size: int
+    packed_size: int
+    created_at: datetime
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,68 @@
+"""The API as one process, until SIGTERM or SIGINT. The command line calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable
+
+from convoy_controller.api.access import Loopback
+from convoy_controller.api.app import create_app
+from convoy_controller.database.engine import Database, open_database
+from convoy_controller.errors import DatabaseError, DatabaseReplacedError
+from convoy_controller.gateway.server import serving
+from convoy_controller.home import Home
+
+log = logging.getLogger(__name__)
+
+#: Seconds between looks whether the database is still the one that was opened.
+LOOK_S = 1.0
+
+
+def say(line: str) -> None:
+    """Print at once, whatever stdout is: whoever started the process waits for the address."""
+    print(line, flush=True)
+
+
+def run_api(home: Home, host: str, port: int, on_ready: Callable[[str], None] = say) -> None:
+    """Serve until SIGTERM or SIGINT; `on_ready` gets a line that ends with the address.
+
+    Raises `DatabaseError` when it cannot begin or its database was replaced, `GatewayError` for an address in use.
+    """
+    database = open_database(home.database_url)
+    try:
+        asyncio.run(_serve(database, home, host, port, on_ready))
+    finally:
+        database.close()
+
+
+async def _serve(database: Database, home: Home, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    watching = asyncio.create_task(_watch(database))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        async with serving(create_app(database, home, Loopback()), host, port) as address:
+            on_ready(f"the API listens on {address}")
+            await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (watching, stopping):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+
+
+async def _watch(database: Database) -> None:
+    """End with `DatabaseReplacedError` when another database stands in ours' place: whoever starts us again sees it."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        try:
+            await asyncio.to_thread(database.check_in_place)
+        except DatabaseReplacedError:
+            raise
+        except DatabaseError as error:
+            log.warning("the database does not answer: %s", error)

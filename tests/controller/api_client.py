@@ -1,0 +1,63 @@
+"""The REST API as its tests call it: the application in this process, without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from convoy_controller.api.access import Access, InProcess
+from convoy_controller.api.app import create_app
+from convoy_controller.api.limits import Limits
+from convoy_controller.database.engine import Database
+from convoy_controller.home import Home
+from fastapi import FastAPI
+
+#: No test runs into it unless it means to.
+UNHURRIED = Limits(rate_per_s=1e6, burst=1_000_000)
+
+
+@dataclass
+class Api:
+    """One application over `database` and the home `folder`; `calls` of one client after the other."""
+
+    database: Database
+    folder: Path
+    access: Access = field(default_factory=InProcess)
+    limits: Limits = UNHURRIED
+    app: FastAPI = field(init=False)
+
+    def __post_init__(self) -> None:
+        home = Home.locate(self.folder, environment={})
+        self.app = create_app(self.database, home, self.access, limits=self.limits)
+
+    def call(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """`path` is below /api/v1, unless it begins with //."""
+
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(app=self.app, client=("127.0.0.1", 5000))
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                return await client.request(method, path[1:] if path[:2] == "//" else f"/api/v1{path}", **more)
+
+        return asyncio.run(ask())
+
+    def get(self, path: str, status: int = 200, **more: Any) -> Any:
+        """The JSON of an answer with that status."""
+        response = self.call("GET", path, **more)
+        assert response.status_code == status, response.text
+        return response.json()
+
+    def all_of(self, path: str, limit: int = 1, **parameters: Any) -> list[Any]:
+        """Every item of a list, page by page."""
+        items, cursor = [], None
+        while True:
+            page = self.get(
+                path, params={"limit": limit, **parameters, **({} if cursor is None else {"cursor": cursor})}
+            )
+            assert len(page["items"]) <= limit
+            items += page["items"]
+            cursor = page["next"]
+            if cursor is None:
+                return items
