@@ -79,6 +79,18 @@ class InUseError(ControllerError):
     code = "in-use"
 
 
+class NameUsedError(ControllerError):
+    """A name that is given once only was given before."""
+
+    code = "name-used"
+
+
+class ExposedError(ControllerError):
+    """The API would be reached by others although nobody needs a token yet."""
+
+    code = "exposed"
+
+
 class HandoffError(ControllerError):
     """A file is no hardware handoff, or is one of a part that is not known."""
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,23 @@ from convoy_controller.api.app import create_app
 from convoy_controller.api.limits import Limits
 from convoy_controller.database.engine import Database
 from convoy_controller.home import Home
+from database_samples import Fleet, open_fleet, three_boards
 from fastapi import FastAPI
+
+
+@lru_cache(maxsize=1)
+def _made() -> tempfile.TemporaryDirectory[str]:
+    """`three_boards` in a folder that goes with the process: publishing its images takes half a second."""
+    folder = tempfile.TemporaryDirectory(prefix="convoy-api-")
+    three_boards(Path(folder.name)).database.close()
+    return folder
+
+
+def copied_fleet(folder: Path) -> Fleet:
+    """`three_boards` in `folder`, for a test of its own."""
+    shutil.copytree(_made().name, folder, dirs_exist_ok=True)
+    return open_fleet(folder)
+
 
 #: No test runs into it unless it means to.
 UNHURRIED = Limits(rate_per_s=1e6, burst=1_000_000)
@@ -48,6 +67,35 @@ class Api:
         response = self.call("GET", path, **more)
         assert response.status_code == status, response.text
         return response.json()
+
+    def status(self, method: str, path: str, headers: dict[str, str]) -> int:
+        """The status of an answer, whose end is not waited for: the caller goes as soon as it has asked."""
+        found: list[int] = []
+
+        async def receive() -> dict[str, object]:
+            asked.append(None)
+            return {"type": "http.request"} if len(asked) == 1 else {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                found.append(message["status"])
+
+        asked: list[None] = []
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "scheme": "http",
+            "http_version": "1.1",
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+            "client": ("127.0.0.1", 5000),
+            "server": ("localhost", 80),
+        }
+        asyncio.run(asyncio.wait_for(self.app(scope, receive, send), 20))  # type: ignore[arg-type]
+        return found[0]
 
     def all_of(self, path: str, limit: int = 1, **parameters: Any) -> list[Any]:
         """Every item of a list, page by page."""

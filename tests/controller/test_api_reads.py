@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_client import Api
+from api_client import Api, copied_fleet
 from convoy_controller.api.app import rules
 from convoy_controller.api.paging import decode, encode
 from convoy_controller.api.problems import CursorError, Problem
@@ -20,7 +20,7 @@ from convoy_controller.database import pages, queries, views
 from convoy_controller.database.records import BoardPresence, NewEvent, Severity
 from convoy_controller.plain import plain
 from convoy_schema.names import Generation
-from database_samples import Fleet, pulse, three_boards
+from database_samples import Fleet, pulse
 from fastapi import APIRouter
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    made = three_boards(tmp_path)
+    made = copied_fleet(tmp_path)
     for number in range(5):
         made.clock.advance(10)
         severity = Severity.ERROR if number == 2 else Severity.INFO
@@ -190,7 +190,7 @@ def test_a_route_that_says_nothing_of_roles_is_a_mistake():
     router = APIRouter()
     router.get("/open")(lambda: {})
     with pytest.raises(ValueError, match="which role"):
-        rules_of("/api/v1", [router])
+        rules_of([router])
 
 
 @given(st.text(max_size=60), st.integers(-(2**63), 2**63 - 1))

@@ -9,7 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from convoy_controller.database import pages, queries
+from convoy_controller.database import audit, pages, queries
+from convoy_controller.database.audit import AuditFilter
 from convoy_controller.database.explanations import explain
 from convoy_controller.database.intents import request_deployment, withdraw_deployment
 from convoy_controller.database.pages import EventFilter
@@ -420,7 +421,7 @@ def scans(fleet: Fleet, seen: list[Statement]) -> list[str]:
             aliases = {
                 alias or table
                 for table, alias in re.findall(
-                    r"(?:FROM|JOIN|UPDATE) (events|sessions|assignments|generations)(?: AS (\w+))?", statement
+                    r"(?:FROM|JOIN|UPDATE) (events|sessions|assignments|generations|audit)(?: AS (\w+))?", statement
                 )
             }
             for step in steps:
@@ -455,6 +456,8 @@ def scans(fleet: Fleet, seen: list[Statement]) -> list[str]:
         lambda fleet: pages.events(fleet.database, EventFilter(severity=Severity.ERROR), 10),
         lambda fleet: pages.events(fleet.database, EventFilter(kind="tick"), 10),
         lambda fleet: pages.events(fleet.database, EventFilter(since=START, until=START), 10, 1, oldest_first=True),
+        lambda fleet: audit.lines(fleet.database, AuditFilter("local", since=START, until=START), 10, 5),
+        lambda fleet: audit.lines(fleet.database, AuditFilter(subject="/boards", operation="drain"), 10),
         lambda fleet: pages.sessions(fleet.database, "board-1", 10, 5),
         lambda fleet: pages.generations(fleet.database, "digits", 10, Generation(1, 1)),
         lambda fleet: fleet.recorder.load_state(),

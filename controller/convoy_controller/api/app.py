@@ -12,18 +12,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
-from convoy_controller.api import boards, deployments, events, fleet, models
+from convoy_controller.api import boards, deployments, events, fleet, models, tokens
 from convoy_controller.api.access import Access
+from convoy_controller.api.book import Book
 from convoy_controller.api.context import Context
 from convoy_controller.api.guard import Guard
 from convoy_controller.api.limits import Limits
 from convoy_controller.api.problems import Problem, on_convoy_error, on_failure, on_http, on_invalid
-from convoy_controller.api.roles import Rule, rules_of
+from convoy_controller.api.roles import PREFIX, Rule, rules_of
 from convoy_controller.api.version import version
 from convoy_controller.database.engine import Database
 from convoy_controller.home import Home
 
-PREFIX = "/api/v1"
 _ABOUT = (
     "What a fleet is and was, what its owners want of it, and why a board is not where it should be.\n\n"
     "Lists come in pages: `next` is the cursor of the next one. Errors are `application/problem+json` with a stable "
@@ -37,15 +37,16 @@ _TAGS = [
     {"name": "deployments", "description": "What is to be served, and the placements that serve it."},
     {"name": "events", "description": "History."},
     {"name": "gateways", "description": "Where requests enter."},
+    {"name": "access", "description": "Who may ask, and who did what."},
 ]
 
 
-ROUTERS = tuple(module.router for module in (fleet, boards, models, deployments, events))
+ROUTERS = tuple(module.router for module in (fleet, boards, models, deployments, events, tokens))
 
 
 def rules() -> tuple[Rule, ...]:
     """Every route, and who may call it."""
-    return rules_of(PREFIX, ROUTERS)
+    return rules_of(ROUTERS)
 
 
 def create_app(
@@ -76,7 +77,8 @@ def create_app(
     app.state.context = Context(database, home)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
-    app.add_middleware(Guard, access=access, limits=limits or Limits(), rules=rules(), clock=clock)
+    book = Book(database, clock)
+    app.add_middleware(Guard, access=access, limits=limits or Limits(), rules=rules(), book=book, clock=clock)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

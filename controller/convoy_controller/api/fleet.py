@@ -18,6 +18,7 @@ router = APIRouter(tags=["fleet"])
 def about(here: Here, call: Calling) -> About:
     """What answers here, and as whom it takes the caller."""
     instance, counters = pages.identity(here.database)
+    assert call.caller.role is not None, "the guard lets nobody through without a role"
     return About(
         version=version(),
         instance=instance,

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from convoy_schema.errors import ConvoyError
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from convoy_controller.api.access import Access, Caller
+from convoy_controller.api.access import NOBODY, Access, Caller, peer_of
+from convoy_controller.api.book import Book
 from convoy_controller.api.limits import Buckets, Limits, TooLargeError, TooManyError
 from convoy_controller.api.problems import ApiError, refused
 from convoy_controller.api.roles import Rule
@@ -58,12 +59,22 @@ class MediaTypeError(ApiError):
     status: ClassVar[int] = 415
 
 
+@dataclass
+class Trail:
+    """What a route tells the audit of its write: revisions of what is wanted, and the code of what it ended in."""
+
+    before: int | None = None
+    after: int | None = None
+    code: str = ""
+
+
 @dataclass(frozen=True)
 class Call:
     """A request that was let through, as routes find it in `request.state.call`."""
 
     caller: Caller
     rule: Rule
+    trail: Trail = field(default_factory=Trail)
 
 
 class Guard:
@@ -75,39 +86,50 @@ class Guard:
         access: Access,
         limits: Limits,
         rules: Sequence[Rule],
+        book: Book,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._access = access
         self._limits = limits
         self._rules = rules
+        self._book = book
         self._clock = clock
         self._buckets = Buckets(limits.rate_per_s, limits.burst)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
+        caller, rule = NOBODY, None
         try:
-            receive = await self._let_in(scope, receive)
+            self._check_rate(f"@{peer_of(scope)}")
+            rule = self._rule(scope)
+            caller = await self._access.caller(scope)
+            _check_role(caller, rule)
+            receive = await self._bounded(scope, receive, rule)
+            call = scope.setdefault("state", {})["call"] = Call(caller, rule)
+            number = await self._book.begin(scope, call) if rule.writes else 0
         except ConvoyError as error:
+            if rule is not None and rule.writes:
+                await self._book.refused(scope, caller, rule, error)
             await refused(error, scope["path"])(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        if not number:
+            await self._app(scope, receive, send)
+            return
+        status = 0
 
-    async def _let_in(self, scope: Scope, receive: Receive) -> Receive:
-        """Raises what the request is refused for; else what the body is read from."""
-        peer = scope["client"][0] if scope.get("client") else ""
-        if scope["path"] in OPEN_PATHS:
-            self._check_rate(f"@{peer}")
-            return receive
-        caller = await self._access.caller(scope)
-        self._check_rate(caller.name if caller.name != "local" else f"@{peer}")
-        rule = self._rule(scope)
-        _check_role(caller, rule)
-        scope.setdefault("state", {})["call"] = Call(caller, rule)
-        return await self._bounded(scope, receive, rule)
+        async def note(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        finally:
+            await self._book.finish(number, status or 500, call.trail.code, call.trail.before, call.trail.after)
 
     def _check_rate(self, caller: str) -> None:
         if not self._buckets.take(caller, self._clock()):
@@ -146,12 +168,12 @@ class Guard:
 
 
 def _check_role(caller: Caller, rule: Rule) -> None:
-    if not caller.role.includes(rule.role):
+    if caller.role is None or not caller.role.includes(rule.role):
+        has = "nobody" if caller.role is None else caller.role.value
         raise ForbiddenError(
-            f"{rule.method} {rule.path} needs role {rule.role.value}, {caller.name} is {caller.role.value}: "
-            "use a token of that role",
+            f"{rule.method} {rule.path} needs role {rule.role.value}, {caller.name} is {has}: use a token of that role",
             expected=f"role {rule.role.value}",
-            came=f"role {caller.role.value}",
+            came=f"role {has}",
             action="use a token of that role",
         )
 

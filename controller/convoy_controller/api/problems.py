@@ -23,6 +23,7 @@ from convoy_controller.errors import (
     ImportRefusedError,
     InUseError,
     KeyFileError,
+    NameUsedError,
     NotFoundError,
     PlanError,
     ProfileError,
@@ -40,6 +41,7 @@ RETRY_S = 1
 _STATUS: tuple[tuple[type[ConvoyError], int], ...] = (
     (NotFoundError, 404),
     (InUseError, 409),
+    (NameUsedError, 409),
     (TopicError, 422),
     (CatalogueError, 422),
     (PlanError, 422),
@@ -184,12 +186,14 @@ def refused(error: ConvoyError, path: str) -> Response:
 async def on_convoy_error(request: Request, error: Exception) -> Response:
     """Handler of `ConvoyError`."""
     assert isinstance(error, ConvoyError)
+    _note(request, error.code)
     return refused(error, request.url.path)
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:
     """Handler of what does not fit the declared parameters and bodies."""
     assert isinstance(error, RequestValidationError)
+    _note(request, "invalid")
     found = [
         Fault(
             where=".".join(str(part)[:60] for part in each["loc"])[:200],
@@ -213,6 +217,7 @@ async def on_invalid(request: Request, error: Exception) -> Response:
 async def on_http(request: Request, error: Exception) -> Response:
     """Handler of what the framework itself refuses: bodies that cannot be read."""
     assert isinstance(error, HTTPException)
+    _note(request, "request")
     status = error.status_code
     detail = f"the request cannot be read: {str(error.detail)[:200]}"
     return answer(_plain_problem(request, status, "request", detail), error.headers)
@@ -220,8 +225,16 @@ async def on_http(request: Request, error: Exception) -> Response:
 
 async def on_failure(request: Request, error: Exception) -> Response:
     """Handler of a mistake of ours."""
+    _note(request, "internal")
     log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
     return answer(_plain_problem(request, 500, "internal", "a mistake of ours: see the log of `convoy api`"))
+
+
+def _note(request: Request, code: str) -> None:
+    """Tell the audit what a write ended in."""
+    call = getattr(request.state, "call", None)
+    if call is not None:
+        call.trail.code = code
 
 
 def _plain_problem(request: Request, status: int, code: str, detail: str, errors: list[Fault] | None = None) -> Problem:

@@ -20,6 +20,7 @@ WRITE_KEY = "x-convoy-write"
 UPLOAD_KEY = "x-convoy-upload"
 #: Answers that every route may give, whoever calls.
 ALWAYS = (401, 403, 422, 429, 503)
+PREFIX = "/api/v1"
 REFERENCE = "#/components/schemas/Problem"
 
 
@@ -51,6 +52,7 @@ class Rule:
 
     method: str
     path: str
+    operation: str
     role: TokenRole
     writes: bool
     has_body: bool
@@ -58,19 +60,29 @@ class Rule:
     pattern: Pattern[str]
 
 
-def rules_of(prefix: str, routers: Iterable[APIRouter]) -> tuple[Rule, ...]:
+def table(rules: Iterable[Rule]) -> str:
+    """Which role may call which route, as Markdown: the documents' table, which a test compares with this."""
+    lines = ["| method | path | operation | viewer | operator | admin |", "|---|---|---|---|---|---|"]
+    for rule in sorted(rules, key=lambda rule: (rule.path, rule.method)):
+        marks = " | ".join("yes" if role.includes(rule.role) else "-" for role in TokenRole)
+        lines.append(f"| {rule.method} | `{rule.path.removeprefix(PREFIX)}` | `{rule.operation}` | {marks} |")
+    return "\n".join(lines) + "\n"
+
+
+def rules_of(routers: Iterable[APIRouter]) -> tuple[Rule, ...]:
     """The rules of every route, in order; raises `ValueError` for a route that does not say who may call it."""
     rules = []
     for route in (route for router in routers for route in router.routes):
         said = getattr(route, "openapi_extra", None) or {}
         if not isinstance(route, APIRoute) or ROLE_KEY not in said:
             raise ValueError(f"route {route} does not say which role it needs: declare it by `needs`")
-        path = prefix + route.path
+        path = PREFIX + route.path
         for method in sorted(route.methods or ()):
             rules.append(
                 Rule(
                     method,
                     path,
+                    route.operation_id or "",
                     TokenRole(said[ROLE_KEY]),
                     bool(said[WRITE_KEY]),
                     route.body_field is not None,

@@ -23,6 +23,7 @@ from convoy_controller.cli import (
     models,
     plan,
     running,
+    tokens,
     why,
 )
 from convoy_controller.cli.program import make_app
@@ -31,6 +32,7 @@ app = make_app()
 for _module in (
     running,
     api,
+    tokens,
     boards,
     certificates,
     why,

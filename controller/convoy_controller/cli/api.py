@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,19 +21,29 @@ def api(
     listen: Annotated[
         str, typer.Option("--listen", metavar="HOST:PORT", help="Address to listen on; port 0 takes a free one.")
     ] = "127.0.0.1:8081",
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="PEM", help="Certificate, for HTTPS; its chain with it.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", metavar="PEM", help="Its key, where it is not in the same file.")
+    ] = None,
     log_level: LogOption = "info",
     home: HomeOption = None,
     database: DatabaseOption = None,
 ) -> None:
     """Serve the REST API: what the fleet is and was, and what is wanted of it. Ctrl-C or SIGTERM ends it in order.
 
-    Exit codes: 0 stopped, 1 failed or its address was taken, 2 not an address, 4 no database.
+    Without a token it listens on this machine's own addresses only, and whoever is on it may do everything; once there
+    is one (`convoy token create`), everyone needs one. Exit codes: 0 stopped, 1 failed, its address was taken or is
+    reached by others while there is no token, 2 not an address, 4 no database or no such certificate.
     """
-    from convoy_controller.api.process import run_api
+    from convoy_controller.api.process import Listening, run_api
 
     host, port = address_of(listen)
+    if tls_key is not None and tls_cert is None:
+        raise typer.BadParameter("belongs to a certificate: give --tls-cert too", param_hint="--tls-key")
     set_log_level(log_level)
-    run_api(Home.locate(home, database), host, port)
+    run_api(Home.locate(home, database), Listening(host, port, tls_cert, tls_key))
 
 
 def address_of(text: str) -> tuple[str, int]:
