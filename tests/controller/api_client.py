@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -38,6 +40,37 @@ def copied_fleet(folder: Path) -> Fleet:
 UNHURRIED = Limits(rate_per_s=1e6, burst=1_000_000)
 
 
+@dataclass(frozen=True)
+class Told:
+    """One message of `/changes`; a comment has kind ''."""
+
+    kind: str
+    id: str
+    data: Any
+
+    @staticmethod
+    def parse(text: str) -> Told:
+        fields = dict(line.split(": ", 1) for line in text.strip().splitlines())
+        return Told(fields.get("event", ""), fields.get("id", ""), json.loads(fields.get("data", "null")))
+
+
+def _scope(method: str, path: str, headers: dict[str, str]) -> dict[str, Any]:
+    bare, _, query = path.partition("?")
+    return {
+        "type": "http",
+        "method": method,
+        "path": bare,
+        "raw_path": bare.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "scheme": "http",
+        "http_version": "1.1",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 5000),
+        "server": ("localhost", 80),
+    }
+
+
 @dataclass
 class Api:
     """One application over `database` and the home `folder`; `calls` of one client after the other."""
@@ -68,6 +101,39 @@ class Api:
         assert response.status_code == status, response.text
         return response.json()
 
+    def follow(
+        self, path: str, is_enough: Callable[[list[Told]], bool], headers: dict[str, str] | None = None, **act: Any
+    ) -> list[Told]:
+        """What `/changes` tells until `is_enough`, within 20 s; `act=` is called once the first message has come."""
+        told: list[Told] = []
+
+        async def listen() -> None:
+            gone = asyncio.Event()
+
+            requests: list[dict[str, object]] = [{"type": "http.request"}]
+
+            async def receive() -> dict[str, object]:
+                if requests:
+                    return requests.pop()
+                await gone.wait()
+                return {"type": "http.disconnect"}
+
+            async def send(message: Any) -> None:
+                if message["type"] == "http.response.start":
+                    assert message["status"] == 200, message
+                elif message["body"]:
+                    told.append(Told.parse(message["body"].decode()))
+                    if len(told) == 1 and "act" in act:
+                        await asyncio.to_thread(act["act"])
+                    if is_enough(told):
+                        gone.set()
+
+            scope = _scope("GET", f"/api/v1{path}", {"host": "localhost"} | (headers or {}))
+            await asyncio.wait_for(self.app(scope, receive, send), 20)  # type: ignore[arg-type]
+
+        asyncio.run(listen())
+        return told
+
     def status(self, method: str, path: str, headers: dict[str, str]) -> int:
         """The status of an answer, whose end is not waited for: the caller goes as soon as it has asked."""
         found: list[int] = []
@@ -81,20 +147,7 @@ class Api:
                 found.append(message["status"])
 
         asked: list[None] = []
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "root_path": "",
-            "scheme": "http",
-            "http_version": "1.1",
-            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-            "client": ("127.0.0.1", 5000),
-            "server": ("localhost", 80),
-        }
-        asyncio.run(asyncio.wait_for(self.app(scope, receive, send), 20))  # type: ignore[arg-type]
+        asyncio.run(asyncio.wait_for(self.app(_scope(method, path, headers), receive, send), 20))  # type: ignore[arg-type]
         return found[0]
 
     def all_of(self, path: str, limit: int = 1, **parameters: Any) -> list[Any]:

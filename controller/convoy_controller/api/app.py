@@ -12,11 +12,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
-from convoy_controller.api import boards, deployments, events, fleet, models, tokens
+from convoy_controller.api import boards, changes, deployments, events, fleet, models, tokens
 from convoy_controller.api.access import Access
 from convoy_controller.api.book import Book
 from convoy_controller.api.context import Context
 from convoy_controller.api.guard import Guard
+from convoy_controller.api.hub import Hub
 from convoy_controller.api.limits import Limits
 from convoy_controller.api.problems import Problem, on_convoy_error, on_failure, on_http, on_invalid
 from convoy_controller.api.roles import PREFIX, Rule, rules_of
@@ -41,7 +42,7 @@ _TAGS = [
 ]
 
 
-ROUTERS = tuple(module.router for module in (fleet, boards, models, deployments, events, tokens))
+ROUTERS = tuple(module.router for module in (fleet, boards, models, deployments, events, changes, tokens))
 
 
 def rules() -> tuple[Rule, ...]:
@@ -75,6 +76,7 @@ def create_app(
         },
     )
     app.state.context = Context(database, home)
+    app.state.hub = Hub(database)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
     book = Book(database, clock)

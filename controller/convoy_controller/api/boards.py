@@ -12,15 +12,23 @@ from convoy_controller.api.events import Direction, event_page
 from convoy_controller.api.paging import PageQuery, cut, shortened
 from convoy_controller.api.roles import needs
 from convoy_controller.api.shapes.base import Name
-from convoy_controller.api.shapes.boards import BoardDetail, BoardLine, BoardPage, SessionLine, SessionPage, Why
+from convoy_controller.api.shapes.boards import (
+    BoardDetail,
+    BoardLine,
+    BoardPage,
+    ForgottenBoard,
+    SessionLine,
+    SessionPage,
+    Why,
+)
 from convoy_controller.api.shapes.events import EventPage
-from convoy_controller.database import pages, queries
+from convoy_controller.database import pages, queries, removals
 from convoy_controller.database.pages import EventFilter
 from convoy_controller.database.records import BoardPresence, TokenRole
 from convoy_controller.database.views import Condition
 
 router = APIRouter(prefix="/boards", tags=["boards"])
-VIEWER = TokenRole.VIEWER
+VIEWER, ADMIN = TokenRole.VIEWER, TokenRole.ADMIN
 
 
 class BoardQuery(PageQuery):
@@ -37,7 +45,7 @@ class BoardEventQuery(PageQuery):
     order: Direction = Direction.NEWEST
 
 
-@router.get("", **needs(VIEWER, "list_boards", 400))
+@router.get("", **needs(VIEWER, "list_boards"))
 def list_boards(here: Here, query: Annotated[BoardQuery, Query()]) -> BoardPage:
     """Every board with its condition, by name."""
     found = [
@@ -57,19 +65,25 @@ def get_board(here: Here, board: Name) -> BoardDetail:
     return BoardDetail.of(queries.board(here.database, board))
 
 
+@router.delete("/{board}", **needs(ADMIN, "forget_board", 404, 409, writes=True))
+def forget_board(here: Here, board: Name) -> ForgottenBoard:
+    """Forget a board that is gone for good; refused while it is online or counted on."""
+    return ForgottenBoard(board=board, last_seen=removals.forget_board(here.database, board))
+
+
 @router.get("/{board}/why", **needs(VIEWER, "why_board"))
 def why_board(here: Here, board: Name) -> Why:
     """Why it is where it is, and what to do; a name that was never heard of is answered too."""
     return Why.of(queries.why(here.database, board))
 
 
-@router.get("/{board}/events", **needs(VIEWER, "list_board_events", 400))
+@router.get("/{board}/events", **needs(VIEWER, "list_board_events"))
 def list_board_events(here: Here, board: Name, query: Annotated[BoardEventQuery, Query()]) -> EventPage:
     """Its history, which outlives it."""
     return event_page(here, query, EventFilter(board=board), query.order)
 
 
-@router.get("/{board}/sessions", **needs(VIEWER, "list_board_sessions", 400, 404))
+@router.get("/{board}/sessions", **needs(VIEWER, "list_board_sessions", 404))
 def list_board_sessions(here: Here, board: Name, query: Annotated[PageQuery, Query()]) -> SessionPage:
     """Every run of its daemon, the newest first."""
     after = query.after("sessions", int)

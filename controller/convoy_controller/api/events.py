@@ -57,14 +57,14 @@ def event_page(here: Here, query: PageQuery, wanted: EventFilter, order: Directi
     return EventPage(items=[EventLine.of(line) for line in items], next=following)
 
 
-@router.get("/events", tags=["events"], **needs(VIEWER, "list_events", 400))
+@router.get("/events", tags=["events"], **needs(VIEWER, "list_events"))
 def list_events(here: Here, query: Annotated[EventQuery, Query()]) -> EventPage:
     """History, filtered; to follow it, see `/changes`."""
     wanted = EventFilter(query.board, query.deployment, query.severity, query.kind, query.since, query.until)
     return event_page(here, query, wanted, query.order)
 
 
-@router.get("/gateways", tags=["gateways"], **needs(VIEWER, "list_gateways", 400))
+@router.get("/gateways", tags=["gateways"], **needs(VIEWER, "list_gateways"))
 def list_gateways(here: Here, query: Annotated[GatewayQuery, Query()]) -> GatewayPage:
     """Where requests enter, by name."""
     found = [line for line in queries.gateways(here.database) if query.presence in (None, line.presence)]

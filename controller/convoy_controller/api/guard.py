@@ -6,8 +6,9 @@ It stands in front of all routes and lets through only what its rules name, so t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 from convoy_schema.errors import ConvoyError
@@ -74,6 +75,8 @@ class Call:
 
     caller: Caller
     rule: Rule
+    #: Asked anew while a long answer lasts; raises as the guard does.
+    may_still: Callable[[], Awaitable[None]]
     trail: Trail = field(default_factory=Trail)
 
 
@@ -109,7 +112,7 @@ class Guard:
             caller = await self._access.caller(scope)
             _check_role(caller, rule)
             receive = await self._bounded(scope, receive, rule)
-            call = scope.setdefault("state", {})["call"] = Call(caller, rule)
+            call = scope.setdefault("state", {})["call"] = Call(caller, rule, partial(self._may, scope, rule))
             number = await self._book.begin(scope, call) if rule.writes else 0
         except ConvoyError as error:
             if rule is not None and rule.writes:
@@ -130,6 +133,9 @@ class Guard:
             await self._app(scope, receive, note)
         finally:
             await self._book.finish(number, status or 500, call.trail.code, call.trail.before, call.trail.after)
+
+    async def _may(self, scope: Scope, rule: Rule) -> None:
+        _check_role(await self._access.caller(scope), rule)
 
     def _check_rate(self, caller: str) -> None:
         if not self._buckets.take(caller, self._clock()):

@@ -11,13 +11,20 @@ from convoy_controller.api.context import Here
 from convoy_controller.api.paging import PageQuery, cut, shortened
 from convoy_controller.api.roles import needs
 from convoy_controller.api.shapes.base import Digest, Name
-from convoy_controller.api.shapes.models import ArtifactDetail, ArtifactLine, ArtifactPage, ModelLine, ModelPage
-from convoy_controller.database import pages, queries
+from convoy_controller.api.shapes.models import (
+    ArtifactDetail,
+    ArtifactLine,
+    ArtifactPage,
+    ModelLine,
+    ModelPage,
+    RemovedModel,
+)
+from convoy_controller.database import pages, queries, removals
 from convoy_controller.database.records import ArtifactKind, TokenRole
 from convoy_controller.errors import NotFoundError
 
 router = APIRouter()
-VIEWER = TokenRole.VIEWER
+VIEWER, ADMIN = TokenRole.VIEWER, TokenRole.ADMIN
 
 
 class ModelQuery(PageQuery):
@@ -32,7 +39,7 @@ class ArtifactQuery(PageQuery):
     kind: ArtifactKind | None = None
 
 
-@router.get("/models", tags=["models"], **needs(VIEWER, "list_models", 400))
+@router.get("/models", tags=["models"], **needs(VIEWER, "list_models"))
 def list_models(here: Here, query: Annotated[ModelQuery, Query()]) -> ModelPage:
     """Every model version that can be deployed, by name, the newest first."""
     found = [line for line in queries.models(here.database) if query.model in (None, line.model)]
@@ -49,7 +56,16 @@ def get_model(here: Here, model: Name, version: Name) -> ModelLine:
     raise NotFoundError(f"there is no model {model!r} version {version!r}: see `convoy models`", model=model)
 
 
-@router.get("/artifacts", tags=["artifacts"], **needs(VIEWER, "list_artifacts", 400))
+@router.delete("/models/{model}/{version}", tags=["models"], **needs(ADMIN, "remove_model", 404, 409, writes=True))
+def remove_model(here: Here, model: Name, version: Name) -> RemovedModel:
+    """Take a version out of the catalogue; a running controller clears what is left of it."""
+    removed = removals.remove_model(here.database, model, version)
+    return RemovedModel(
+        model=removed.name, version=removed.version, digest=removed.digest, artifacts=len(removed.artifacts)
+    )
+
+
+@router.get("/artifacts", tags=["artifacts"], **needs(VIEWER, "list_artifacts"))
 def list_artifacts(here: Here, query: Annotated[ArtifactQuery, Query()]) -> ArtifactPage:
     """Every blob of the catalogue, by digest."""
     key = query.after("artifacts", str)

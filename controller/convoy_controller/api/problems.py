@@ -27,6 +27,8 @@ from convoy_controller.errors import (
     NotFoundError,
     PlanError,
     ProfileError,
+    StaleError,
+    UnsaidError,
 )
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,8 @@ _STATUS: tuple[tuple[type[ConvoyError], int], ...] = (
     (NotFoundError, 404),
     (InUseError, 409),
     (NameUsedError, 409),
+    (StaleError, 412),
+    (UnsaidError, 428),
     (TopicError, 422),
     (CatalogueError, 422),
     (PlanError, 422),

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.routing import compile_path
 
 from convoy_controller.api.problems import PROBLEM, described
@@ -19,7 +20,7 @@ ROLE_KEY = "x-convoy-role"
 WRITE_KEY = "x-convoy-write"
 UPLOAD_KEY = "x-convoy-upload"
 #: Answers that every route may give, whoever calls.
-ALWAYS = (401, 403, 422, 429, 503)
+ALWAYS = (400, 401, 403, 422, 429, 503)
 PREFIX = "/api/v1"
 REFERENCE = "#/components/schemas/Problem"
 
@@ -30,15 +31,15 @@ def needs(
     *errors: int,
     writes: bool = False,
     uploads: bool = False,
-    answer: dict[int, str] | None = None,
+    answer: dict[int, tuple[str, type[BaseModel]]] | None = None,
 ) -> dict[str, Any]:
-    """Arguments of a route's decorator: its role, operation id, errors, and further answers without a body."""
+    """Arguments of a route's decorator: its role, operation id, errors, and further answers with their bodies."""
     statuses = sorted({*ALWAYS, *errors, *((413, 415) if writes else ())})
     responses: dict[int | str, dict[str, Any]] = {
         status: {"description": described(status), "content": {PROBLEM: {"schema": {"$ref": REFERENCE}}}}
         for status in statuses
     }
-    responses |= {status: {"description": text} for status, text in (answer or {}).items()}
+    responses |= {status: {"description": text, "model": body} for status, (text, body) in (answer or {}).items()}
     return {
         "operation_id": operation,
         "responses": responses,

@@ -30,7 +30,7 @@ class AuditQuery(PageQuery):
     until: GivenDate | None = None
 
 
-@router.get("/tokens", **needs(ADMIN, "list_tokens", 400))
+@router.get("/tokens", **needs(ADMIN, "list_tokens"))
 def list_tokens(here: Here, query: Annotated[PageQuery, Query()]) -> TokenPage:
     """Every token that ever was, by name."""
     found = tokens.tokens(here.database)
@@ -50,7 +50,7 @@ def revoke_token(here: Here, token: Name) -> TokenLine:
     return TokenLine.of(tokens.revoke_token(here.database, token, utc_now()))
 
 
-@router.get("/audit", **needs(ADMIN, "list_audit", 400))
+@router.get("/audit", **needs(ADMIN, "list_audit"))
 def list_audit(here: Here, query: Annotated[AuditQuery, Query()]) -> AuditPage:
     """Every write that came over the API, and every one that was refused, the newest first."""
     key = query.after("audit", int)

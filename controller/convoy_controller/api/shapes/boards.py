@@ -96,6 +96,13 @@ class BoardFacts(Answer):
     given_up_at: Date | None
 
 
+class ForgottenBoard(Answer):
+    """A board that was forgotten, and when it was last seen."""
+
+    board: str
+    last_seen: Date | None
+
+
 class SessionLine(Answer):
     """One run of a board's daemon; `ended_at` is null while it lasts."""
 

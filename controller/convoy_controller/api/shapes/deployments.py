@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from convoy_schema.bundle import Method
 from convoy_schema.messages.boards import Phase
 from convoy_schema.messages.desired import Cut, Objective
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from convoy_controller.api.paging import Page
-from convoy_controller.api.shapes.base import Answer, Date, GenerationText
+from convoy_controller.api.shapes.base import Answer, Date, GenerationText, Given, Name
 from convoy_controller.database.records import BoardPresence, DeploymentState, GenerationState
 
 
@@ -43,6 +43,40 @@ class DeploymentLine(Answer):
     replicas: int
     spare: int
     intent_revision: int
+
+
+MOST_BOARDS = 100_000
+
+
+class GivenDeployment(Given):
+    """What is to be served. `boards` 0: as many as help; `board_names`: only these take part.
+
+    `replicas`: at most so many boards share a stage, 0: one in a pipeline, else as many as help. `spare` boards stay
+    out, to take over from others.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"model": "lenet5", "boards": 3}]})
+
+    model: Name
+    version: Annotated[Name | None, Field(description="The newest unless given.")] = None
+    method: Method = Method.LIBRARY
+    boards: Annotated[int, Field(ge=0, le=MOST_BOARDS)] = 0
+    board_names: Annotated[tuple[Name, ...], Field(max_length=256)] = ()
+    objective: Objective = Objective.THROUGHPUT
+    cut: Cut = Cut.PIPELINE
+    batch: Annotated[int, Field(ge=1, le=4096, description="Most samples in one frame.")] = 32
+    replicas: Annotated[int, Field(ge=0, le=1024)] = 0
+    spare: Annotated[int, Field(ge=0, le=MOST_BOARDS)] = 0
+
+
+class GivenScale(Given):
+    """On how many boards, or on which, and with how many replicas it is to run; what is left out stays as it is."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"boards": 4}, {"board_names": ["board-1"]}]})
+
+    boards: Annotated[int | None, Field(ge=0, le=MOST_BOARDS)] = None
+    board_names: Annotated[tuple[Name, ...] | None, Field(max_length=256)] = None
+    replicas: Annotated[int | None, Field(ge=0, le=1024)] = None
 
 
 class DeploymentPage(Page[DeploymentLine]):

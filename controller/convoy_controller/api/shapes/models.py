@@ -30,6 +30,15 @@ class ModelPage(Page[ModelLine]):
     """Model versions, by name, the newest of each first."""
 
 
+class RemovedModel(Answer):
+    """A version that was taken out of the catalogue; `artifacts` are those that it named."""
+
+    model: str
+    version: str
+    digest: str
+    artifacts: int
+
+
 class ArtifactLine(Answer):
     """A blob of the store, named by the SHA-256 of its content."""
 
