@@ -79,6 +79,30 @@ class InUseError(ControllerError):
     code = "in-use"
 
 
+class StaleError(ControllerError):
+    """What was to be changed is not what its owner takes it for."""
+
+    code = "stale"
+
+
+class UnsaidError(ControllerError):
+    """Something is there already, and it was not said that it is to be replaced."""
+
+    code = "precondition-required"
+
+
+class NameUsedError(ControllerError):
+    """A name that is given once only was given before."""
+
+    code = "name-used"
+
+
+class ExposedError(ControllerError):
+    """The API would be reached by others although nobody needs a token yet."""
+
+    code = "exposed"
+
+
 class HandoffError(ControllerError):
     """A file is no hardware handoff, or is one of a part that is not known."""
 

@@ -26,6 +26,7 @@ SITE = "local"
 GATEWAY = "gateway"
 CONTROLLER = "controller"
 ENROLLMENT = "enrollment"
+API = "api"
 #: One BLAS thread a process: as many processes as there are boards share the cores already.
 SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
@@ -92,6 +93,14 @@ class LocalFleet:
         self._start(name, self._convoy("gateway", *arguments, "--home", self.home.root))
         self.gateways[name] = f"http://{host}:{port}"
         return self.gateways[name]
+
+    def start_api(self, host: str = "127.0.0.1", port: int = 0) -> str:
+        """The REST API over this fleet's database; returns the address at which it serves."""
+        port = port or free_port()
+        environment = {DATABASE_VARIABLE: self.home.database_url}
+        arguments = ["--listen", f"{host}:{port}", "--home", self.home.root]
+        self._start(API, self._convoy("api", *arguments), environment=environment)
+        return f"http://{host}:{port}"
 
     def start_board(self, name: str, **settings: str | float) -> Child:
         """A board with a configuration of its own; `settings` are keys of that file."""

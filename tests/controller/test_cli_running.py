@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -70,6 +71,15 @@ def test_a_controller_runs_until_it_is_told_to_stop(
     assert (tmp_path / "home" / "convoy.db").exists()
 
 
+def test_the_api_says_where_it_listens(tmp_path: Path, started: list[Command]) -> None:
+    command = Command(tmp_path, "api", "--listen", "127.0.0.1:0")
+    started.append(command)
+    address = command.says("the API listens on ").partition("listens on ")[2].split()[0]
+    with urlopen(f"{address}/api/v1/boards", timeout=10) as answer:
+        assert json.load(answer) == {"items": [], "next": None}
+    assert command.stop() == 0
+
+
 def test_a_gateway_says_where_it_listens(tmp_path: Path, broker: BrokerProcess, started: list[Command]) -> None:
     signing_key(tmp_path / "home" / "keys")
     command = Command(tmp_path, "gateway", "--broker", broker.url, "--port", "0")
@@ -88,10 +98,12 @@ def test_a_gateway_without_a_key_ends_with_a_sentence(tmp_path: Path, broker: Br
 
 def test_up_starts_everything_starts_again_what_dies_and_leaves_nothing(tmp_path: Path, started: list[Command]) -> None:
     port = free_port()
-    arguments = ("up", "--broker", "auto", "--broker-port", str(free_port()), "--port", str(port))
+    arguments = ("up", "--broker", "auto", "--broker-port", str(free_port()), "--port", str(port), "--api-port", "0")
     command = Command(tmp_path, *arguments)
     started.append(command)
-    assert f"http://127.0.0.1:{port}" in command.says("Ctrl-C stops what was started here")
+    said = command.says("Ctrl-C stops what was started here")
+    assert f"http://127.0.0.1:{port}" in said
+    assert "API         http://127.0.0.1:" in said
     children = {name: pid for pid, name in descendants(command.process.pid).items()}
     gateway = next(pid for name, pid in children.items() if " gateway " in name)
     os.kill(gateway, signal.SIGKILL)
@@ -101,7 +113,7 @@ def test_up_starts_everything_starts_again_what_dies_and_leaves_nothing(tmp_path
         assert time.monotonic() < deadline, now
         time.sleep(0.05)
     left = set(descendants(command.process.pid))
-    assert len(left) >= 3
+    assert len(left) >= 4
     assert command.stop() == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in left)
     assert "stopping" in command.output.read_text()
@@ -126,6 +138,8 @@ def descendants(pid: int) -> dict[int, str]:
         (("controller", "--broker", "nowhere"), 4, "mqtt://host:port"),
         (("controller", "--site", "Not A Site"), 2, "Not A Site"),
         (("gateway", "--name", "Not A Name"), 2, "Not A Name"),
+        (("api", "--listen", "8081"), 2, "is not HOST:PORT"),
+        (("api", "--database", "sqlite:////proc/nowhere/convoy.db"), 4, "cannot be opened"),
         (("up", "--broker", "mqtts://127.0.0.1"), 4, "is encrypted: start it with --tls"),
         (("controller", "--broker", "mqtts://127.0.0.1"), 4, "controller.pem holds no certificate"),
         (("gateway", "--ca", "ca.pem"), 4, "is not encrypted, but there are certificates"),

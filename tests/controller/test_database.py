@@ -10,7 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from convoy_controller.database import publications, queries
+from convoy_controller.database import audit, publications, queries
+from convoy_controller.database.audit import Attempt, Outcome
 from convoy_controller.database.engine import open_database
 from convoy_controller.database.intents import request_deployment, withdraw_deployment
 from convoy_controller.database.recorder import Recorder
@@ -400,6 +401,16 @@ def test_event_numbers_are_never_given_twice(fleet: Fleet):
     assert fleet.recorder.record_event(NewEvent("new", "now")) > last
 
 
+def test_the_audit_stays_longer_than_events(fleet: Fleet):
+    attempt, outcome = Attempt("ci", "admin", "", "drain_board", "/boards/board-1/drain"), Outcome(200)
+    audit.record(fleet.database, fleet.clock(), attempt, outcome)
+    fleet.clock.advance(364 * 86400)
+    assert sweep(fleet.database, fleet.clock(), keep_rows=0).audit == 0
+    fleet.clock.advance(2 * 86400)
+    assert sweep(fleet.database, fleet.clock()).audit == 0  # the newest stay
+    assert sweep(fleet.database, fleet.clock(), keep_rows=0).audit == 1
+
+
 def test_past_sessions_and_generations_go_but_the_present_stays(wanted: Fleet):
     for session in (1, 2):
         wanted.online("board-1", session)
@@ -420,7 +431,7 @@ def test_the_newest_rows_stay_however_old_the_clock_makes_them(wanted: Fleet):
         wanted.place(("board-1",), counter, GenerationState.RETIRED)
     numbers = [wanted.recorder.record_event(NewEvent("told", "one")) for _ in range(8)]
     wanted.clock.advance(73 * 365 * 86400)
-    assert sweep(wanted.database, wanted.clock()) == Swept(0, 0, 0)
+    assert sweep(wanted.database, wanted.clock()) == Swept(0, 0, 0, 0)
     swept = sweep(wanted.database, wanted.clock(), keep_rows=2)
     assert (swept.sessions, swept.generations) == (1, 1)
     assert [line.id for line in queries.events(wanted.database)] == numbers[-2:]

@@ -9,15 +9,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from convoy_controller.database import queries
+from convoy_controller.database import audit, pages, queries
+from convoy_controller.database.audit import AuditFilter
 from convoy_controller.database.explanations import explain
 from convoy_controller.database.intents import request_deployment, withdraw_deployment
+from convoy_controller.database.pages import EventFilter
 from convoy_controller.database.records import (
     BoardPresence,
     DeploymentState,
     GenerationState,
     NewEvent,
     SavedGeneration,
+    Severity,
 )
 from convoy_controller.database.retention import sweep
 from convoy_controller.database.telemetry import fleet_telemetry
@@ -418,7 +421,7 @@ def scans(fleet: Fleet, seen: list[Statement]) -> list[str]:
             aliases = {
                 alias or table
                 for table, alias in re.findall(
-                    r"(?:FROM|JOIN|UPDATE) (events|sessions|assignments|generations)(?: AS (\w+))?", statement
+                    r"(?:FROM|JOIN|UPDATE) (events|sessions|assignments|generations|audit)(?: AS (\w+))?", statement
                 )
             }
             for step in steps:
@@ -448,6 +451,15 @@ def scans(fleet: Fleet, seen: list[Statement]) -> list[str]:
         lambda fleet: queries.events(fleet.database, board="board-1"),
         lambda fleet: queries.events(fleet.database, after=3, board="board-1", oldest_first=True),
         lambda fleet: queries.events(fleet.database, deployment="digits"),
+        lambda fleet: pages.events(fleet.database, EventFilter(), 10),
+        lambda fleet: pages.events(fleet.database, EventFilter("board-1", "digits", Severity.INFO, "tick"), 10, 3),
+        lambda fleet: pages.events(fleet.database, EventFilter(severity=Severity.ERROR), 10),
+        lambda fleet: pages.events(fleet.database, EventFilter(kind="tick"), 10),
+        lambda fleet: pages.events(fleet.database, EventFilter(since=START, until=START), 10, 1, oldest_first=True),
+        lambda fleet: audit.lines(fleet.database, AuditFilter("local", since=START, until=START), 10, 5),
+        lambda fleet: audit.lines(fleet.database, AuditFilter(subject="/boards", operation="drain"), 10),
+        lambda fleet: pages.sessions(fleet.database, "board-1", 10, 5),
+        lambda fleet: pages.generations(fleet.database, "digits", 10, Generation(1, 1)),
         lambda fleet: fleet.recorder.load_state(),
         lambda fleet: fleet.recorder.intents_since(0),
         lambda fleet: fleet.recorder.record_presence("board-1", BoardPresence.OFFLINE, 1),
@@ -472,6 +484,6 @@ def test_no_query_scans_a_table_that_grows(fleet: Fleet, ask: Callable[[Fleet], 
 @on_sqlite
 def test_a_scan_would_be_found(fleet: Fleet):
     with statements(fleet) as seen, fleet.database.read() as db:
-        db.execute(text("SELECT sentence FROM events WHERE kind = 'x'")).all()
+        db.execute(text("SELECT kind FROM events WHERE sentence = 'x'")).all()
         db.execute(text("SELECT a.id FROM assignments AS a WHERE a.code = 'x'")).all()
     assert len(scans(fleet, seen)) == 2

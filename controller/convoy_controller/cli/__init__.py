@@ -8,6 +8,7 @@ that `convoy --help` is quick.
 from __future__ import annotations
 
 from convoy_controller.cli import (
+    api,
     bench,
     bitstreams,
     boards,
@@ -24,6 +25,7 @@ from convoy_controller.cli import (
     models,
     plan,
     running,
+    tokens,
     why,
 )
 from convoy_controller.cli.program import make_app
@@ -31,6 +33,8 @@ from convoy_controller.cli.program import make_app
 app = make_app()
 for _module in (
     running,
+    api,
+    tokens,
     boards,
     certificates,
     why,

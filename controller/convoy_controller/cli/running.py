@@ -123,6 +123,7 @@ def up(
         ),
     ] = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The gateway's TCP port.")] = 8080,
+    api_port: Annotated[int, typer.Option("--api-port", min=0, max=65535, help="The REST API's TCP port.")] = 8081,
     site: SiteOption = "local",
     tls: Annotated[
         bool, typer.Option("--tls", help="Certificates for everyone: a CA at first use, Mosquitto over TLS, enrolment.")
@@ -139,10 +140,10 @@ def up(
     home: HomeOption = None,
     database: DatabaseOption = None,
 ) -> None:
-    """Run a broker (unless a URL names one), the controller and a gateway, each a process of its own, until Ctrl-C.
+    """Run a broker (unless a URL names one), the controller, a gateway and the REST API, until Ctrl-C.
 
-    With --tls also the enrolment service. A part that dies is started again. Exit codes: 0 stopped, 1 failed, 4 no
-    broker.
+    Each is a process of its own; with --tls also the enrolment service. A part that dies is started again. Exit codes:
+    0 stopped, 1 failed, 4 no broker.
     """
     from convoy_controller.local_fleet import LocalFleet
     from convoy_controller.processes import Restart
@@ -159,8 +160,10 @@ def up(
             running = fleet.start_broker(broker, 1883 if broker_port is None else broker_port)
         fleet.start_controller()
         address = fleet.start_gateway(port=port)
+        api = fleet.start_api(port=api_port)
         typer.echo(f"broker      {running.url}  ({running.label})")
         typer.echo(f"gateway     {address}")
+        typer.echo(f"API         {api}/api/v1")
         typer.echo(f"logs        {fleet.directory / 'logs'}")
         typer.echo(f"trusted key {place.trusted_key}")
         if tls:

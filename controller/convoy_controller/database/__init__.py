@@ -6,5 +6,6 @@ The only folder that imports SQLAlchemy; rows never leave it, frozen dataclasses
 - `records`: what goes in and what a restarting controller gets back. `views`: what the queries answer.
 - `engine`: `open_database(url)`. `recorder`: the controller's writes. `intents`: the owner's writes.
 - `publications`: models and artifacts. `queries`: named reads. `explanations`: why a board is where it is.
+- `pages`: parts of long lists. `tokens`, `audit`: who may use the API, and who did what.
 - `retention`: what is deleted, and when. `models`: the tables. `migrations`: how they came to be.
 """

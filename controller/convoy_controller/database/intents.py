@@ -17,6 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from convoy_controller.database.engine import Database
+from convoy_controller.database.expectations import ANYTHING, Change, Expected
 from convoy_controller.database.models import BoardRow, DeploymentRow, ModelRow
 from convoy_controller.database.placement_records import next_count, save_intent
 from convoy_controller.database.publications import bundle_of, find_model, topology_of
@@ -29,9 +30,15 @@ MOST_LISTED = 20
 
 
 def request_deployment(database: Database, intent: Intent) -> int:
-    """Ask for a deployment, or for a change of one; returns the intent revision.
+    """As `put_deployment`, whatever is there; returns the intent revision."""
+    return put_deployment(database, intent).after
 
-    Raises `NotFoundError` for an unknown model, version or board, `CatalogueError` when the method cannot run it.
+
+def put_deployment(database: Database, intent: Intent, expected: Expected = ANYTHING) -> Change:
+    """Ask for a deployment, or for a change of one.
+
+    Raises `NotFoundError` for an unknown model, version or board, `CatalogueError` when the method cannot run it, and
+    what `expected` raises.
     """
     check_name(intent.deployment, "deployment")
     model = find_model(database, intent.model, intent.version)
@@ -53,18 +60,24 @@ def request_deployment(database: Database, intent: Intent) -> int:
         if db.get(ModelRow, (intent.model, intent.version)) is None:
             raise NotFoundError(f"model {intent.model} {intent.version} was removed just now", model=intent.model)
         _check_boards(db, intent.board_names)
-        return _save(db, intent)
+        before, was_wanted = _expect(db, intent.deployment, expected)
+        return Change(before, _save(db, intent), not was_wanted)
 
 
 def scale_deployment(
-    database: Database, name: str, boards: tuple[int, tuple[str, ...]] | None, replicas: int | None
+    database: Database,
+    name: str,
+    boards: tuple[int, tuple[str, ...]] | None,
+    replicas: int | None,
+    expected: Expected = ANYTHING,
 ) -> tuple[Intent, bool]:
     """Change on how many `boards` (or on which) and with how many `replicas` a deployment runs; None leaves it.
 
     Returns what is wanted now, and whether that is anything new. Raises `NotFoundError` for a deployment that nobody
-    wants, or an unknown board.
+    wants, or an unknown board, and what `expected` raises.
     """
     with database.write() as db:
+        _expect(db, name, expected)
         row = db.get(DeploymentRow, name)
         if row is None or not row.wanted:
             raise NotFoundError(f"there is no deployment {name!r} to scale: see `convoy deployments`", deployment=name)
@@ -78,6 +91,14 @@ def scale_deployment(
         if wanted != before:
             _save(db, wanted)
     return wanted, wanted != before
+
+
+def _expect(db: Session, name: str, expected: Expected) -> tuple[int | None, bool]:
+    """The revision that is there, and whether it is wanted; it is as expected."""
+    row = db.get(DeploymentRow, name)
+    revision, is_wanted = (None, False) if row is None else (row.intent_revision, row.wanted)
+    expected.check(f"deployment {name}", revision, is_wanted)
+    return revision, is_wanted
 
 
 def _save(db: Session, intent: Intent) -> int:
@@ -111,9 +132,10 @@ def adopt_deployment(database: Database, intent: Intent) -> None:
             save_intent(db, utc_now(), intent, DeploymentState.SERVING)
 
 
-def withdraw_deployment(database: Database, name: str) -> int:
-    """Ask for a deployment to end; returns the intent revision. Raises `NotFoundError`."""
+def withdraw_deployment(database: Database, name: str, expected: Expected = ANYTHING) -> int:
+    """Ask for a deployment to end; returns the intent revision. Raises `NotFoundError`, and what `expected` raises."""
     with database.write() as db:
+        _expect(db, name, expected)
         row = db.get(DeploymentRow, name)
         if row is None or not row.wanted:
             raise NotFoundError(f"there is no deployment {name!r} to end: see `convoy deployments`", deployment=name)

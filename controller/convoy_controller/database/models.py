@@ -39,6 +39,7 @@ from convoy_controller.database.records import (
     GenerationState,
     RemovalKind,
     Severity,
+    TokenRole,
 )
 
 
@@ -304,6 +305,49 @@ class CertificateRow(Base):
     __table_args__ = (Index("ix_certificates_name", "name"), Index("ix_certificates_revoked_at", "revoked_at"))
 
 
+class TokenRow(Base):
+    """A token of the API. Of its secret only the hash is kept; a name is never given twice, for the audit's sake."""
+
+    __tablename__ = "tokens"
+
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True)
+    name: Mapped[str] = mapped_column(NAME)
+    role: Mapped[TokenRole] = mapped_column(by_value(TokenRole))
+    lookup: Mapped[str] = mapped_column(String(12))
+    secret_hash: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+    __table_args__ = (Index("ix_tokens_name", "name", unique=True), Index("ix_tokens_lookup", "lookup", unique=True))
+
+
+class AuditRow(Base):
+    """A write that came over the API, done or refused; `status` is empty while it is under way, or was when we died."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True)
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(NAME)
+    role: Mapped[str] = mapped_column(String(32))  # '' for one who is not known
+    peer: Mapped[str] = mapped_column(String(64))
+    operation: Mapped[str] = mapped_column(String(60))
+    subject: Mapped[str] = mapped_column(String(200))
+    before: Mapped[int | None]
+    after: Mapped[int | None]
+    status: Mapped[int | None]
+    code: Mapped[str] = mapped_column(String(60))
+
+    __table_args__ = (
+        Index("ix_audit_at", "at"),
+        Index("ix_audit_actor_id", "actor", "id"),
+        Index("ix_audit_subject_id", "subject", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+
 class DeploymentRow(Base):
     """The owner's intent, and how far it is. No foreign key to its model, which may be heard of later."""
 
@@ -397,5 +441,7 @@ class EventRow(Base):
         Index("ix_events_at", "at"),
         Index("ix_events_board_id", "board", "id"),
         Index("ix_events_deployment_id", "deployment", "id"),
+        Index("ix_events_severity_id", "severity", "id"),
+        Index("ix_events_kind_id", "kind", "id"),
         {"sqlite_autoincrement": True},  # a follower's place must never be given to a newer event
     )

@@ -35,6 +35,7 @@ from convoy_controller.database.rows import (
     board_facts,
     board_rows,
     deployment_line,
+    event_line,
     fleet_line,
     live_counts,
     model_line,
@@ -222,20 +223,7 @@ def events(
             rows: Iterable[EventRow] = db.scalars(wanted.order_by(EventRow.id)).all()
         else:
             rows = reversed(db.scalars(wanted.order_by(EventRow.id.desc())).all())
-    return tuple(
-        EventLine(
-            row.id,
-            row.at,
-            row.severity,
-            row.kind,
-            row.board,
-            row.deployment,
-            row.generation,
-            row.sentence,
-            row.data,
-        )
-        for row in rows
-    )
+    return tuple(event_line(row) for row in rows)
 
 
 def _bounded(limit: int) -> int:

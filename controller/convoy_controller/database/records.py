@@ -95,6 +95,19 @@ class ArtifactKind(enum.Enum):
     MODULE = "module"
 
 
+class TokenRole(enum.Enum):
+    """What the bearer of a token may do: look; run the fleet; also remove for good, and say who else may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+    def includes(self, other: TokenRole) -> bool:
+        """Whether everything that `other` may do is allowed to this role."""
+        order = list(TokenRole)
+        return order.index(self) >= order.index(other)
+
+
 class RemovalKind(enum.Enum):
     """What an owner removes by name."""
 

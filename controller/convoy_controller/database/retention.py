@@ -1,5 +1,7 @@
 """What history is deleted, and when: events, ended sessions and past generations older than a number of days.
 
+The audit stays longer, since it is asked about later.
+
 Deletes in small transactions, so that a writer waits milliseconds. The controller calls `sweep` every hour, unless
 `ClockWatch` has seen the date leap. A clock that was wrong all along is why the newest rows stay whatever their dates.
 """
@@ -15,13 +17,15 @@ from sqlalchemy import ColumnElement, Select, delete, func, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from convoy_controller.database.engine import Database
-from convoy_controller.database.models import AssignmentRow, Base, EventRow, GenerationRow, SessionRow
+from convoy_controller.database.models import AssignmentRow, AuditRow, Base, EventRow, GenerationRow, SessionRow
 from convoy_controller.database.records import GenerationState
 
 log = logging.getLogger(__name__)
 
 #: Days that history is kept unless told otherwise.
 KEEP_DAYS = 30
+#: Days that the audit is kept at least.
+KEEP_AUDIT_DAYS = 365
 #: The newest rows of each table stay, however old the clock makes them.
 KEEP_ROWS = 10_000
 #: Seconds by which the date may leave the monotonic clock between two looks, and for how long it is then distrusted.
@@ -39,6 +43,7 @@ class Swept:
     events: int
     sessions: int
     generations: int
+    audit: int = 0
 
 
 class ClockWatch:
@@ -82,6 +87,9 @@ def sweep(
         _delete(database, EventRow.id, _old_events(before, keep_rows), bounds),
         _delete(database, SessionRow.id, _old_sessions(before, keep_rows), bounds),
         _delete(database, GenerationRow.id, _old_generations(before, keep_rows), bounds),
+        _delete(
+            database, AuditRow.id, _old_audit(now - timedelta(days=max(keep_days, KEEP_AUDIT_DAYS)), keep_rows), bounds
+        ),
     )
 
 
@@ -92,6 +100,10 @@ def _beyond(key: InstrumentedAttribute[int], keep_rows: int) -> ColumnElement[bo
 
 def _old_events(before: datetime, keep_rows: int) -> Select[Any]:
     return select(EventRow.id).where(EventRow.at < before, _beyond(EventRow.id, keep_rows)).order_by(EventRow.at)
+
+
+def _old_audit(before: datetime, keep_rows: int) -> Select[Any]:
+    return select(AuditRow.id).where(AuditRow.at < before, _beyond(AuditRow.id, keep_rows)).order_by(AuditRow.at)
 
 
 def _old_sessions(before: datetime, keep_rows: int) -> Select[Any]:

@@ -1,6 +1,6 @@
 """How rows become the plain data that queries answer, and the statement that reads a board as one row.
 
-Called by `queries` alone.
+Called by `queries` and `pages`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from convoy_controller.database.views import (
     BoardFacts,
     BoardStatistics,
     DeploymentLine,
+    EventLine,
     FleetLine,
     ModelLine,
     ReplicaLine,
@@ -180,8 +181,20 @@ def board_detail(
         row.store_bytes,
         row.store_quota,
         assignments,
-        tuple(SessionLine(item.session, item.started_at, item.ended_at, item.reason) for item in sessions),
+        tuple(session_line(item) for item in sessions),
         None if pulse is None else _statistics(pulse),
+    )
+
+
+def session_line(row: SessionRow) -> SessionLine:
+    """One run of a board's daemon."""
+    return SessionLine(row.session, row.started_at, row.ended_at, row.reason)
+
+
+def event_line(row: EventRow) -> EventLine:
+    """One line of history."""
+    return EventLine(
+        row.id, row.at, row.severity, row.kind, row.board, row.deployment, row.generation, row.sentence, row.data
     )
 
 
@@ -251,6 +264,7 @@ def deployment_line(row: DeploymentRow, live: Counts | None) -> DeploymentLine:
         saved_deployment(row).intent.board_names,
         row.replicas,
         row.spare,
+        row.intent_revision,
     )
 
 

@@ -15,7 +15,14 @@ from convoy_schema.messages.boards import Capability, PartitionReport, Phase
 from convoy_schema.messages.desired import Cut, Objective
 from convoy_schema.names import Generation
 
-from convoy_controller.database.records import BoardPresence, DeploymentState, GenerationState, Severity
+from convoy_controller.database.records import (
+    ArtifactKind,
+    BoardPresence,
+    DeploymentState,
+    GenerationState,
+    Severity,
+    TokenRole,
+)
 
 
 class Condition(enum.Enum):
@@ -191,6 +198,7 @@ class DeploymentLine:
     board_names: tuple[str, ...] = ()
     replicas: int = 0
     spare: int = 0
+    intent_revision: int = 0
 
 
 @dataclass(frozen=True)
@@ -262,6 +270,21 @@ class ModelLine:
 
 
 @dataclass(frozen=True)
+class ArtifactLine:
+    """A blob of the store; `size` in bytes, `packed_size` as it travels. `models` are NAME:VERSION of those it is for.
+
+    In a list `models` is empty.
+    """
+
+    digest: str
+    kind: ArtifactKind
+    size: int
+    packed_size: int
+    created_at: datetime
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class GatewayLine:
     """A gateway: where requests enter."""
 
@@ -272,6 +295,39 @@ class GatewayLine:
     epoch: int
     revision: int
     last_seen: datetime
+
+
+@dataclass(frozen=True)
+class TokenLine:
+    """A token of the API, without its secret. `expires_at` None: it does not; `last_used_at` is right to a minute."""
+
+    name: str
+    role: TokenRole
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True)
+class AuditLine:
+    """A write that came over the API, done or refused.
+
+    `actor` is the token's name, `local`, or `unknown`; `operation` the OpenAPI's operation id; `subject` the path below
+    the API's prefix. `before` and `after` are revisions of what is wanted. `status` None: under way, or never ended.
+    """
+
+    id: int
+    at: datetime
+    actor: str
+    role: str
+    peer: str
+    operation: str
+    subject: str
+    before: int | None
+    after: int | None
+    status: int | None
+    code: str
 
 
 @dataclass(frozen=True)

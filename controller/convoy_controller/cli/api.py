@@ -1,0 +1,55 @@
+"""`convoy api`: the REST API as a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convoy_controller.cli.options import DatabaseOption, HomeOption
+from convoy_controller.cli.running import LogOption, set_log_level
+from convoy_controller.home import Home
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command."""
+    app.command()(api)
+
+
+def api(
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="HOST:PORT", help="Address to listen on; port 0 takes a free one.")
+    ] = "127.0.0.1:8081",
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="PEM", help="Certificate, for HTTPS; its chain with it.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", metavar="PEM", help="Its key, where it is not in the same file.")
+    ] = None,
+    log_level: LogOption = "info",
+    home: HomeOption = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Serve the REST API: what the fleet is and was, and what is wanted of it. Ctrl-C or SIGTERM ends it in order.
+
+    Without a token it listens on this machine's own addresses only, and whoever is on it may do everything; once there
+    is one (`convoy token create`), everyone needs one. Exit codes: 0 stopped, 1 failed, its address was taken or is
+    reached by others while there is no token, 2 not an address, 4 no database or no such certificate.
+    """
+    from convoy_controller.api.process import Listening, run_api
+
+    host, port = address_of(listen)
+    if tls_key is not None and tls_cert is None:
+        raise typer.BadParameter("belongs to a certificate: give --tls-cert too", param_hint="--tls-key")
+    set_log_level(log_level)
+    run_api(Home.locate(home, database), Listening(host, port, tls_cert, tls_key))
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """HOST and PORT of `--listen`, an IPv6 host in brackets; raises `typer.BadParameter`."""
+    host, separator, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not separator or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise typer.BadParameter(f"{text[:80]!r} is not HOST:PORT, as 127.0.0.1:8081", param_hint="--listen")
+    return host, int(port)

@@ -1,0 +1,172 @@
+"""Parts of long lists, as the HTTP API hands them out: what comes after a key, at most so many. None writes.
+
+Each says which index carries it. All may raise `DatabaseError`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from convoy_schema.names import Generation
+from sqlalchemy import Select, func, select
+
+from convoy_controller.database.engine import Database
+from convoy_controller.database.models import (
+    ArtifactReferenceRow,
+    ArtifactRow,
+    AssignmentRow,
+    BoardRow,
+    DeploymentRow,
+    EventRow,
+    GenerationRow,
+    ModelRow,
+    SessionRow,
+)
+from convoy_controller.database.placement_records import facts_row
+from convoy_controller.database.records import ArtifactKind, Counters, Severity
+from convoy_controller.database.rows import event_line, session_line
+from convoy_controller.database.views import ArtifactLine, EventLine, GenerationLine, SessionLine
+from convoy_controller.errors import NotFoundError
+
+
+@dataclass(frozen=True)
+class EventFilter:
+    """Which events are asked for; None asks for any. `since` is included, `until` is not."""
+
+    board: str | None = None
+    deployment: str | None = None
+    severity: Severity | None = None
+    kind: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def events(
+    database: Database, wanted: EventFilter, limit: int, after: int | None = None, oldest_first: bool = False
+) -> tuple[EventLine, ...]:
+    """At most `limit` events that `wanted` names, beyond number `after` in the direction asked for.
+
+    Indexes: events' key with `ix_events_at` for the ends; `ix_events_board_id`, `ix_events_deployment_id`,
+    `ix_events_severity_id`, `ix_events_kind_id`.
+    """
+    query = _filtered(select(EventRow), wanted).limit(limit)
+    if oldest_first:
+        query = query.where(EventRow.id > (after or 0)).order_by(EventRow.id)
+    else:
+        # A condition on the key although it excludes nothing, so that the plan is a search.
+        beyond = EventRow.id > 0 if after is None else EventRow.id < after
+        query = query.where(beyond).order_by(EventRow.id.desc())
+    with database.read() as db:
+        return tuple(event_line(row) for row in db.scalars(query))
+
+
+def _filtered(query: Select[tuple[EventRow]], wanted: EventFilter) -> Select[tuple[EventRow]]:
+    for column, value in (
+        (EventRow.board, wanted.board),
+        (EventRow.deployment, wanted.deployment),
+        (EventRow.severity, wanted.severity),
+        (EventRow.kind, wanted.kind),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    # The ends as numbers too, so that a walk along the key begins and stops there.
+    if wanted.since is not None:
+        first = select(func.min(EventRow.id)).where(EventRow.at >= wanted.since).scalar_subquery()
+        query = query.where(EventRow.at >= wanted.since, EventRow.id >= first)
+    if wanted.until is not None:
+        last = select(func.max(EventRow.id)).where(EventRow.at < wanted.until).scalar_subquery()
+        query = query.where(EventRow.at < wanted.until, EventRow.id <= last)
+    return query
+
+
+def sessions(
+    database: Database, board: str, limit: int, before: int | None = None
+) -> tuple[tuple[int, SessionLine], ...]:
+    """At most `limit` runs of a board's daemon, the newest first, each with the number that `before` takes.
+
+    Raises `NotFoundError` for a board that was never seen. Index: `ix_sessions_board_id`.
+    """
+    query = select(SessionRow).where(SessionRow.board == board).order_by(SessionRow.id.desc()).limit(limit)
+    with database.read() as db:
+        if db.get(BoardRow, board) is None:
+            raise NotFoundError(f"there is no board {board!r}: see `convoy boards`", board=board)
+        rows = db.scalars(query if before is None else query.where(SessionRow.id < before)).all()
+    return tuple((row.id, session_line(row)) for row in rows)
+
+
+def generations(
+    database: Database, deployment: str, limit: int, before: Generation | None = None
+) -> tuple[GenerationLine, ...]:
+    """At most `limit` placements of a deployment, the newest first; raises `NotFoundError`.
+
+    Indexes: `ix_generations_deployment_epoch_counter`, `ix_assignments_generation_id_board`.
+    """
+    boards = select(func.count()).select_from(AssignmentRow).where(AssignmentRow.generation_id == GenerationRow.id)
+    query = select(GenerationRow, boards.scalar_subquery()).where(GenerationRow.deployment == deployment)
+    if before is not None:
+        earlier = (GenerationRow.epoch < before.epoch) | (
+            (GenerationRow.epoch == before.epoch) & (GenerationRow.counter < before.counter)
+        )
+        query = query.where(earlier)
+    query = query.order_by(GenerationRow.epoch.desc(), GenerationRow.counter.desc()).limit(limit)
+    with database.read() as db:
+        if db.get(DeploymentRow, deployment) is None:
+            raise NotFoundError(
+                f"there is no deployment {deployment!r}: see `convoy deployments`", deployment=deployment
+            )
+        found = db.execute(query).all()
+    return tuple(
+        GenerationLine(
+            row.deployment,
+            Generation(row.epoch, row.counter),
+            row.state,
+            row.reason,
+            count,
+            row.created_at,
+            row.changed_at,
+        )
+        for row, count in found
+    )
+
+
+def artifacts(
+    database: Database, kind: ArtifactKind | None, limit: int, after: str | None = None
+) -> tuple[ArtifactLine, ...]:
+    """At most `limit` artifacts by digest, beyond `after`. Index: artifacts' key."""
+    query = select(ArtifactRow).order_by(ArtifactRow.digest).limit(limit)
+    if kind is not None:
+        query = query.where(ArtifactRow.kind == kind)
+    if after is not None:
+        query = query.where(ArtifactRow.digest > after)
+    with database.read() as db:
+        return tuple(_artifact(row) for row in db.scalars(query))
+
+
+def artifact(database: Database, digest: str) -> ArtifactLine:
+    """One artifact and the models that need it; raises `NotFoundError`.
+
+    Indexes: artifacts' key, `ix_artifact_references_artifact`, `ix_models_digest`.
+    """
+    users = (
+        select(ModelRow.name, ModelRow.version)
+        .join(ArtifactReferenceRow, ArtifactReferenceRow.bundle == ModelRow.digest)
+        .where(ArtifactReferenceRow.artifact == digest)
+        .order_by(ModelRow.name, ModelRow.version)
+    )
+    with database.read() as db:
+        row = db.get(ArtifactRow, digest)
+        if row is None:
+            raise NotFoundError(f"there is no artifact {digest}: the list of artifacts shows those there are")
+        return _artifact(row, tuple(f"{name}:{version}" for name, version in db.execute(users)))
+
+
+def _artifact(row: ArtifactRow, models: tuple[str, ...] = ()) -> ArtifactLine:
+    return ArtifactLine(row.digest, row.kind, row.size, row.packed_size, row.created_at, models)
+
+
+def identity(database: Database) -> tuple[str, Counters]:
+    """Which database this is, and the counters of its fleet. Index: the key."""
+    with database.read() as db:
+        row = facts_row(db)
+        return row.instance, Counters(row.epoch, row.revision, row.generation, row.intent)
