@@ -12,7 +12,20 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
-from convoy_controller.api import boards, changes, deployments, events, fleet, models, tokens
+from convoy_controller.api import (
+    board_wishes,
+    boards,
+    changes,
+    deployments,
+    events,
+    fleet,
+    groups,
+    imports,
+    models,
+    operations,
+    plans,
+    tokens,
+)
 from convoy_controller.api.access import Access
 from convoy_controller.api.book import Book
 from convoy_controller.api.context import Context
@@ -33,16 +46,35 @@ _ABOUT = (
 _TAGS = [
     {"name": "fleet", "description": "The fleet as a whole, and who asks."},
     {"name": "boards", "description": "Devices: where they are and why, and what is asked of them."},
+    {"name": "groups", "description": "Named sets of boards."},
     {"name": "models", "description": "What can be deployed."},
     {"name": "artifacts", "description": "The blobs that models consist of, by digest."},
     {"name": "deployments", "description": "What is to be served, and the placements that serve it."},
+    {"name": "plan", "description": "How something would be placed."},
+    {"name": "operations", "description": "Long work, and how far it is."},
     {"name": "events", "description": "History."},
     {"name": "gateways", "description": "Where requests enter."},
     {"name": "access", "description": "Who may ask, and who did what."},
 ]
 
 
-ROUTERS = tuple(module.router for module in (fleet, boards, models, deployments, events, changes, tokens))
+ROUTERS = tuple(
+    module.router
+    for module in (
+        fleet,
+        boards,
+        board_wishes,
+        groups,
+        models,
+        imports,
+        operations,
+        deployments,
+        plans,
+        events,
+        changes,
+        tokens,
+    )
+)
 
 
 def rules() -> tuple[Rule, ...]:
