@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 
 from convoy_controller.database.models import (
     AssignmentRow,
+    BoardLogRequestRow,
+    BoardLogRow,
     BoardRow,
     BoardStatisticsRow,
     BoardWishRow,
@@ -64,6 +66,8 @@ def forget_board(db: Session, name: str) -> None:
     db.execute(delete(SessionRow).where(SessionRow.board == name))
     db.execute(delete(BoardStatisticsRow).where(BoardStatisticsRow.board == name))
     db.execute(delete(BoardWishRow).where(BoardWishRow.board == name))
+    db.execute(delete(BoardLogRow).where(BoardLogRow.board == name))
+    db.execute(delete(BoardLogRequestRow).where(BoardLogRequestRow.board == name))
     db.execute(delete(BoardRow).where(BoardRow.name == name))
 
 

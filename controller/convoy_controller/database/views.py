@@ -13,6 +13,7 @@ from typing import Any
 from convoy_schema.bundle import Method
 from convoy_schema.messages.boards import Capability, PartitionReport, Phase
 from convoy_schema.messages.desired import Cut, Objective
+from convoy_schema.messages.logs import LogLevel
 from convoy_schema.names import Generation
 
 from convoy_controller.database.records import (
@@ -20,6 +21,7 @@ from convoy_controller.database.records import (
     BoardPresence,
     DeploymentState,
     GenerationState,
+    LogOutcome,
     Severity,
     TokenRole,
 )
@@ -360,6 +362,37 @@ class AuditLine:
     after: int | None
     status: int | None
     code: str
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line of a board's log; `id` only grows and is what `after` takes, `number` is the board's own in `session`."""
+
+    id: int
+    board: str
+    at: datetime
+    level: LogLevel
+    logger: str
+    sentence: str
+    deployment: str | None
+    generation: str | None
+    step: str | None
+    session: int
+    number: int
+
+
+@dataclass(frozen=True)
+class LogState:
+    """How far a board's log has come here: requests so far and the last one that was answered, how; `lost` records
+    had gone from the board by then.
+    """
+
+    board: str
+    is_online: bool
+    asked: int
+    answered: int
+    outcome: LogOutcome | None
+    lost: int
 
 
 @dataclass(frozen=True)

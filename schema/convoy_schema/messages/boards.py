@@ -186,9 +186,13 @@ class Order(enum.Enum):
 
 @dataclass(frozen=True)
 class Command:
-    """controller -> board: restate everything, or send the log."""
+    """controller -> board: restate everything, within `within_ms`; or send the log, in which case the records of
+    session `log_session` up to number `log_after` are known already. Another session's records are all sent.
+    """
 
     MAX_BYTES: ClassVar[int] = 1024
 
     order: Order
     within_ms: Annotated[int, Range(0, 600_000)] = 0
+    log_session: Count = 0
+    log_after: Count = 0

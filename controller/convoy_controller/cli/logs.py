@@ -1,0 +1,138 @@
+"""`convoy logs BOARD`: what a board's daemon says of itself, fetched from the board now."""
+
+from __future__ import annotations
+
+import enum
+import time
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from convoy_schema.messages.logs import LogLevel
+
+from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption, opened
+from convoy_controller.cli.printing import print_json
+from convoy_controller.cli.spans import SinceOption, parse_span
+
+if TYPE_CHECKING:
+    from convoy_controller.database.engine import Database
+    from convoy_controller.database.views import LogLine, LogState
+
+#: Seconds between two requests while following, and for which an answer is waited for.
+FOLLOW_S = 1.0
+ANSWER_S = 4.0
+_LOOK_S = 0.1
+_COLOURS = {"warning": "yellow", "error": "red", "debug": "bright_black"}
+
+
+class Level(str, enum.Enum):
+    """The levels, as they are typed."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command()(logs)
+
+
+def logs(
+    board: Annotated[str, typer.Argument(help="Name of the board.")],
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=1000, help="How many, the newest.")] = 100,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come, until Ctrl-C.")] = False,
+    level: Annotated[Level, typer.Option("--level", help="Only those that matter at least so much.")] = Level.DEBUG,
+    since: SinceOption = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Show what a board's daemon has logged: the board is asked for what is new, and its last 1,000 lines are kept.
+
+    When it cannot be asked, what is here is shown, and a line on stderr says so. Only what the board's own log level
+    lets through is there. JSON keys: id, board, at, level, logger, sentence, deployment, generation, step, session,
+    number; a list, or with --follow one object a line. Exit codes: 0, 2 no such level or time, 3 no such board,
+    4 no database.
+    """
+    after = None if since is None else parse_span(since)
+    with opened(home, database) as fleet:
+        _Tail(fleet, board, LogLevel(level.value), as_json).run(lines, after, follow)
+
+
+class _Tail:
+    """One run of the command."""
+
+    def __init__(self, fleet: Database, board: str, level: LogLevel, as_json: bool) -> None:
+        self._fleet = fleet
+        self._board = board
+        self._level = level
+        self._as_json = as_json
+        self._said = ""
+
+    def run(self, lines: int, span: timedelta | None, follow: bool) -> None:
+        from convoy_controller.database import log_records
+        from convoy_controller.database.records import utc_now
+
+        begin: datetime | None = None if span is None else utc_now() - span
+        self._complain(self._ask())
+        found = log_records.log_lines(self._fleet, self._board, lines, level=self._level, since=begin)
+        self._show(found, follow)
+        last = found[-1].id if found else 0
+        try:
+            while follow:
+                time.sleep(FOLLOW_S)
+                self._complain(self._ask())
+                found = log_records.log_lines(self._fleet, self._board, 1000, after=last or -1, level=self._level)
+                self._show(found, follow)
+                last = found[-1].id if found else last
+        except KeyboardInterrupt:
+            return
+
+    def _ask(self) -> LogState:
+        """Have what is new fetched; the state after it, or after `ANSWER_S`."""
+        from convoy_controller.database import log_records
+
+        number = log_records.request_log(self._fleet, self._board)
+        deadline = time.monotonic() + ANSWER_S
+        while True:
+            state = log_records.log_state(self._fleet, self._board)
+            if state.answered >= number or time.monotonic() > deadline:
+                return state
+            time.sleep(_LOOK_S)
+
+    def _complain(self, state: LogState) -> None:
+        """Say once what keeps the board from being asked, and what it has lost."""
+        sentence = trouble(state)
+        if sentence and sentence != self._said:
+            typer.secho(sentence, fg="yellow", err=True)
+        self._said = sentence
+
+    def _show(self, lines: tuple[LogLine, ...], follow: bool) -> None:
+        if self._as_json and not follow:
+            print_json(lines)
+            return
+        if not lines and not follow:
+            typer.echo(f"nothing is known of what {self._board} has logged", err=True)
+        for line in lines:
+            if self._as_json:
+                print_json(line, indent=None)
+                continue
+            typer.echo(line.at.strftime("%Y-%m-%d %H:%M:%S "), nl=False)
+            typer.secho(f"{line.level.value:<8}", fg=_COLOURS.get(line.level.value), nl=False)
+            typer.echo(f"{line.logger}: {line.sentence}")
+
+
+def trouble(state: LogState) -> str:
+    """What the reader of a log should know of how it came; '' when it is all there."""
+    board = state.board
+    if state.answered < state.asked:
+        return f"no controller answers: this is what is kept of {board}'s log (`convoy up` starts one)"
+    if state.outcome is not None and state.outcome.value == "offline":
+        return f"{board} is offline: this is what is kept of its log (`convoy why {board}` says more)"
+    if state.outcome is not None and state.outcome.value == "silent":
+        return f"{board} does not answer: this is what is kept of its log; its software may be too old to send one"
+    if state.lost:
+        return f"{board} had dropped {state.lost} older lines before it was asked"
+    return ""
