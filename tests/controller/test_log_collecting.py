@@ -119,7 +119,7 @@ def test_what_matters_less_and_what_is_older_can_be_left_out(recorder: Recorder)
     recorder.record_log("a", 7, (*records(1), *records(2, level=LogLevel.ERROR)), 0)
     assert [line.number for line in log_lines(database, "a", level=LogLevel.WARNING)] == [2]
     assert log_lines(database, "a", since=utc_now()) == ()
-    first = log_lines(database, "a", 1, after=-1)
+    first = log_lines(database, "a", 1, after=0)
     assert [line.number for line in first] == [1]
     assert [line.number for line in log_lines(database, "a", after=first[0].id)] == [2]
 

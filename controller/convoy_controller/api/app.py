@@ -20,6 +20,7 @@ from convoy_controller.api import (
     events,
     fleet,
     groups,
+    logs,
     models,
     tokens,
 )
@@ -54,7 +55,8 @@ _TAGS = [
 
 
 ROUTERS = tuple(
-    module.router for module in (fleet, boards, board_wishes, groups, models, deployments, events, changes, tokens)
+    module.router
+    for module in (fleet, boards, board_wishes, logs, groups, models, deployments, events, changes, tokens)
 )
 
 

@@ -1,7 +1,7 @@
 """`convoy`, the command line: one module for each group of commands, each with `register(app)`.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 something could not be reached (`exit_codes`). An error is
-one sentence on stderr; `--json` puts nothing but JSON on stdout. Modules import what is slow inside their commands, so
+Exit codes are `exit_codes`'. Commands about a fleet speak to its API (`fleet`), wherever that is. An error is one
+sentence on stderr; `--json` puts nothing but JSON on stdout. Modules import what is slow inside their commands, so
 that `convoy --help` is quick.
 """
 
@@ -25,6 +25,7 @@ from convoy_controller.cli import (
     logs,
     models,
     plan,
+    profile,
     running,
     tokens,
     why,
@@ -48,6 +49,7 @@ for _module in (
     clearing,
     events,
     logs,
+    profile,
     infer,
     demo,
     bench,

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convoy_controller.cli.completing import complete_boards
+from convoy_controller.cli.fleet import fleet_command
 from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption, opened
 from convoy_controller.cli.printing import ago, print_facts, print_json, print_table, size
 
 if TYPE_CHECKING:
     from convoy_schema.messages.boards import Capability
 
+    from convoy_controller.api_client.client import FleetClient
     from convoy_controller.database.views import BoardDetail, FleetLine
 
 #: Colours of conditions; what is not named is a problem.
@@ -27,26 +30,25 @@ def register(app: typer.Typer) -> None:
     app.add_typer(board_app)
 
 
+@fleet_command
 def boards(
-    name: Annotated[str | None, typer.Argument(help="Show everything about this one board.")] = None,
+    fleet: FleetClient,
+    name: Annotated[
+        str | None, typer.Argument(help="Show everything about this one board.", autocompletion=complete_boards)
+    ] = None,
     as_json: JsonOption = False,
-    home: HomeOption = None,
-    database: DatabaseOption = None,
 ) -> None:
     """List the fleet's boards, or show one of them.
 
     JSON keys: board, presence, condition, sentence, since, last_seen, part, fabric, shell, deployment, generation,
     stage, stages, phase; with NAME: why, facts, capability, partitions, store_bytes, store_quota, assignments,
-    sessions, statistics. Exit codes: 0, 3 no such board, 4 no database.
+    sessions, statistics. Exit codes: 0, 3 no such board, 4 no fleet there.
     """
-    from convoy_controller.database import queries
-
-    with opened(home, database) as fleet:
-        if name is not None:
-            detail = queries.board(fleet, name)
-            print_json(detail) if as_json else _show_board(detail)
-            return
-        lines = queries.fleet(fleet)
+    if name is not None:
+        detail = fleet.board(name)
+        print_json(detail) if as_json else _show_board(detail)
+        return
+    lines = fleet.boards()
     if as_json:
         print_json(lines)
     elif lines:

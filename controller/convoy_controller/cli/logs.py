@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import enum
 import time
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from convoy_schema.messages.logs import LogLevel
 
-from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption, opened
+from convoy_controller.cli.completing import complete_boards
+from convoy_controller.cli.fleet import fleet_command
+from convoy_controller.cli.options import JsonOption
 from convoy_controller.cli.printing import print_json
 from convoy_controller.cli.spans import SinceOption, parse_span
 
 if TYPE_CHECKING:
-    from convoy_controller.database.engine import Database
+    from convoy_controller.api_client.client import FleetClient
     from convoy_controller.database.views import LogLine, LogState
 
 #: Seconds between two requests while following, and for which an answer is waited for.
 FOLLOW_S = 1.0
 ANSWER_S = 4.0
+#: Lines that are kept of a board.
+MOST_LINES = 1000
 _LOOK_S = 0.1
 _COLOURS = {"warning": "yellow", "error": "red", "debug": "bright_black"}
-
-
-class Level(str, enum.Enum):
-    """The levels, as they are typed."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 def register(app: typer.Typer) -> None:
@@ -39,32 +33,33 @@ def register(app: typer.Typer) -> None:
     app.command()(logs)
 
 
+@fleet_command
 def logs(
-    board: Annotated[str, typer.Argument(help="Name of the board.")],
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=1000, help="How many, the newest.")] = 100,
+    fleet: FleetClient,
+    board: Annotated[str, typer.Argument(help="Name of the board.", autocompletion=complete_boards)],
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=MOST_LINES, help="How many, the newest.")] = 100,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come, until Ctrl-C.")] = False,
-    level: Annotated[Level, typer.Option("--level", help="Only those that matter at least so much.")] = Level.DEBUG,
+    level: Annotated[
+        LogLevel, typer.Option("--level", help="Only those that matter at least so much.")
+    ] = LogLevel.DEBUG,
     since: SinceOption = None,
     as_json: JsonOption = False,
-    home: HomeOption = None,
-    database: DatabaseOption = None,
 ) -> None:
     """Show what a board's daemon has logged: the board is asked for what is new, and its last 1,000 lines are kept.
 
     When it cannot be asked, what is here is shown, and a line on stderr says so. Only what the board's own log level
     lets through is there. JSON keys: id, board, at, level, logger, sentence, deployment, generation, step, session,
     number; a list, or with --follow one object a line. Exit codes: 0, 2 no such level or time, 3 no such board,
-    4 no database.
+    4 no fleet there.
     """
     after = None if since is None else parse_span(since)
-    with opened(home, database) as fleet:
-        _Tail(fleet, board, LogLevel(level.value), as_json).run(lines, after, follow)
+    _Tail(fleet, board, level, as_json).run(lines, after, follow)
 
 
 class _Tail:
     """One run of the command."""
 
-    def __init__(self, fleet: Database, board: str, level: LogLevel, as_json: bool) -> None:
+    def __init__(self, fleet: FleetClient, board: str, level: LogLevel, as_json: bool) -> None:
         self._fleet = fleet
         self._board = board
         self._level = level
@@ -72,19 +67,16 @@ class _Tail:
         self._said = ""
 
     def run(self, lines: int, span: timedelta | None, follow: bool) -> None:
-        from convoy_controller.database import log_records
-        from convoy_controller.database.records import utc_now
-
-        begin: datetime | None = None if span is None else utc_now() - span
+        begin = None if span is None else (datetime.now(timezone.utc) - span).isoformat()
         self._complain(self._ask())
-        found = log_records.log_lines(self._fleet, self._board, lines, level=self._level, since=begin)
+        found = self._fleet.log_lines(self._board, limit=lines, level=self._level.value, since=begin)
         self._show(found, follow)
         last = found[-1].id if found else 0
         try:
             while follow:
                 time.sleep(FOLLOW_S)
                 self._complain(self._ask())
-                found = log_records.log_lines(self._fleet, self._board, 1000, after=last or -1, level=self._level)
+                found = self._fleet.log_lines(self._board, limit=MOST_LINES, after=last, level=self._level.value)
                 self._show(found, follow)
                 last = found[-1].id if found else last
         except KeyboardInterrupt:
@@ -92,12 +84,10 @@ class _Tail:
 
     def _ask(self) -> LogState:
         """Have what is new fetched; the state after it, or after `ANSWER_S`."""
-        from convoy_controller.database import log_records
-
-        number = log_records.request_log(self._fleet, self._board)
+        number = self._fleet.ask_for_log(self._board)
         deadline = time.monotonic() + ANSWER_S
         while True:
-            state = log_records.log_state(self._fleet, self._board)
+            state = self._fleet.log_state(self._board)
             if state.answered >= number or time.monotonic() > deadline:
                 return state
             time.sleep(_LOOK_S)

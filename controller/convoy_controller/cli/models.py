@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convoy_controller.cli.calibration import read_samples
+from convoy_controller.cli.fleet import fleet_command
 from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption, opened
 from convoy_controller.cli.printing import ago, console, print_json, print_table, size
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from convoy_models import ShippedModel
     from numpy.typing import NDArray
 
+    from convoy_controller.api_client.client import FleetClient
     from convoy_controller.cli.composed import Composed
     from convoy_controller.database.engine import Database
     from convoy_controller.importer import ImportedModel
@@ -91,17 +93,16 @@ def register(app: typer.Typer) -> None:
     app.add_typer(_model)
 
 
-def models(as_json: JsonOption = False, home: HomeOption = None, database: DatabaseOption = None) -> None:
+@fleet_command
+def models(fleet: FleetClient, as_json: JsonOption = False) -> None:
     """List the models that can be deployed.
 
     JSON keys: model, version, serial, digest, methods, layers, input_shape, class_names, artifacts, bytes,
-    packed_bytes, imported_at. Exit codes: 0, 4 no database.
+    packed_bytes, imported_at. Exit codes: 0, 4 no fleet there.
     """
-    from convoy_controller.database import queries
     from convoy_controller.database.records import utc_now
 
-    with opened(home, database) as fleet:
-        lines = queries.models(fleet)
+    lines = fleet.models()
     if as_json:
         print_json(lines)
         return

@@ -14,13 +14,19 @@ from convoy_controller.home import DATABASE_VARIABLE, HOME_VARIABLE, Home
 if TYPE_CHECKING:
     from convoy_controller.database.engine import Database
 
+HOME_HELP = "Folder of this fleet's database, blobs and keys."
+DATABASE_HELP = "URL: sqlite:///FILE or postgresql://USER@HOST/NAME."
+#: Under which heading the help lists the options that say which fleet is meant.
+PANEL = "Which fleet"
+
 HomeOption = Annotated[
     Path | None,
     typer.Option(
         "--home",
         envvar=HOME_VARIABLE,
         show_default="~/.local/share/convoy",
-        help="Folder of this fleet's database, blobs and keys.",
+        help=HOME_HELP,
+        rich_help_panel=PANEL,
     ),
 ]
 DatabaseOption = Annotated[
@@ -29,7 +35,8 @@ DatabaseOption = Annotated[
         "--database",
         envvar=DATABASE_VARIABLE,
         show_default="sqlite:///HOME/convoy.db",
-        help="URL: sqlite:///FILE or postgresql://USER@HOST/NAME.",
+        help=DATABASE_HELP,
+        rich_help_panel=PANEL,
     ),
 ]
 #: What `--replicas` means wherever it is taken.

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from convoy_controller.cli.exit_codes import exit_code
 
 _HELP = "Turns a fleet of small FPGA boards into one CNN inference engine."
-_EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 cannot reach."
+_EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 cannot reach, 5 not allowed, 6 changed."
 
 
 class ConvoyGroup(TyperGroup):

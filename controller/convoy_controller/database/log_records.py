@@ -63,7 +63,7 @@ def log_lines(
     board: str,
     limit: int = 100,
     *,
-    after: int = 0,
+    after: int | None = None,
     level: LogLevel = LogLevel.DEBUG,
     since: datetime | None = None,
 ) -> tuple[LogLine, ...]:
@@ -76,7 +76,7 @@ def log_lines(
         wanted = select(BoardLogRow).where(BoardLogRow.board == board, BoardLogRow.level.in_(_AT_LEAST[level]))
         if since is not None:
             wanted = wanted.where(BoardLogRow.at >= since)
-        if after:  # -1: from the first on
+        if after is not None:
             found = list(db.scalars(wanted.where(BoardLogRow.id > after).order_by(BoardLogRow.id).limit(limit)))
         else:
             found = list(db.scalars(wanted.order_by(BoardLogRow.id.desc()).limit(limit)))[::-1]
