@@ -44,6 +44,7 @@ from convoy_device.lane import Lane
 from convoy_device.log_ring import LogRing, RingHandler, rings_for
 from convoy_device.progress import LinkSight, Sight
 from convoy_device.store import Store
+from convoy_device.thermal import Thermometer
 from convoy_device.uplink import LinkPace, PacedSender
 from convoy_device.workbench import Workbench
 
@@ -74,6 +75,8 @@ class Daemon:
         self._topics = Topics(config.site)
         self._clock = time.monotonic
         self._log = kept_log or LogRing()
+        # Of an emulated board's host nobody wants to know.
+        self._thermometer = Thermometer() if config.fabric == "pynq" else None
         self._started = self._clock()
         trust = Trust(trusted_key(config), config.site)
         self._store = Store(config.state_dir, config.store_quota_mb * 1024 * 1024)
@@ -462,6 +465,7 @@ class Daemon:
             stages=tuple(stage.pulse() for stage in self._executor.stages),
             published=Published(**self._published),
             refused={**effect.refused, **self._executor.refused},
+            temperature_c=self._thermometer.read() if self._thermometer is not None else None,
         )
         self._send("pulse", codec.encode(pulse))
 

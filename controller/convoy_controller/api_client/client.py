@@ -13,6 +13,7 @@ import httpx
 from convoy_controller.api_client.answers import error_of, unreachable
 from convoy_controller.api_client.structure import structured
 from convoy_controller.database.views import (
+    Activity,
     BoardDetail,
     DeploymentLine,
     EventLine,
@@ -117,6 +118,10 @@ class FleetClient:
         """The newest `limit` events, the oldest first; filtered by `board` and `deployment`."""
         found = list(self._items(EventLine, "/events", wanted, most=limit))
         return tuple(reversed(found))
+
+    def activity(self) -> Activity:
+        """Every board's and every feed's latest counters."""
+        return self._get(Activity, "/activity")
 
     # Requests --------------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from convoy_controller.cli import (
     profile,
     running,
     tokens,
+    top,
     why,
 )
 from convoy_controller.cli.program import make_app
@@ -35,6 +36,7 @@ from convoy_controller.cli.program import make_app
 app = make_app()
 for _module in (
     running,
+    top,
     api,
     tokens,
     boards,

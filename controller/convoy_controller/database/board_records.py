@@ -196,6 +196,7 @@ def pulse(db: Session, now: datetime, board: str, beat: Pulse) -> None:
         "control_bytes": beat.published.control,
         "activation_bytes": beat.published.activations,
         "pulse": codec.pack(beat),
+        "temperature_c": beat.temperature_c,
     }
     if db.connection().execute(_NEXT_PULSE, values).rowcount == 0:
         _seen(board_row(db, board), now)

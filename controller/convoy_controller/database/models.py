@@ -235,6 +235,7 @@ class BoardStatisticsRow(Base):
     control_bytes: Mapped[int]
     activation_bytes: Mapped[int]
     pulse: Mapped[bytes]
+    temperature_c: Mapped[float | None]
 
 
 class GatewayRow(Base):

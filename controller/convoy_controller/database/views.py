@@ -190,6 +190,47 @@ class BoardStatistics:
 
 
 @dataclass(frozen=True)
+class BoardActivity:
+    """A board's counters as of its latest pulse, at `at`; they begin anew with each session."""
+
+    board: str
+    session: int
+    at: datetime
+    frames: int
+    rows: int
+    queued: int
+    refused: int
+    temperature_c: float | None
+
+
+@dataclass(frozen=True)
+class FeedActivity:
+    """What a gateway does for one deployment: rows since its session began, and what waits and is under way now."""
+
+    gateway: str
+    session: int
+    at: datetime
+    deployment: str
+    serving: Generation | None
+    in_flight: int
+    waiting_rows: int
+    accepted: int
+    answered: int
+    failed: int
+    latency_p50_us: int
+    latency_p99_us: int
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Every board's and every feed's latest counters; two of them make rates."""
+
+    at: datetime
+    boards: tuple[BoardActivity, ...]
+    feeds: tuple[FeedActivity, ...]
+
+
+@dataclass(frozen=True)
 class BoardDetail:
     """Everything known of one board."""
 

@@ -103,7 +103,10 @@ class Published:
 
 @dataclass(frozen=True)
 class Pulse:
-    """board -> controller: every second with a live stage, else every 30 s (`interval_ms` says which)."""
+    """board -> controller: every second with a live stage, else every 30 s (`interval_ms` says which).
+
+    `temperature_c` is the chip's, in degrees Celsius; None where it has no sensor.
+    """
 
     MAX_BYTES: ClassVar[int] = 32 * 1024
 
@@ -116,6 +119,7 @@ class Pulse:
     stages: Annotated[tuple[StagePulse, ...], Size(64)]
     published: Published
     refused: Annotated[dict[str, int], Size(64)] = field(default_factory=dict)
+    temperature_c: Annotated[float, Range(-100, 200)] | None = None
 
 
 @dataclass(frozen=True)

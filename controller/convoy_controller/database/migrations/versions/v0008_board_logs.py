@@ -1,4 +1,4 @@
-"""What boards' daemons said, and who asked for it."""
+"""What boards' daemons said, and who asked for it; how warm a board is."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ RowNumber = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    op.add_column("board_statistics", sa.Column("temperature_c", sa.Float(), nullable=True))
     op.create_table(
         "board_log_requests",
         sa.Column("board", sa.String(length=63), nullable=False),
@@ -51,3 +52,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("board_log_lines")
     op.drop_table("board_log_requests")
+    op.drop_column("board_statistics", "temperature_c")
