@@ -31,34 +31,18 @@ from convoy_controller.cli import (
     top,
     why,
 )
-from convoy_controller.cli.program import make_app
+from convoy_controller.cli.program import make_app, register_under
 
 app = make_app()
-for _module in (
-    running,
-    top,
-    api,
-    tokens,
-    boards,
-    certificates,
-    why,
-    deployments,
-    deploying,
-    plan,
-    models,
-    bitstreams,
-    keys,
-    clearing,
-    events,
-    logs,
-    profile,
-    infer,
-    demo,
-    bench,
-    contract,
-    conformance,
-):
-    _module.register(app)
+#: Under which heading of the help; what is about this machine takes no `--api`.
+FLEET, HERE = "A fleet, here or elsewhere", "This machine"
+_MODULES = {
+    FLEET: (top, boards, why, deployments, deploying, plan, models, clearing, events, logs, tokens, profile),
+    HERE: (running, api, infer, certificates, keys, bitstreams, contract, conformance, demo, bench),
+}
+for _panel, _modules in _MODULES.items():
+    for _module in _modules:
+        register_under(app, _panel, _module.register)
 
 
 def main() -> None:

@@ -311,11 +311,11 @@ def _publish(
 
     from convoy_controller.blobs import BlobStore
     from convoy_controller.catalogue import Catalogue
+    from convoy_controller.cli.target import home_here
     from convoy_controller.database import publications
-    from convoy_controller.home import Home
     from convoy_controller.keys import load_trust, usable_signing_key
 
-    place, topology = Home.locate(home), imported.topology
+    place, topology = home_here(home), imported.topology
     spec = InputSpec(topology.input, imported.layout, source.scale, source.offset)
     images, key = convoy_bitstreams.catalogue_with(place.bitstreams), usable_signing_key(place.keys)
     floor = load_trust(place.keys).lowest(source.name)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convoy_controller.home import DATABASE_VARIABLE, HOME_VARIABLE, Home
+from convoy_controller.cli.target import home_here
+from convoy_controller.home import DATABASE_VARIABLE, HOME_VARIABLE
 
 if TYPE_CHECKING:
     from convoy_controller.database.engine import Database
@@ -52,7 +53,7 @@ def opened(home: Path | None, database: str | None) -> Iterator[Database]:
     """The fleet's database, created or upgraded where needed, and closed after the block."""
     from convoy_controller.database.engine import open_database
 
-    found = open_database(Home.locate(home, database).database_url)
+    found = open_database(home_here(home, database).database_url)
     try:
         yield found
     finally:
