@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Any, TypeVar
 
 import httpx
 
 from convoy_controller.api_client.answers import error_of, unreachable
+from convoy_controller.api_client.following import Notice, follow
 from convoy_controller.api_client.structure import structured
 from convoy_controller.database.views import (
     Activity,
+    AuditLine,
     BoardDetail,
     DeploymentLine,
     EventLine,
@@ -24,6 +28,7 @@ from convoy_controller.database.views import (
     LogState,
     ModelLine,
     PlanView,
+    TokenLine,
     Why,
 )
 from convoy_controller.errors import ApiAnswerError
@@ -33,8 +38,38 @@ PREFIX = "/api/v1"
 PAGE = 1000
 #: Seconds for an answer, and for the connection before it.
 ANSWER_S, CONNECT_S = 30.0, 5.0
+#: Seconds of silence after which a stream counts as lost; the server says something every 15.
+SILENCE_S = 45.0
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RemovedModel:
+    """What became of `convoy model remove`; `artifacts` are those that the version named."""
+
+    model: str
+    version: str
+    digest: str
+    artifacts: int
+
+
+@dataclass(frozen=True)
+class NewToken:
+    """A token that was made, and its text, which is known to nobody else."""
+
+    line: TokenLine
+    token: str
+
+
+@dataclass(frozen=True)
+class ForgottenBoard:
+    """What became of `convoy board forget`."""
+
+    board: str
+    last_seen: datetime | None
+
+
 Query = Mapping[str, str | int | bool | None]
 
 
@@ -94,6 +129,30 @@ class FleetClient:
         """One; raises `NotFoundError`."""
         return self._get(DeploymentLine, f"/deployments/{name}")
 
+    def deploy(self, name: str, wanted: Mapping[str, Any], seen: DeploymentLine | None) -> DeploymentLine:
+        """Ask for a deployment, in place of what was `seen` of it; raises `ApiStaleError` when that is old."""
+        is_there = seen is not None and seen.wanted
+        head = {"If-Match": f'"{seen.intent_revision}"'} if seen is not None and is_there else {"If-None-Match": "*"}
+        return structured(DeploymentLine, self._json("PUT", f"/deployments/{name}", body=wanted, headers=head))
+
+    def scale(self, seen: DeploymentLine, wanted: Mapping[str, Any]) -> DeploymentLine:
+        """Change on how many boards, or on which, it runs; raises `ApiStaleError` when `seen` is old."""
+        head = {"If-Match": f'"{seen.intent_revision}"'}
+        path = f"/deployments/{seen.deployment}"
+        return structured(DeploymentLine, self._json("PATCH", path, body=wanted, headers=head))
+
+    def undeploy(self, name: str) -> DeploymentLine:
+        """Ask for a deployment to end."""
+        return structured(DeploymentLine, self._json("DELETE", f"/deployments/{name}"))
+
+    def remove_model(self, model: str, version: str) -> RemovedModel:
+        """Take a version out of the catalogue."""
+        return structured(RemovedModel, self._json("DELETE", f"/models/{model}/{version}"))
+
+    def forget_board(self, name: str) -> ForgottenBoard:
+        """Forget a board that is gone for good."""
+        return structured(ForgottenBoard, self._json("DELETE", f"/boards/{name}"))
+
     def plan_of(self, deployment: str, generation: str = "") -> PlanView:
         """Who runs which layers: of the generation that serves, else of the newest."""
         path = f"generations/{generation}" if generation else "plan"
@@ -119,9 +178,46 @@ class FleetClient:
         found = list(self._items(EventLine, "/events", wanted, most=limit))
         return tuple(reversed(found))
 
+    def follow(self, after: int, **wanted: str | None) -> Iterator[EventLine | Notice]:
+        """Events behind number `after` as they happen, for ever; filtered by `board` and `deployment`."""
+
+        @contextmanager
+        def connect(last: int) -> Iterator[Iterator[str]]:
+            given = {name: value for name, value in {**wanted, "after": str(last)}.items() if value is not None}
+            wait = httpx.Timeout(CONNECT_S, read=SILENCE_S)
+            with (
+                self._answering(),
+                self._http.stream("GET", f"{PREFIX}/changes", params=given, timeout=wait) as answer,
+            ):
+                if answer.is_error or answer.is_redirect:
+                    answer.read()
+                    raise error_of(answer)
+                yield answer.iter_lines()
+
+        return follow(connect, after)
+
     def activity(self) -> Activity:
         """Every board's and every feed's latest counters."""
         return self._get(Activity, "/activity")
+
+    # Tokens ----------------------------------------------------------------------------------------------------------
+
+    def tokens(self) -> tuple[TokenLine, ...]:
+        """Every token that ever was, by name."""
+        return tuple(self._items(TokenLine, "/tokens"))
+
+    def create_token(self, name: str, role: str, expires_at: datetime | None) -> NewToken:
+        """Make a token, which is told here and never again."""
+        body = {"name": name, "role": role, "expires_at": None if expires_at is None else expires_at.isoformat()}
+        return structured(NewToken, self._send("POST", "/tokens", body))
+
+    def revoke_token(self, name: str) -> TokenLine:
+        """Let it count no more; raises `NotFoundError`."""
+        return structured(TokenLine, self._send("DELETE", f"/tokens/{name}"))
+
+    def audit(self, limit: int, **wanted: str | None) -> tuple[AuditLine, ...]:
+        """The newest `limit` writes that came over the API, the oldest first; filtered by `actor` and `since`."""
+        return tuple(reversed(list(self._items(AuditLine, "/audit", wanted, most=limit))))
 
     # Requests --------------------------------------------------------------------------------------------------------
 

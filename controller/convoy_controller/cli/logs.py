@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Annotated
@@ -53,7 +54,8 @@ def logs(
     4 no fleet there.
     """
     after = None if since is None else parse_span(since)
-    _Tail(fleet, board, level, as_json).run(lines, after, follow)
+    with contextlib.suppress(*([KeyboardInterrupt] if follow else [])):
+        _Tail(fleet, board, level, as_json).run(lines, after, follow)
 
 
 class _Tail:
@@ -72,15 +74,12 @@ class _Tail:
         found = self._fleet.log_lines(self._board, limit=lines, level=self._level.value, since=begin)
         self._show(found, follow)
         last = found[-1].id if found else 0
-        try:
-            while follow:
-                time.sleep(FOLLOW_S)
-                self._complain(self._ask())
-                found = self._fleet.log_lines(self._board, limit=MOST_LINES, after=last, level=self._level.value)
-                self._show(found, follow)
-                last = found[-1].id if found else last
-        except KeyboardInterrupt:
-            return
+        while follow:
+            time.sleep(FOLLOW_S)
+            self._complain(self._ask())
+            found = self._fleet.log_lines(self._board, limit=MOST_LINES, after=last, level=self._level.value)
+            self._show(found, follow)
+            last = found[-1].id if found else last
 
     def _ask(self) -> LogState:
         """Have what is new fetched; the state after it, or after `ANSWER_S`."""

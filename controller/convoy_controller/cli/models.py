@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convoy_controller.cli.calibration import read_samples
+from convoy_controller.cli.completing import complete_models
 from convoy_controller.cli.fleet import fleet_command
 from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption, opened
 from convoy_controller.cli.printing import ago, console, print_json, print_table, size
@@ -75,16 +76,6 @@ class _Answer:
     artifacts: int
     agreement: _Agreement
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Removed:
-    """What `convoy model remove --json` prints; `artifacts` are those that the version named."""
-
-    model: str
-    version: str
-    digest: str
-    artifacts: int
 
 
 def register(app: typer.Typer) -> None:
@@ -196,32 +187,33 @@ def import_(
 
 
 @_model.command("remove")
+@fleet_command
 def remove(
-    model: Annotated[str, typer.Argument(metavar="NAME[:VERSION]", help="As `convoy models` lists it.")],
+    fleet: FleetClient,
+    model: Annotated[
+        str,
+        typer.Argument(metavar="NAME[:VERSION]", help="As `convoy models` lists it.", autocompletion=complete_models),
+    ],
     as_json: JsonOption = False,
-    home: HomeOption = None,
-    database: DatabaseOption = None,
 ) -> None:
     """Take a version of a model out of the catalogue; refused while a deployment needs it.
 
     A running controller clears its files and what the broker retains of it; what other versions share stays.
     VERSION may be left out where there is only one. JSON keys: model, version, digest, artifacts. Exit codes: 0
-    removed, 1 refused (by which deployment is said), 3 no such model or version, 4 no database.
+    removed, 1 refused (by which deployment is said), 3 no such model or version, 4 no fleet there, 5 not allowed.
     """
-    from convoy_controller.database import queries, removals
     from convoy_controller.errors import NotFoundError
 
     name, _, version = model.partition(":")
-    with opened(home, database) as fleet:
-        known = [line.version for line in queries.models(fleet) if line.model == name]
-        if not known or (version and version not in known):
-            there = f"there is {', '.join(known)}" if known else "`convoy models` lists those there are"
-            raise NotFoundError(f"there is no model {model!r}; {there}", model=model)
-        if not version and len(known) > 1:
-            raise typer.BadParameter(f"{name} has versions {', '.join(known)}: say which, as {name}:{known[-1]}")
-        removed = removals.remove_model(fleet, name, version or known[0])
+    known = [line.version for line in fleet.models() if line.model == name]
+    if not known or (version and version not in known):
+        there = f"there is {', '.join(known)}" if known else "`convoy models` lists those there are"
+        raise NotFoundError(f"there is no model {model!r}; {there}", model=model)
+    if not version and len(known) > 1:
+        raise typer.BadParameter(f"{name} has versions {', '.join(known)}: say which, as {name}:{known[-1]}")
+    removed = fleet.remove_model(name, version or known[0])
     if as_json:
-        print_json(_Removed(removed.name, removed.version, removed.digest, len(removed.artifacts)))
+        print_json(removed)
     else:
         typer.echo(f"{name} {removed.version} is removed; a running controller clears what is left of it")
 
