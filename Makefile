@@ -5,7 +5,7 @@ ARGS ?=
 BIN := .venv/bin
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help bitstreams demo fuzz test test-armhf test-long test-pynq test-systemd wheelhouse check format clean hls-coverage hls-sanitize hls-reports
+.PHONY: help reference bitstreams demo fuzz test test-armhf test-long test-pynq test-systemd wheelhouse check format clean hls-coverage hls-sanitize hls-reports
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -74,10 +74,15 @@ check: ## Format, lint, types, layers, documents, and that the wheel is complete
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python .ci/command_reference.py --check
 	@$(BIN)/python .ci/check_documents.py
 	@$(BIN)/convoy contract --check docs/asyncapi.yaml
 	@$(BIN)/python .ci/check_wheel.py
 	@echo "make check: passed."
+
+reference: ## docs/cli.md, from the command line's own help
+	@.ci/setup dev
+	@$(BIN)/python .ci/command_reference.py
 
 format: ## Format the code and mend what the linter can
 	@.ci/setup dev

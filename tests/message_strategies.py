@@ -24,12 +24,14 @@ from convoy_schema.frames import Frame
 from convoy_schema.messages.boards import BoardState, Capability, Command, Pulse, Reported, Want
 from convoy_schema.messages.desired import Assignment, Desired
 from convoy_schema.messages.gateways import ControllerState, GatewayDesired, GatewayReported, GatewayState
+from convoy_schema.messages.logs import BoardLog
 from convoy_schema.names import LABEL_PATTERN, NAME_PATTERN, Label
 from convoy_schema.signing import Delegation, Floor, Statements
 from convoy_schema.topology import Topology
 from hypothesis import strategies as st
 
 MESSAGES: tuple[type[Any], ...] = (
+    BoardLog,
     BoardState,
     Capability,
     Command,

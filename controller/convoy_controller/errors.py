@@ -245,6 +245,54 @@ class EnrollmentError(ControllerError):
     code = "enrollment"
 
 
+# The API, as its clients meet it
+
+
+class ApiAnswerError(ControllerError):
+    """The API refused a request, or its answer cannot be read; `data["answered"]` is the server's own code."""
+
+    code = "api"
+
+
+class ApiUsageError(ApiAnswerError):
+    """A name or value that was typed is not one that the API takes."""
+
+    code = "api-usage"
+
+
+class ApiRefusedError(ApiAnswerError):
+    """No token, one that does not count, or a role that does not allow it."""
+
+    code = "api-refused"
+
+
+class ApiStaleError(ApiAnswerError):
+    """What was to be changed has changed meanwhile; nothing was done."""
+
+    code = "api-stale"
+    retryable = True
+
+
+class ApiUnavailableError(ApiAnswerError):
+    """The API is there, and cannot use its database now."""
+
+    code = "api-unavailable"
+    retryable = True
+
+
+class ApiUnreachableError(ControllerError):
+    """Nobody answers at the API's address."""
+
+    code = "api-unreachable"
+    retryable = True
+
+
+class ConfigurationError(ControllerError):
+    """The command line's own configuration cannot be read or written, or names no fleet of that name."""
+
+    code = "configuration"
+
+
 # Planning
 
 

@@ -15,6 +15,7 @@ from convoy_schema import codec
 from convoy_schema.errors import DecodeError, SignatureError, TopicError
 from convoy_schema.messages.boards import BoardState, Capability, Pulse, Reported
 from convoy_schema.messages.gateways import ControllerState, GatewayReported, GatewayState
+from convoy_schema.messages.logs import BoardLog
 from convoy_schema.topics import BoardTopic, ControllerTopic, GatewayTopic, ModelTopic, Topic, Topics, TrustTopic
 
 from convoy_controller.database.records import BoardPresence, Severity
@@ -36,8 +37,8 @@ class Historian(Protocol):
 class Listener:
     """Whom the intake tells. `retained` says that a message concerns nobody else; `accepted` is given the epoch and
     revision that a board or gateway follows; `announced` a model's announcement as it came, which may be a
-    `DecodeError`; `statements` what is said of keys and floors, which may be a `SignatureError` too; `news` wakes who
-    decides.
+    `DecodeError`; `statements` what is said of keys and floors, which may be a `SignatureError` too; `log` a board's
+    log, False when nobody asked for it; `news` wakes who decides.
     """
 
     retained: Callable[[str, Topic, bytes, bool], bool]
@@ -46,6 +47,7 @@ class Listener:
     statements: Callable[[bytes], None]
     controller: Callable[[ControllerState, bool, float], None]
     ask_to_restate: Callable[[str], None]
+    log: Callable[[str, BoardLog], bool]
     record: Callable[[Writing], None]
     event: Historian
     news: Callable[[], None]
@@ -111,6 +113,9 @@ class Intake:
             capability = codec.decode(Capability, payload)
             self.note(registry.capability(name, capability, retained, now))
             listener.record(lambda r: r.record_capability(name, capability))
+        elif leaf == "log":
+            if not listener.log(name, codec.decode(BoardLog, payload)):
+                self.refuse("log-unasked")
         elif leaf == "state":
             self.note(registry.board_state(name, codec.decode(BoardState, payload), retained, now))
         if registry.board(name).presence is BoardPresence.UNKNOWN:

@@ -27,6 +27,7 @@ from convoy_schema.messages.boards import (
     Published,
 )
 from convoy_schema.messages.gateways import ControllerState
+from convoy_schema.messages.logs import BoardLog
 from convoy_schema.resident import resident_bytes
 from convoy_schema.topics import Topic, Topics
 
@@ -52,6 +53,7 @@ from convoy_controller.housekeeping import Housekeeping, Realm
 from convoy_controller.intake import Intake, Listener
 from convoy_controller.journal import Journal, Writing
 from convoy_controller.leadership import Leadership, Standing, Stands
+from convoy_controller.log_collecting import LogDesk
 from convoy_controller.reconciler import Reconciler
 from convoy_controller.registry import Registry
 from convoy_controller.reign import Heard, Reign, begin, contradiction, is_continuous
@@ -146,7 +148,11 @@ class Controller:
             self._know(model)
         for board in state.boards:
             self._registry.board(board.name).capability = board.capability
-        parts = (self._control.run(), self._delivery.run(), self._decide(), self._housekeeping.run(), self._pulse())
+        self._logs = LogDesk(
+            database, self._in_thread, self._record, self._command, self._is_online, self._is_in_charge
+        )
+        running = (self._control, self._delivery, self._housekeeping, self._logs)
+        parts = (*(part.run() for part in running), self._decide(), self._pulse())
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             await asyncio.wait(
@@ -175,7 +181,7 @@ class Controller:
         return Realm(
             topics=self.topics,
             registry=self._registry,
-            reign=lambda: self._reconciler if self._leadership.standing is Standing.IN_CHARGE else None,
+            reign=lambda: self._reconciler if self._is_in_charge() else None,
             in_thread=self._in_thread,
             record=self._record,
             clear=lambda topic: self._control.publish(topic, b"", qos=1, retain=True),
@@ -183,6 +189,16 @@ class Controller:
             asked=self._asked,
             models=self._shelf.models,
         )
+
+    def _log_heard(self, board: str, said: BoardLog) -> bool:
+        return self._logs.heard(board, said)
+
+    def _is_in_charge(self) -> bool:
+        return self._reconciler is not None and self._leadership.standing is Standing.IN_CHARGE
+
+    def _is_online(self, board: str) -> bool:
+        known = self._registry.boards.get(board)
+        return known is not None and known.presence is BoardPresence.ONLINE
 
     def _listener(self) -> Listener:
         """This controller, as what comes in finds it."""
@@ -193,6 +209,7 @@ class Controller:
             statements=self._statements_heard,
             controller=self._from_controller,
             ask_to_restate=self._ask_to_restate,
+            log=self._log_heard,
             record=self._record,
             event=self._event,
             news=self._news.set,
@@ -435,7 +452,7 @@ class Controller:
         self._registry.link_up(asyncio.get_running_loop().time())
         self._asked.clear()
         # QoS 0: a wildcard at QoS 1 silently loses retained topics beyond 1,020; whoever is missed is asked again.
-        for leaf in ("state", "capability", "reported", "pulse"):
+        for leaf in ("state", "capability", "reported", "pulse", "log"):
             self._control.subscribe(self.topics.board("+", leaf))
         for leaf in ("state", "reported"):
             self._control.subscribe(self.topics.gateway("+", leaf))
@@ -490,7 +507,10 @@ class Controller:
         """Once a connection: retained state may be old, so the board itself is asked."""
         if board not in self._asked and self._control.connected:
             self._asked.add(board)
-            self._publish(self.topics.board(board, "command"), Command(Order.REBIRTH, REBIRTH_WITHIN_MS))
+            self._command(board, Command(Order.REBIRTH, REBIRTH_WITHIN_MS))
+
+    def _command(self, board: str, command: Command) -> None:
+        self._publish(self.topics.board(board, "command"), command)
 
     # What goes out ---------------------------------------------------------------------------------------------------
 
@@ -503,7 +523,7 @@ class Controller:
             await asyncio.sleep(1.0)
             if self._stopping.is_set():
                 return
-            if self._reconciler is not None and self._leadership.standing is Standing.IN_CHARGE:
+            if self._is_in_charge():
                 self._publish(self.topics.controller_state(), self._state(Presence.ONLINE))
 
     def _publish(self, topic: str, message: codec.Message) -> bool:

@@ -38,6 +38,7 @@ from convoy_device.effects import (
     SaveLastGood,
     SaveRestart,
     SaveTrust,
+    SendLog,
     Stop,
     StoreBlock,
     Subscribe,
@@ -152,7 +153,7 @@ class Agent:
             case events.DesiredReceived(desired):
                 return self._obey(desired)
             case events.CommandReceived(command):
-                self._command(command, now)
+                return self._command(command, now)
             case events.StateSeen(state, retained):
                 return self._state(state, retained, now)
             case events.Connected(role):
@@ -270,9 +271,11 @@ class Agent:
             self._saved_trust, self._save_at = Statements(), now + SAVE_AGAIN_S
         return self._bringup.failed(effect, error, now)
 
-    def _command(self, command: Command, now: float) -> None:
-        if command.order is Order.REBIRTH:
-            self._reporter.rebirth(command.within_ms, now)
+    def _command(self, command: Command, now: float) -> list[Effect]:
+        if command.order is Order.COLLECT_LOG:
+            return [SendLog(command.log_after if command.log_session == self._session else 0)]
+        self._reporter.rebirth(command.within_ms, now)
+        return []
 
     def _state(self, state: BoardState, retained: bool, now: float) -> list[Effect]:
         """Presence of this name: a death, of another session or of our last connection; or a second daemon."""

@@ -41,8 +41,10 @@ from convoy_device.fabric.opening import open_fabric
 from convoy_device.fabric.processor import Processor
 from convoy_device.journal import FIELDS
 from convoy_device.lane import Lane
+from convoy_device.log_ring import LogRing, RingHandler, rings_for
 from convoy_device.progress import LinkSight, Sight
 from convoy_device.store import Store
+from convoy_device.thermal import Thermometer
 from convoy_device.uplink import LinkPace, PacedSender
 from convoy_device.workbench import Workbench
 
@@ -55,18 +57,26 @@ _IN_ORDER = (EXIT_OK, EXIT_RESTART)
 DRAIN_S = 5.0
 
 _FABRIC_EFFECTS = (effects.LoadShell, effects.Configure, effects.SelfTest)
-_LINK_EFFECTS = (effects.Subscribe, effects.Unsubscribe, effects.Publish, effects.EmitPulse)
+_LINK_EFFECTS = (effects.Subscribe, effects.Unsubscribe, effects.Publish, effects.EmitPulse, effects.SendLog)
 
 
 class Daemon:
-    """A board from start to stop. Construct it inside a running loop; `run` returns the exit code."""
+    """A board from start to stop. Construct it inside a running loop; `run` returns the exit code.
 
-    def __init__(self, config: Config, pool: Pool, *, fabric: Fabric | None = None) -> None:
+    `kept_log` is what `convoy logs` is answered from; whoever made it fills it.
+    """
+
+    def __init__(
+        self, config: Config, pool: Pool, *, fabric: Fabric | None = None, kept_log: LogRing | None = None
+    ) -> None:
         self._config = config
         self._board = config.name
         self._session = secrets.randbits(62)
         self._topics = Topics(config.site)
         self._clock = time.monotonic
+        self._log = kept_log or LogRing()
+        # Of an emulated board's host nobody wants to know.
+        self._thermometer = Thermometer() if config.fabric == "pynq" else None
         self._started = self._clock()
         trust = Trust(trusted_key(config), config.site)
         self._store = Store(config.state_dir, config.store_quota_mb * 1024 * 1024)
@@ -424,6 +434,9 @@ class Daemon:
                 self._publish(effect, self._links[role], leaf, codec.encode(message), retain)
             case effects.EmitPulse():
                 self._pulse(effect)
+            case effects.SendLog(after):
+                answer = codec.encode(self._log.after(self._session, after, self._clock()))
+                self._send("log", answer)
 
     def _publish(self, effect: effects.Publish, link: Link, leaf: str, payload: bytes, retain: bool) -> None:
         if link.publish(self._topics.board(self._board, leaf), payload, qos=1, retain=retain):
@@ -452,9 +465,13 @@ class Daemon:
             stages=tuple(stage.pulse() for stage in self._executor.stages),
             published=Published(**self._published),
             refused={**effect.refused, **self._executor.refused},
+            temperature_c=self._thermometer.read() if self._thermometer is not None else None,
         )
-        payload = codec.encode(pulse)
-        if self._links[Role.CONTROL].publish(self._topics.board(self._board, "pulse"), payload):
+        self._send("pulse", codec.encode(pulse))
+
+    def _send(self, leaf: str, payload: bytes) -> None:
+        """At QoS 0: what is lost is followed by another, or asked for again."""
+        if self._links[Role.CONTROL].publish(self._topics.board(self._board, leaf), payload):
             self._published["control"] += len(payload)
 
 
@@ -483,14 +500,22 @@ async def serve(configs: tuple[Config, ...], pool: Pool, on_started: Callable[[l
     One of several that is to restart does so in this process, in its place of the list; a single one ends it, and who
     started it starts it again.
     """
-    daemons: list[Daemon] = []
-    for config in configs:
-        daemons.append(Daemon(config, pool))
-    on_started(daemons)
+    rings = rings_for(tuple(config.name for config in configs))
+    handler = RingHandler(rings, time.monotonic)
 
-    async def run(place: int) -> int:
-        while (code := await daemons[place].run()) == EXIT_RESTART and len(configs) > 1:
-            daemons[place] = Daemon(configs[place], pool)
-        return code
+    def daemon(config: Config) -> Daemon:
+        return Daemon(config, pool, kept_log=rings[config.name])
 
-    return max(await asyncio.gather(*(run(place) for place in range(len(configs)))))
+    logging.getLogger().addHandler(handler)
+    try:
+        daemons = [daemon(config) for config in configs]
+        on_started(daemons)
+
+        async def run(place: int) -> int:
+            while (code := await daemons[place].run()) == EXIT_RESTART and len(configs) > 1:
+                daemons[place] = daemon(configs[place])
+            return code
+
+        return max(await asyncio.gather(*(run(place) for place in range(len(configs)))))
+    finally:
+        logging.getLogger().removeHandler(handler)

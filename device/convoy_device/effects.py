@@ -58,6 +58,13 @@ class EmitPulse:
     refused: dict[str, int]
 
 
+@dataclass(frozen=True)
+class SendLog:
+    """Send what was logged since record `after` of this session, as far as one message takes it."""
+
+    after: int
+
+
 # The store -----------------------------------------------------------------------------------------------------------
 
 
@@ -215,5 +222,5 @@ StoreEffect = (
     | VerifyArtifacts
     | LoadLayers
 )
-LinkEffect = Subscribe | Unsubscribe | Publish | EmitPulse
+LinkEffect = Subscribe | Unsubscribe | Publish | EmitPulse | SendLog
 Effect = LinkEffect | StoreEffect | FabricEffect | Activate | Deactivate | Stop

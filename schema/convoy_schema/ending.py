@@ -8,13 +8,14 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Annotated, Any
 
 from convoy_schema.bounds import Range, Size
 from convoy_schema.names import Label
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _Extent = Annotated[int, Range(1, 2**24)]
 
@@ -59,6 +60,8 @@ class Ending:
         """Of real outputs (n, ...): float32 probabilities or int64 class numbers (n, *shape); without one, `real`."""
         if self.operation is Operation.NONE:
             return real
+        import numpy as np  # only here, since whoever reads a bundle's words need not load it
+
         axis, seen = self.axis + 1, np.asarray(real, np.float32).reshape(len(real), *self.view)
         if self.operation is Operation.SOFTMAX:
             return softmax(seen, axis).reshape(len(real), *self.shape)
@@ -68,5 +71,7 @@ class Ending:
 
 def softmax(real: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
     """Softmax of float32 over `axis`; no power exceeds 1, so nothing overflows."""
+    import numpy as np
+
     powers = np.exp(real - real.max(axis=axis, keepdims=True))
     return np.asarray(powers / powers.sum(axis=axis, keepdims=True), np.float32)

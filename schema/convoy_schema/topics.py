@@ -16,7 +16,7 @@ ROOT = "convoy/1"
 #: Parsed topics remembered, since the same few come with every frame.
 MOST_KNOWN = 2048
 
-BOARD_LEAVES = ("state", "pulse", "capability", "desired", "reported", "want", "command")
+BOARD_LEAVES = ("state", "pulse", "capability", "desired", "reported", "want", "command", "log")
 GATEWAY_LEAVES = ("state", "desired", "reported")
 
 

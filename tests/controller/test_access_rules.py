@@ -40,6 +40,7 @@ TABLE: tuple[tuple[str, str, set[str]], ...] = (
     (ONE, "boards/board-1/capability", {CONTROLLER}),
     (ONE, "boards/board-1/reported", {CONTROLLER}),
     (ONE, "boards/board-1/want", {CONTROLLER}),
+    (ONE, "boards/board-1/log", {CONTROLLER}),
     # Not as another board.
     (TWO, "boards/board-2/state", {CONTROLLER, TWO}),
     (ONE, "boards/board-2/state", NOBODY),
@@ -47,6 +48,8 @@ TABLE: tuple[tuple[str, str, set[str]], ...] = (
     (ONE, "boards/board-2/capability", NOBODY),
     (ONE, "boards/board-2/reported", NOBODY),
     (ONE, "boards/board-2/want", NOBODY),
+    (ONE, "boards/board-2/log", NOBODY),
+    (GATEWAY, "boards/board-1/log", NOBODY),
     # What a board must hold and do is the controller's to say: not even a board's own.
     (CONTROLLER, "boards/board-1/desired", {CONTROLLER, ONE, BRIDGE}),
     (CONTROLLER, "boards/board-1/command", {ONE, BRIDGE}),
@@ -94,6 +97,7 @@ TABLE: tuple[tuple[str, str, set[str]], ...] = (
     (ONE, "gateways/board-1/state", NOBODY),
     # A bridge stands for its site's boards and gateways, upwards only.
     (BRIDGE, "boards/board-2/pulse", {CONTROLLER}),
+    (BRIDGE, "boards/board-2/log", {CONTROLLER}),
     (BRIDGE, "gateways/gateway/reported", {CONTROLLER}),
     (BRIDGE, "boards/board-2/desired", NOBODY),
     (BRIDGE, "models/lenet5/1", NOBODY),

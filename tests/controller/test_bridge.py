@@ -15,7 +15,7 @@ from tls_broker import Guarded
 
 PREFIX = "convoy/1/main/"
 FRAME = PREFIX + "from/board-1/to/gateway/lenet5/1-1/1"
-UP = ("state", "pulse", "capability", "reported", "want")
+UP = ("state", "pulse", "capability", "reported", "want", "log")
 DOWN = ("desired", "command")
 
 
@@ -84,7 +84,7 @@ def test_control_passes_both_ways_and_frames_stay(brokers: tuple[Guarded, Guarde
             ):
                 controller.link.publish(PREFIX + topic, b"down", qos=1)
             board.link.publish(FRAME, b"a frame", qos=1)
-            await until(lambda: len([1 for *_, p, _ in controller.received if p == b"up"]) == 7)
+            await until(lambda: len([1 for *_, p, _ in controller.received if p == b"up"]) == len(UP) + 2)
             await until(lambda: len([1 for *_, p, _ in board.received if p == b"down"]) == 7)
             await until(lambda: len([1 for *_, p, _ in gateway.received if p == b"down"]) == 6)
             assert gateway.payloads(FRAME) == [b"a frame"]

@@ -79,7 +79,7 @@ def test_undeploy(run: Run, fleet: Fleet):
         (("deploy", "tiny", "--boards", "xyz"), 3, "there is no board 'xyz': known boards: board-1, board-2, board-3"),
         (("deploy", "tiny", "--replicas", "-1"), 2, "greater than or equal to 0"),
         (("scale", "digits"), 2, "say --boards or --replicas"),
-        (("scale", "nowhere", "--boards", "2"), 3, "no deployment 'nowhere' to scale"),
+        (("scale", "nowhere", "--boards", "2"), 3, "there is no deployment 'nowhere'"),
         (("scale", "digits", "--boards", "bord-2"), 3, "did you mean board-2?"),
         (("deploy", "tiny", "--name", "Not A Name"), 2, "must be 1 to 63 of a-z"),
     ],
@@ -107,9 +107,14 @@ def test_waiting_until_it_serves(run: Run, fleet: Fleet):
 
 
 def test_waiting_ends_when_it_fails(run: Run, fleet: Fleet):
-    fail = threading.Timer(
-        0.5, fleet.recorder.save_deployment_state, ("digits", DeploymentState.FAILED, "no board fits")
-    )
+    asked = queries.deployment(fleet.database, "digits").intent_revision
+
+    def fail_once_asked() -> None:
+        while queries.deployment(fleet.database, "digits").intent_revision == asked:
+            time.sleep(0.05)
+        fleet.recorder.save_deployment_state("digits", DeploymentState.FAILED, "no board fits")
+
+    fail = threading.Thread(target=fail_once_asked)
     fail.start()
     begun = time.monotonic()
     assert "no board fits" in run("deploy", "tiny", "--name", "digits", "--wait", "30", code=1).stdout

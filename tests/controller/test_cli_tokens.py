@@ -34,5 +34,6 @@ def test_tokens_from_the_first_to_the_last(run: Run, tmp_path: Path):
     run("token", "revoke", "nobody", code=3)
     run("token", "create", "x", "--role", "king", code=2)
     lines = audit.lines(database, audit.AuditFilter(), 10)
-    assert [(line.actor, line.operation) for line in lines] == [("local", "revoke_token"), ("local", "create_token")]
+    done = [line for line in lines if line.status is not None and line.status < 400]
+    assert [(line.actor, line.operation) for line in done] == [("local", "revoke_token"), ("local", "create_token")]
     database.close()

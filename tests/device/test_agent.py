@@ -446,6 +446,13 @@ def test_a_rebirth_restates_within_the_time_given() -> None:
     assert len(moments) > 3
 
 
+def test_the_log_is_sent_from_the_record_that_is_known() -> None:
+    bench = awake()
+    for session, after in ((SESSION, 17), (SESSION + 1, 0)):
+        found = bench.send(events.CommandReceived(Command(Order.COLLECT_LOG, log_session=session, log_after=17)))
+        assert effects.SendLog(after) in found
+
+
 def test_a_second_daemon_of_the_same_name_ends_the_first() -> None:
     bench = awake()
     foreign = BoardState(Presence.ONLINE, SESSION + 1)

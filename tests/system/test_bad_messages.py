@@ -26,6 +26,7 @@ from convoy_schema.messages.boards import (
 )
 from convoy_schema.messages.desired import Desired
 from convoy_schema.messages.gateways import ControllerState, GatewayDesired, GatewayReported, GatewayState
+from convoy_schema.messages.logs import BoardLog
 from system_fleet import PATIENCE_S, Intruder, SystemFleet
 
 KINDS = ("garbage", "truncated", "oversize", "wrong-type", "wrong-version")
@@ -77,6 +78,7 @@ TO_CONTROLLER: dict[str, codec.Message] = {
     f"boards/{BOARD}/pulse": PULSE,
     f"boards/{BOARD}/capability": CAPABILITY,
     f"boards/{BOARD}/reported": Reported(1, 1, 1, "", (), (), 1, 1),
+    f"boards/{BOARD}/log": BoardLog(1, 0, 0, ()),
     f"gateways/{GATEWAY}/state": GatewayState(Presence.ONLINE, 1),
     f"gateways/{GATEWAY}/reported": GatewayReported(1, 1, 1, "", (), PUBLISHED),
     "controller/state": ControllerState(Presence.ONLINE, 1, 1),

@@ -1,7 +1,7 @@
 """`convoy`, the command line: one module for each group of commands, each with `register(app)`.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 something could not be reached (`exit_codes`). An error is
-one sentence on stderr; `--json` puts nothing but JSON on stdout. Modules import what is slow inside their commands, so
+Exit codes are `exit_codes`'. Commands about a fleet speak to its API (`fleet`), wherever that is. An error is one
+sentence on stderr; `--json` puts nothing but JSON on stdout. Modules import what is slow inside their commands, so
 that `convoy --help` is quick.
 """
 
@@ -22,37 +22,27 @@ from convoy_controller.cli import (
     events,
     infer,
     keys,
+    logs,
     models,
     plan,
+    profile,
     running,
     tokens,
+    top,
     why,
 )
-from convoy_controller.cli.program import make_app
+from convoy_controller.cli.program import make_app, register_under
 
 app = make_app()
-for _module in (
-    running,
-    api,
-    tokens,
-    boards,
-    certificates,
-    why,
-    deployments,
-    deploying,
-    plan,
-    models,
-    bitstreams,
-    keys,
-    clearing,
-    events,
-    infer,
-    demo,
-    bench,
-    contract,
-    conformance,
-):
-    _module.register(app)
+#: Under which heading of the help; what is about this machine takes no `--api`.
+FLEET, HERE = "A fleet, here or elsewhere", "This machine"
+_MODULES = {
+    FLEET: (top, boards, why, deployments, deploying, plan, models, clearing, events, logs, tokens, profile),
+    HERE: (running, api, infer, certificates, keys, bitstreams, contract, conformance, demo, bench),
+}
+for _panel, _modules in _MODULES.items():
+    for _module in _modules:
+        register_under(app, _panel, _module.register)
 
 
 def main() -> None:

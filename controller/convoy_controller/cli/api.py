@@ -9,7 +9,7 @@ import typer
 
 from convoy_controller.cli.options import DatabaseOption, HomeOption
 from convoy_controller.cli.running import LogOption, set_log_level
-from convoy_controller.home import Home
+from convoy_controller.cli.target import home_here
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +43,7 @@ def api(
     if tls_key is not None and tls_cert is None:
         raise typer.BadParameter("belongs to a certificate: give --tls-cert too", param_hint="--tls-key")
     set_log_level(log_level)
-    run_api(Home.locate(home, database), Listening(host, port, tls_cert, tls_key))
+    run_api(home_here(home, database), Listening(host, port, tls_cert, tls_key))
 
 
 def address_of(text: str) -> tuple[str, int]:

@@ -221,8 +221,8 @@ def add(
     from convoy_schema.bundle import ModuleImage, ShellImage
     from convoy_schema.names import digest_of
 
+    from convoy_controller.cli.target import home_here
     from convoy_controller.errors import CatalogueError
-    from convoy_controller.home import Home
     from convoy_controller.regions import region_in
 
     plan, module = _shell(shell), _kind(partition, kind)
@@ -241,7 +241,7 @@ def add(
         raise CatalogueError(
             f"{file} is refused, {first}; `convoy bitstream check` tells all of it", rule=first.rule.value
         )
-    folder = Home.locate(home).bitstreams
+    folder = home_here(home).bitstreams
     there = catalogue_with(folder)
     known: tuple[ShellImage | ModuleImage, ...] = (*there.shells, *there.modules)
     if any(other.digest == digest and other != entry for other in known):

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption, opened
+from convoy_controller.cli.completing import complete_boards
+from convoy_controller.cli.fleet import fleet_command
+from convoy_controller.cli.options import JsonOption
 from convoy_controller.cli.printing import ago, print_facts, print_json, print_table, size
 
 if TYPE_CHECKING:
     from convoy_schema.messages.boards import Capability
 
+    from convoy_controller.api_client.client import FleetClient
     from convoy_controller.database.views import BoardDetail, FleetLine
 
 #: Colours of conditions; what is not named is a problem.
@@ -27,26 +30,25 @@ def register(app: typer.Typer) -> None:
     app.add_typer(board_app)
 
 
+@fleet_command
 def boards(
-    name: Annotated[str | None, typer.Argument(help="Show everything about this one board.")] = None,
+    fleet: FleetClient,
+    name: Annotated[
+        str | None, typer.Argument(help="Show everything about this one board.", autocompletion=complete_boards)
+    ] = None,
     as_json: JsonOption = False,
-    home: HomeOption = None,
-    database: DatabaseOption = None,
 ) -> None:
     """List the fleet's boards, or show one of them.
 
     JSON keys: board, presence, condition, sentence, since, last_seen, part, fabric, shell, deployment, generation,
     stage, stages, phase; with NAME: why, facts, capability, partitions, store_bytes, store_quota, assignments,
-    sessions, statistics. Exit codes: 0, 3 no such board, 4 no database.
+    sessions, statistics. Exit codes: 0, 3 no such board, 4 no fleet there.
     """
-    from convoy_controller.database import queries
-
-    with opened(home, database) as fleet:
-        if name is not None:
-            detail = queries.board(fleet, name)
-            print_json(detail) if as_json else _show_board(detail)
-            return
-        lines = queries.fleet(fleet)
+    if name is not None:
+        detail = fleet.board(name)
+        print_json(detail) if as_json else _show_board(detail)
+        return
+    lines = fleet.boards()
     if as_json:
         print_json(lines)
     elif lines:
@@ -56,27 +58,26 @@ def boards(
 
 
 @board_app.command("forget")
+@fleet_command
 def forget(
-    name: Annotated[str, typer.Argument(help="A board that is gone for good.")],
+    fleet: FleetClient,
+    name: Annotated[str, typer.Argument(help="A board that is gone for good.", autocompletion=complete_boards)],
     as_json: JsonOption = False,
-    home: HomeOption = None,
-    database: DatabaseOption = None,
 ) -> None:
     """Forget a board that does not come back; one that does anyway is a new one.
 
     Its sessions and its part in past generations go, its events stay; a running controller clears what the broker
     retains of it. JSON keys: board, last_seen. Exit codes: 0 forgotten, 1 refused (it is online, or a deployment
-    counts on it), 3 no such board, 4 no database.
+    counts on it), 3 no such board, 4 no fleet there, 5 not allowed.
     """
     from convoy_controller.database.records import utc_now
-    from convoy_controller.database.removals import forget_board
 
-    with opened(home, database) as fleet:
-        seen = forget_board(fleet, name)
+    gone = fleet.forget_board(name)
     if as_json:
-        print_json({"board": name, "last_seen": seen})
+        print_json(gone)
     else:
-        typer.echo(f"{name} is forgotten; it was last seen {ago(seen, utc_now()) if seen else 'never'}")
+        seen = ago(gone.last_seen, utc_now()) if gone.last_seen else "never"
+        typer.echo(f"{name} is forgotten; it was last seen {seen}")
 
 
 def _show_fleet(lines: tuple[FleetLine, ...]) -> None:

@@ -14,7 +14,7 @@ from convoy_schema.claims import ENROLLMENT_PORT
 from convoy_controller.cli.boards import board_app
 from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption, opened
 from convoy_controller.cli.printing import ago, print_json, print_table
-from convoy_controller.home import Home
+from convoy_controller.cli.target import home_here
 
 if TYPE_CHECKING:
     from convoy_controller.enrollment.office import Office
@@ -44,7 +44,7 @@ def _office(home: Path | None, database: str | None) -> Iterator[Office]:
     from convoy_controller.enrollment.office import Office
 
     with opened(home, database) as fleet:
-        yield Office(fleet, TlsFolder(Home.locate(home, database).tls))
+        yield Office(fleet, TlsFolder(home_here(home, database).tls))
 
 
 @_ca.command("init")
@@ -59,12 +59,14 @@ def init(
     enrollment_port: Annotated[
         int, typer.Option("--enrollment-port", min=1, max=65535, help="The enrolment service's TCP port.")
     ] = ENROLLMENT_PORT,
+    as_json: JsonOption = False,
     home: HomeOption = None,
     database: DatabaseOption = None,
 ) -> None:
     """Make the fleet's CA, certificates for broker, enrolment, controller and gateways, and the broker's files.
 
-    All of it lies in HOME/tls; ca.key is to be kept as the fleet's most precious file. Exit codes: 0, 1 there is one
+    All of it lies in HOME/tls; ca.key is to be kept as the fleet's most precious file. JSON keys: folder, site,
+    gateways, broker. Exit codes: 0, 1 there is one
     already, 2 a name that cannot be one, 4 no database.
     """
     from convoy_schema.names import check_name
@@ -73,11 +75,15 @@ def init(
     from convoy_controller.enrollment.folder import Settings, TlsFolder
     from convoy_controller.enrollment.office import Office
 
-    place = Home.locate(home, database)
+    place = home_here(home, database)
     gateways = tuple(check_name(name, "gateway") for name in gateway or ("gateway",))
     settings = Settings(check_name(site, "site"), tuple(host or ("127.0.0.1",)), gateways, broker_port, enrollment_port)
     with opened(home, database) as fleet:
         office = Office.found(fleet, TlsFolder(place.tls), settings, utc_now())
+    if as_json:
+        said = office.settings
+        print_json({"folder": str(place.tls), "site": said.site, "gateways": gateways, "broker": said.broker_url})
+        return
     typer.echo(f"the CA is in {place.tls}; keep ca.key safe, and a copy of it elsewhere")
     typer.echo(f"for the broker: ca.pem, broker.pem, crl.pem and acl ({office.settings.broker_url})")
     typer.echo("boards get their certificates by `convoy board invite NAME`, while `convoy enroll-server` runs")
@@ -91,15 +97,18 @@ def issue(
     host: Annotated[
         list[str] | None, typer.Option("--host", help="A server's name or address; unset: those of `ca init`.")
     ] = None,
+    as_json: JsonOption = False,
     home: HomeOption = None,
     database: DatabaseOption = None,
 ) -> None:
     """Make a new key and certificate for a service, in place of the one in HOME/tls. They last five years.
 
-    Links use it from their next connection on, Mosquitto after a reload. Exit codes: 0, 1 refused, 4 no database.
+    Links use it from their next connection on, Mosquitto after a reload. JSON keys: name, file. Exit codes: 0, 1
+    refused, 4 no database.
     """
     with _office(home, database) as office:
-        typer.echo(str(office.issue(name, tuple(host or ()))))
+        file = str(office.issue(name, tuple(host or ())))
+    print_json({"name": name, "file": file}) if as_json else typer.echo(file)
 
 
 @_ca.command("list")
@@ -140,15 +149,19 @@ def invite(
     address: Annotated[
         str, typer.Option("--address", help="HOST:PORT at which the board reaches the enrolment service, if another.")
     ] = "",
+    as_json: JsonOption = False,
     home: HomeOption = None,
     database: DatabaseOption = None,
 ) -> None:
     """Invite a board: print a claim, which gets it its certificate, once. It is a secret until then.
 
-    Exit codes: 0, 1 refused, 4 no database.
+    JSON keys: board, claim, hours. Exit codes: 0, 1 refused, 2 a name that cannot be one, 4 no database.
     """
     with _office(home, database) as office:
         claim = office.invite(name, timedelta(hours=hours), address)
+    if as_json:
+        print_json({"board": name, "claim": str(claim), "hours": hours})
+        return
     typer.echo(f"on the board, within {hours:g} h: convoy-device enroll --claim", err=True)
     typer.echo(str(claim))
 
@@ -158,20 +171,26 @@ def revoke(
     name: Annotated[str, typer.Argument(help="A board (or gateway, or bridge) that no longer belongs to the fleet.")],
     reason: Annotated[str, typer.Option("--reason", help="For history.")] = "",
     reload: ReloadOption = "",
+    as_json: JsonOption = False,
     home: HomeOption = None,
     database: DatabaseOption = None,
 ) -> None:
     """Shut a board out, for ever: it cannot connect again, and a connection that it has says and hears nothing more.
 
-    Its name is not used again. Exit codes: 0, 1 refused or the broker was not reloaded, 3 no such name, 4 no database.
+    Its name is not used again. JSON keys: name, certificates, is_reloaded. Exit codes: 0, 1 refused, 3 no such name,
+    4 no database.
     """
     from convoy_controller.enrollment.reloading import reload_broker
 
     with _office(home, database) as office:
         count = office.revoke(name, reason)
         folder = office.folder.path
-    typer.echo(f"{name} is revoked ({count} certificates)")
-    if not reload_broker(folder, reload):
+    is_reloaded = reload_broker(folder, reload)
+    if as_json:
+        print_json({"name": name, "certificates": count, "is_reloaded": is_reloaded})
+    else:
+        typer.echo(f"{name} is revoked ({count} certificates)")
+    if not is_reloaded:
         typer.secho(
             f"now give the broker {folder / 'crl.pem'} and {folder / 'acl'}, and have it reload "
             "(systemctl reload mosquitto): until then it lets the board in",
@@ -198,5 +217,5 @@ def enroll_server(
     from convoy_controller.enrollment.server import run_server
 
     set_log_level(log_level)
-    place = Home.locate(home, database)
+    place = home_here(home, database)
     run_server(place, host, port, timedelta(days=board_days))

@@ -1,6 +1,6 @@
 """`convoy deploy`, `convoy scale`, `convoy undeploy`: what is wanted of the fleet.
 
-They write what the owner wants; a running controller sees it within a second and acts.
+They say what the owner wants; a running controller sees it within a second and acts.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from convoy_schema.bundle import Method
-from convoy_schema.messages.desired import Cut, Intent, Objective
+from convoy_schema.messages.desired import Cut, Objective
 
+from convoy_controller.cli.completing import complete_deployments, complete_models
 from convoy_controller.cli.exit_codes import ExitCode
-from convoy_controller.cli.options import REPLICAS_HELP, DatabaseOption, HomeOption, JsonOption, opened
+from convoy_controller.cli.fleet import fleet_command
+from convoy_controller.cli.options import REPLICAS_HELP, JsonOption
 from convoy_controller.cli.printing import print_json
 from convoy_controller.cli.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from convoy_controller.database.engine import Database
+    from convoy_controller.api_client.client import FleetClient
     from convoy_controller.database.views import DeploymentLine
 
 #: Seconds between two looks while waiting.
@@ -40,8 +42,12 @@ def register(app: typer.Typer) -> None:
     app.command()(undeploy)
 
 
+@fleet_command
 def deploy(
-    model: Annotated[str, typer.Argument(help="Name of a model, as `convoy models` lists it.")],
+    fleet: FleetClient,
+    model: Annotated[
+        str, typer.Argument(help="Name of a model, as `convoy models` lists it.", autocompletion=complete_models)
+    ],
     version: Annotated[str | None, typer.Option("--version", help="Version; the newest unless given.")] = None,
     method: Annotated[Method, typer.Option("--method", help="How it is brought onto the boards.")] = Method.LIBRARY,
     boards: Annotated[str, typer.Option("--boards", metavar="N|NAME,...", help=_BOARDS_HELP)] = "0",
@@ -61,81 +67,98 @@ def deploy(
         float, typer.Option("--wait", min=0, metavar="SECONDS", help="Wait until it serves, at most so long.")
     ] = 0.0,
     as_json: JsonOption = False,
-    home: HomeOption = None,
-    database: DatabaseOption = None,
 ) -> None:
     """Ask for a model to be served; asking again under the same name changes what is served.
 
     JSON keys: those of `convoy deployments`. Exit codes: 0 asked (with --wait: it serves), 1 refused, failed or not
-    serving in time, 2 no such name can be, 3 no such model, version or board, 4 no database.
+    serving in time, 2 no such name can be, 3 no such model, version or board,
+    4 no fleet there, 5 not allowed, 6 somebody else changed it meanwhile.
     """
-    from convoy_controller.database.intents import request_deployment
-    from convoy_controller.database.publications import find_model
+    from convoy_schema.names import check_name
 
     count, names = boards_of(boards)
-    with opened(home, database) as fleet:
-        chosen = find_model(fleet, model, version)
-        intent = Intent(
-            name or model, model, chosen.version, method, count, objective, cut, batch, names, replicas, spare
-        )
-        request_deployment(fleet, intent)
-        line = _await(fleet, intent.deployment, _serves, wait, as_json)
-        away = _away(fleet, names)
-    _conclude(line, wait, as_json, away)
+    deployment = check_name(name or model, "deployment")
+    wanted = {
+        "model": check_name(model, "model"),
+        "version": None if version is None else check_name(version, "version"),
+        "method": method.value,
+        "boards": count,
+        "board_names": names,
+        "objective": objective.value,
+        "cut": cut.value,
+        "batch": batch,
+        "replicas": replicas,
+        "spare": spare,
+    }
+    fleet.deploy(deployment, wanted, _seen(fleet, deployment))
+    line = _await(fleet, deployment, _serves, wait, as_json)
+    _conclude(line, wait, as_json, _away(fleet, names))
 
 
+@fleet_command
 def scale(
-    name: Annotated[str, typer.Argument(help="Name of the deployment.")],
+    fleet: FleetClient,
+    name: Annotated[str, typer.Argument(help="Name of the deployment.", autocompletion=complete_deployments)],
     boards: Annotated[str | None, typer.Option("--boards", metavar="N|NAME,...", help=_BOARDS_HELP)] = None,
     replicas: Annotated[int | None, typer.Option("--replicas", min=0, max=1024, help=REPLICAS_HELP)] = None,
     wait: Annotated[
         float, typer.Option("--wait", min=0, metavar="SECONDS", help="Wait until it serves so, at most so long.")
     ] = 0.0,
     as_json: JsonOption = False,
-    home: HomeOption = None,
-    database: DatabaseOption = None,
 ) -> None:
     """Run a deployment on more or fewer boards, or on others; all else of it stays, and no request is lost.
 
     JSON keys: those of `convoy deployments`. Exit codes: 0 asked, or so already (with --wait: it serves so), 1 failed
-    or not serving in time, 2 nothing to change or not a list of boards, 3 no such deployment or board, 4 no database.
+    or not serving in time, 2 nothing to change or not a list of boards, 3 no such deployment or board,
+    4 no fleet there, 5 not allowed, 6 somebody else changed it meanwhile.
     """
-    from convoy_controller.database.intents import scale_deployment
+    from convoy_schema.names import check_name
 
     if boards is None and replicas is None:
         raise typer.BadParameter("say --boards or --replicas: what is to change", param_hint="--boards")
-    wanted = None if boards is None else boards_of(boards)
-    with opened(home, database) as fleet:
-        intent, is_new = scale_deployment(fleet, name, wanted, replicas)
-        if not is_new and not as_json:
-            typer.echo(f"{name} is asked for like this already: nothing changes")
-        line = _await(fleet, name, _serves, wait, as_json)
-        away = _away(fleet, intent.board_names)
-    _conclude(line, wait, as_json, away)
+    wanted: dict[str, object] = {} if replicas is None else {"replicas": replicas}
+    if boards is not None:
+        count, names = boards_of(boards)
+        wanted |= {"boards": count, "board_names": names}
+    seen = fleet.deployment(check_name(name, "deployment"))
+    asked = fleet.scale(seen, wanted)
+    if asked.intent_revision == seen.intent_revision and not as_json:
+        typer.echo(f"{name} is asked for like this already: nothing changes")
+    line = _await(fleet, name, _serves, wait, as_json)
+    _conclude(line, wait, as_json, _away(fleet, line.board_names))
 
 
+@fleet_command
 def undeploy(
-    name: Annotated[str, typer.Argument(help="Name of the deployment.")],
+    fleet: FleetClient,
+    name: Annotated[str, typer.Argument(help="Name of the deployment.", autocompletion=complete_deployments)],
     wait: Annotated[
         float, typer.Option("--wait", min=0, metavar="SECONDS", help="Wait until it has ended, at most so long.")
     ] = 0.0,
     as_json: JsonOption = False,
-    home: HomeOption = None,
-    database: DatabaseOption = None,
 ) -> None:
     """Ask for a deployment to end; what is in flight is finished first.
 
     JSON keys: those of `convoy deployments`. Exit codes: 0 asked (with --wait: it has ended), 1 not ended in time,
-    3 no such deployment, 4 no database.
+    3 no such deployment, 4 no fleet there, 5 not allowed.
     """
-    from convoy_controller.database.intents import withdraw_deployment
+    from convoy_schema.names import check_name
 
-    with opened(home, database) as fleet:
-        withdraw_deployment(fleet, name)
-        line = _await(fleet, name, _has_ended, wait, as_json)
+    fleet.undeploy(check_name(name, "deployment"))
+    line = _await(fleet, name, _has_ended, wait, as_json)
     print_json(line) if as_json else typer.echo(f"{name}: {line.state.value}{_because(line.message)}")
     if wait and not _has_ended(line):
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _seen(fleet: FleetClient, deployment: str) -> DeploymentLine | None:
+    """What is there under that name, so that a change of it by somebody else meanwhile is noticed."""
+    from convoy_controller.errors import NotFoundError
+
+    try:
+        return fleet.deployment(deployment)
+    except NotFoundError:
+        return None
 
 
 def _serves(line: DeploymentLine) -> bool:
@@ -166,15 +189,13 @@ def boards_of(text: str) -> tuple[int, tuple[str, ...]]:
 
 
 def _await(
-    fleet: Database, name: str, is_done: Callable[[DeploymentLine], bool], wait_s: float, as_json: bool
+    fleet: FleetClient, name: str, is_done: Callable[[DeploymentLine], bool], wait_s: float, as_json: bool
 ) -> DeploymentLine:
     """The deployment once it is done, has failed, or `wait_s` have passed; how far it is is shown meanwhile."""
-    from convoy_controller.database import queries
-
     deadline = time.monotonic() + wait_s
     with progress(fleet, is_shown=wait_s > 0 and not as_json) as shown:
         while True:
-            line = queries.deployment(fleet, name)
+            line = fleet.deployment(name)
             if is_done(line) or line.state.value == "failed":
                 return line
             shown.show(line)
@@ -183,11 +204,9 @@ def _await(
             time.sleep(POLL_S)
 
 
-def _away(fleet: Database, names: tuple[str, ...]) -> list[str]:
+def _away(fleet: FleetClient, names: tuple[str, ...]) -> list[str]:
     """Of the boards that were named, those that are not there."""
-    from convoy_controller.database import queries
-
-    presence = {line.board: line.presence.value for line in queries.fleet(fleet)} if names else {}
+    presence = {line.board: line.presence.value for line in fleet.boards()} if names else {}
     return [f"{name} is {presence[name]}" for name in names if presence.get(name, "online") != "online"]
 
 

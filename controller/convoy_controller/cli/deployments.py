@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption, opened
+from convoy_controller.cli.completing import complete_deployments
+from convoy_controller.cli.fleet import fleet_command
+from convoy_controller.cli.options import JsonOption
 from convoy_controller.cli.printing import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
-    from convoy_controller.database.engine import Database
+    from convoy_controller.api_client.client import FleetClient
     from convoy_controller.database.views import DeploymentLine, GenerationLine, PlanView
 
 _STYLES = {"serving": "green", "failed": "red", "paused": "yellow", "removed": "dim"}
@@ -21,33 +23,31 @@ def register(app: typer.Typer) -> None:
     app.command()(deployments)
 
 
+@fleet_command
 def deployments(
-    name: Annotated[str | None, typer.Argument(help="Show this one's plan and history.")] = None,
+    fleet: FleetClient,
+    name: Annotated[
+        str | None, typer.Argument(help="Show this one's plan and history.", autocompletion=complete_deployments)
+    ] = None,
     removed: Annotated[bool, typer.Option("--removed", help="Also those that have ended.")] = False,
     as_json: JsonOption = False,
-    home: HomeOption = None,
-    database: DatabaseOption = None,
 ) -> None:
     """List deployments, or show who runs which layers of one.
 
     JSON keys: deployment, model, version, method, boards, objective, cut, batch, wanted, state, message, generation,
     generation_state, is_current, assigned_boards, ready_boards, created_at, changed_at, board_names, replicas, spare;
     with NAME an object of that `deployment`, its `plan` (deployment, generation, state, stages, facts; null before it
-    is placed) and its `generations`. Exit codes: 0, 3 no such deployment, 4 no database.
+    is placed) and its `generations`. Exit codes: 0, 3 no such deployment, 4 no fleet there.
     """
-    from convoy_controller.database import queries
-
-    with opened(home, database) as fleet:
-        if name is not None:
-            _show_deployment(fleet, name, as_json)
-            return
-        lines = queries.deployments(fleet, removed)
-        has_models = bool(lines) or bool(queries.models(fleet))
+    if name is not None:
+        _show_deployment(fleet, name, as_json)
+        return
+    lines = fleet.deployments(removed)
     if as_json:
         print_json(lines)
     elif lines:
         _show_deployments(lines)
-    elif has_models:
+    elif fleet.models():
         typer.echo("no deployments yet: `convoy deploy MODEL` makes one (`convoy models` lists models)")
     else:
         typer.echo(
@@ -75,12 +75,10 @@ def _show_deployments(lines: tuple[DeploymentLine, ...]) -> None:
     )
 
 
-def _show_deployment(fleet: Database, name: str, as_json: bool) -> None:
-    from convoy_controller.database import queries
-
-    line = queries.deployment(fleet, name)
-    history = queries.generations(fleet, name, limit=10)
-    view = queries.plan(fleet, name) if history else None
+def _show_deployment(fleet: FleetClient, name: str, as_json: bool) -> None:
+    line = fleet.deployment(name)
+    history = fleet.generations(name, limit=10)
+    view = fleet.plan_of(name) if history else None
     if as_json:
         print_json({"deployment": line, "plan": view, "generations": history})
         return

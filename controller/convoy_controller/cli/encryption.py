@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from convoy_schema.credentials import Credentials, TimeFloor
-from convoy_schema.link import check_credentials
 
 from convoy_controller.home import Home
+
+if TYPE_CHECKING:
+    from convoy_schema.credentials import Credentials
 
 CaOption = Annotated[
     Path | None,
@@ -62,6 +63,9 @@ def credentials_for(
     is_encrypted = url.startswith("mqtts:")
     if not is_encrypted and ca is None and certificate is None and key is None and not server_name:
         return None
+    from convoy_schema.credentials import Credentials, TimeFloor
+    from convoy_schema.link import check_credentials
+
     found = Credentials(
         ca or home.tls / "ca.pem",
         certificate or home.tls / f"{name}.pem",

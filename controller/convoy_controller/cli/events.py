@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption, opened
+from convoy_controller.cli.completing import complete_boards, complete_deployments
+from convoy_controller.cli.fleet import fleet_command
+from convoy_controller.cli.options import JsonOption
 from convoy_controller.cli.printing import print_json
+from convoy_controller.database.views import EventLine
 
 if TYPE_CHECKING:
-    from convoy_controller.database.views import EventLine
+    from convoy_controller.api_client.client import FleetClient
 
-#: Seconds between two looks at the history.
-FOLLOW_S = 0.5
 _COLOURS = {"warning": "yellow", "error": "red"}
 
 
@@ -23,35 +24,43 @@ def register(app: typer.Typer) -> None:
     app.command()(events)
 
 
+@fleet_command
 def events(
-    board: Annotated[str | None, typer.Option("--board", help="Only events of this board.")] = None,
-    deployment: Annotated[str | None, typer.Option("--deployment", help="Only events of this deployment.")] = None,
+    fleet: FleetClient,
+    board: Annotated[
+        str | None, typer.Option("--board", help="Only events of this board.", autocompletion=complete_boards)
+    ] = None,
+    deployment: Annotated[
+        str | None,
+        typer.Option("--deployment", help="Only events of this deployment.", autocompletion=complete_deployments),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many, the newest.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as events happen, until Ctrl-C.")] = False,
     as_json: JsonOption = False,
-    home: HomeOption = None,
-    database: DatabaseOption = None,
 ) -> None:
     """Show the fleet's history.
 
     JSON keys: id, at, severity, kind, board, deployment, generation, sentence, data; a list, or with --follow one
-    object a line. Exit codes: 0, 4 no database.
+    object a line. Exit codes: 0, 2 no such name can be, 4 no fleet there, 5 not allowed.
     """
-    from convoy_controller.database import queries
+    if not follow:
+        _show(fleet.events(limit, board=board, deployment=deployment), as_json, follow)
+        return
+    with contextlib.suppress(KeyboardInterrupt):
+        _follow(fleet, limit, as_json, board, deployment)
 
-    with opened(home, database) as fleet:
-        lines = queries.events(fleet, limit, board=board, deployment=deployment)
-        _show(lines, as_json, follow)
-        # An empty start must not pass over what happens while we look.
-        last = lines[-1].id if lines else 0
-        try:
-            while follow:
-                time.sleep(FOLLOW_S)
-                lines = queries.events(fleet, after=last, board=board, deployment=deployment, oldest_first=True)
-                _show(lines, as_json, follow)
-                last = lines[-1].id if lines else last
-        except KeyboardInterrupt:
-            return
+
+def _follow(fleet: FleetClient, limit: int, as_json: bool, board: str | None, deployment: str | None) -> None:
+    # An empty start must not pass over what happens while we look, nor tell all that ever was.
+    newest = max((line.id for line in fleet.events(1)), default=0)
+    lines = fleet.events(limit, board=board, deployment=deployment)
+    _show(lines, as_json, follow=True)
+    after = max(newest, lines[-1].id if lines else 0)
+    for each in fleet.follow(after, board=board, deployment=deployment):
+        if isinstance(each, EventLine):
+            _show((each,), as_json, follow=True)
+        else:
+            typer.secho(each.sentence, fg="yellow", err=True)
 
 
 def _show(lines: tuple[EventLine, ...], as_json: bool, follow: bool) -> None:

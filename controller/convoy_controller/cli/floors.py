@@ -11,8 +11,8 @@ from convoy_schema.signing import Purpose
 
 from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption, opened
 from convoy_controller.cli.printing import print_json, print_table
+from convoy_controller.cli.target import home_here
 from convoy_controller.errors import FloorTooLowError, InUseError, KeyFileError, NotFoundError
-from convoy_controller.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def set_one(
         raise typer.BadParameter(
             "say what may still run: --version, or --serial (with --every-model the latter)", param_hint="--serial"
         )
-    folder = Home.locate(home).keys
+    folder = home_here(home).keys
     with opened(home, database) as fleet:
         lowest, below = revoked(fleet, model, version, serial, force)
     trust = known(folder)
@@ -107,7 +107,7 @@ def show(as_json: JsonOption = False, home: HomeOption = None, database: Databas
     """
     from convoy_controller.database import queries
 
-    trust = known(Home.locate(home).keys)
+    trust = known(home_here(home).keys)
     with opened(home, database) as fleet:
         models = queries.models(fleet)
     floors = []

@@ -18,8 +18,8 @@ from convoy_schema.signing import Purpose
 from convoy_controller.cli.exit_codes import ExitCode
 from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption, opened
 from convoy_controller.cli.printing import print_facts, print_json
+from convoy_controller.cli.target import home_here
 from convoy_controller.errors import KeyFileError
-from convoy_controller.home import Home
 
 if TYPE_CHECKING:
     from convoy_schema.signing import Delegation, SigningKey, Statements
@@ -107,7 +107,7 @@ def init(
     from convoy_controller.keys import KeyFolder, remember, signing_file, write_private, write_public
     from convoy_controller.root_key import create_root, take_serial
 
-    keys = KeyFolder(Home.locate(home).keys)
+    keys = KeyFolder(home_here(home).keys)
     place = root or keys.path
     if place != keys.path and (keys.signing.exists() or keys.trusted.exists()):
         raise KeyFileError(f"{keys.path} has keys already: `convoy key rotate` exchanges them", path=str(keys.path))
@@ -133,7 +133,7 @@ def show(as_json: JsonOption = False, home: HomeOption = None) -> None:
     from convoy_controller.keys import KeyFolder, read_signing
     from convoy_controller.root_key import has_root
 
-    keys = KeyFolder(Home.locate(home).keys)
+    keys = KeyFolder(home_here(home).keys)
     trust = _trust(keys.path)
     made = [read_signing(path) if path.exists() else None for path in (keys.signing, keys.next)]
     signing, waiting = (None if each is None else _facts(trust, each) for each in made)
@@ -173,7 +173,7 @@ def delegate_key(
     """
     from convoy_controller.keys import KeyFolder, signing_file, write_private
 
-    keys = KeyFolder(Home.locate(home).keys)
+    keys = KeyFolder(home_here(home).keys)
     trust, made = _new_key(keys.path, root, (Purpose.BUNDLE, *purpose), site, days)
     target = out or keys.next
     with KeyFolder(target.parent).locked():
@@ -204,7 +204,7 @@ def rotate(
     from convoy_controller.keys import KeyFolder, read_signing
     from convoy_controller.rotation import rotate as exchange
 
-    keys = KeyFolder(Home.locate(home).keys)
+    keys = KeyFolder(home_here(home).keys)
     if source is not None and not source.is_file():
         raise NotFoundError(f"there is no key in {source}: make one with `convoy key delegate --out FILE`")
     with opened(home, database) as fleet:
@@ -235,18 +235,20 @@ def export_root(
         typer.Option("--move", metavar="FOLDER", help="Take the root key itself away, into that folder."),
     ] = None,
     passphrase: PassphraseOption = False,
+    as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
     """Print the root's public half, which boards are given; with --move take the root key off this machine.
 
-    Exit codes: 0, 1 a file cannot be read or written, 3 there are no keys, or with --move the root is not here.
+    JSON keys: public (PEM), file (with --out), moved_to (with --move). Exit codes: 0, 1 a file cannot be read or
+    written, 3 there are no keys, or with --move the root is not here.
     """
     from convoy_schema.bundle import public_pem_of
 
     from convoy_controller.keys import KeyFolder, write_public
     from convoy_controller.root_key import move_root
 
-    folder = Home.locate(home).keys
+    folder = home_here(home).keys
     content = public_pem_of(_trust(folder).root)
     if out is not None:
         with KeyFolder(out.absolute().parent).locked():
@@ -254,7 +256,10 @@ def export_root(
     if move is not None:
         move_root(folder, move, ask_passphrase, _new_passphrase() if passphrase else None)
         typer.echo(f"the root key is in {move} and no longer in {folder}: keep a second copy of it", err=True)
-    if out is None:
+    if as_json:
+        places = {"file": None if out is None else str(out), "moved_to": None if move is None else str(move)}
+        print_json({"public": content.decode("ascii")} | places)
+    elif out is None:
         typer.echo(content.decode("ascii"), nl=False)
 
 

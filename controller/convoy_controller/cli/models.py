@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convoy_controller.cli.calibration import read_samples
+from convoy_controller.cli.completing import complete_models
+from convoy_controller.cli.fleet import fleet_command
 from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption, opened
 from convoy_controller.cli.printing import ago, console, print_json, print_table, size
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from convoy_models import ShippedModel
     from numpy.typing import NDArray
 
+    from convoy_controller.api_client.client import FleetClient
     from convoy_controller.cli.composed import Composed
     from convoy_controller.database.engine import Database
     from convoy_controller.importer import ImportedModel
@@ -75,33 +78,22 @@ class _Answer:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Removed:
-    """What `convoy model remove --json` prints; `artifacts` are those that the version named."""
-
-    model: str
-    version: str
-    digest: str
-    artifacts: int
-
-
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command()(models)
     app.add_typer(_model)
 
 
-def models(as_json: JsonOption = False, home: HomeOption = None, database: DatabaseOption = None) -> None:
+@fleet_command
+def models(fleet: FleetClient, as_json: JsonOption = False) -> None:
     """List the models that can be deployed.
 
     JSON keys: model, version, serial, digest, methods, layers, input_shape, class_names, artifacts, bytes,
-    packed_bytes, imported_at. Exit codes: 0, 4 no database.
+    packed_bytes, imported_at. Exit codes: 0, 4 no fleet there.
     """
-    from convoy_controller.database import queries
     from convoy_controller.database.records import utc_now
 
-    with opened(home, database) as fleet:
-        lines = queries.models(fleet)
+    lines = fleet.models()
     if as_json:
         print_json(lines)
         return
@@ -195,32 +187,33 @@ def import_(
 
 
 @_model.command("remove")
+@fleet_command
 def remove(
-    model: Annotated[str, typer.Argument(metavar="NAME[:VERSION]", help="As `convoy models` lists it.")],
+    fleet: FleetClient,
+    model: Annotated[
+        str,
+        typer.Argument(metavar="NAME[:VERSION]", help="As `convoy models` lists it.", autocompletion=complete_models),
+    ],
     as_json: JsonOption = False,
-    home: HomeOption = None,
-    database: DatabaseOption = None,
 ) -> None:
     """Take a version of a model out of the catalogue; refused while a deployment needs it.
 
     A running controller clears its files and what the broker retains of it; what other versions share stays.
     VERSION may be left out where there is only one. JSON keys: model, version, digest, artifacts. Exit codes: 0
-    removed, 1 refused (by which deployment is said), 3 no such model or version, 4 no database.
+    removed, 1 refused (by which deployment is said), 3 no such model or version, 4 no fleet there, 5 not allowed.
     """
-    from convoy_controller.database import queries, removals
     from convoy_controller.errors import NotFoundError
 
     name, _, version = model.partition(":")
-    with opened(home, database) as fleet:
-        known = [line.version for line in queries.models(fleet) if line.model == name]
-        if not known or (version and version not in known):
-            there = f"there is {', '.join(known)}" if known else "`convoy models` lists those there are"
-            raise NotFoundError(f"there is no model {model!r}; {there}", model=model)
-        if not version and len(known) > 1:
-            raise typer.BadParameter(f"{name} has versions {', '.join(known)}: say which, as {name}:{known[-1]}")
-        removed = removals.remove_model(fleet, name, version or known[0])
+    known = [line.version for line in fleet.models() if line.model == name]
+    if not known or (version and version not in known):
+        there = f"there is {', '.join(known)}" if known else "`convoy models` lists those there are"
+        raise NotFoundError(f"there is no model {model!r}; {there}", model=model)
+    if not version and len(known) > 1:
+        raise typer.BadParameter(f"{name} has versions {', '.join(known)}: say which, as {name}:{known[-1]}")
+    removed = fleet.remove_model(name, version or known[0])
     if as_json:
-        print_json(_Removed(removed.name, removed.version, removed.digest, len(removed.artifacts)))
+        print_json(removed)
     else:
         typer.echo(f"{name} {removed.version} is removed; a running controller clears what is left of it")
 
@@ -310,11 +303,11 @@ def _publish(
 
     from convoy_controller.blobs import BlobStore
     from convoy_controller.catalogue import Catalogue
+    from convoy_controller.cli.target import home_here
     from convoy_controller.database import publications
-    from convoy_controller.home import Home
     from convoy_controller.keys import load_trust, usable_signing_key
 
-    place, topology = Home.locate(home), imported.topology
+    place, topology = home_here(home), imported.topology
     spec = InputSpec(topology.input, imported.layout, source.scale, source.offset)
     images, key = convoy_bitstreams.catalogue_with(place.bitstreams), usable_signing_key(place.keys)
     floor = load_trust(place.keys).lowest(source.name)

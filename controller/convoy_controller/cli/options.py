@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convoy_controller.home import DATABASE_VARIABLE, HOME_VARIABLE, Home
+from convoy_controller.cli.target import home_here
+from convoy_controller.home import DATABASE_VARIABLE, HOME_VARIABLE
 
 if TYPE_CHECKING:
     from convoy_controller.database.engine import Database
+
+HOME_HELP = "Folder of this fleet's database, blobs and keys."
+DATABASE_HELP = "URL: sqlite:///FILE or postgresql://USER@HOST/NAME."
+#: Under which heading the help lists the options that say which fleet is meant.
+PANEL = "Which fleet"
 
 HomeOption = Annotated[
     Path | None,
@@ -20,7 +26,8 @@ HomeOption = Annotated[
         "--home",
         envvar=HOME_VARIABLE,
         show_default="~/.local/share/convoy",
-        help="Folder of this fleet's database, blobs and keys.",
+        help=HOME_HELP,
+        rich_help_panel=PANEL,
     ),
 ]
 DatabaseOption = Annotated[
@@ -29,7 +36,8 @@ DatabaseOption = Annotated[
         "--database",
         envvar=DATABASE_VARIABLE,
         show_default="sqlite:///HOME/convoy.db",
-        help="URL: sqlite:///FILE or postgresql://USER@HOST/NAME.",
+        help=DATABASE_HELP,
+        rich_help_panel=PANEL,
     ),
 ]
 #: What `--replicas` means wherever it is taken.
@@ -45,7 +53,7 @@ def opened(home: Path | None, database: str | None) -> Iterator[Database]:
     """The fleet's database, created or upgraded where needed, and closed after the block."""
     from convoy_controller.database.engine import open_database
 
-    found = open_database(Home.locate(home, database).database_url)
+    found = open_database(home_here(home, database).database_url)
     try:
         yield found
     finally:

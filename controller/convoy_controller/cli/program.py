@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from typer.core import TyperGroup
 from convoy_controller.cli.exit_codes import exit_code
 
 _HELP = "Turns a fleet of small FPGA boards into one CNN inference engine."
-_EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 cannot reach."
+EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 cannot reach, 5 not allowed, 6 changed."
 
 
 class ConvoyGroup(TyperGroup):
@@ -34,13 +35,23 @@ def make_app() -> typer.Typer:
         name="convoy",
         cls=ConvoyGroup,
         help=_HELP,
-        epilog=_EPILOG,
+        epilog=EPILOG,
         no_args_is_help=True,
         pretty_exceptions_show_locals=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_program)
     return app
+
+
+def register_under(app: typer.Typer, panel: str, register: Callable[[typer.Typer], None]) -> None:
+    """Register a module's commands; the help lists them under the heading `panel`."""
+    before = len(app.registered_commands), len(app.registered_groups)
+    register(app)
+    for command in app.registered_commands[before[0] :]:
+        command.rich_help_panel = panel
+    for group in app.registered_groups[before[1] :]:
+        group.rich_help_panel = panel
 
 
 def _show_version(wanted: bool) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
 
-    from convoy_controller.database.engine import Database
+    from convoy_controller.api_client.client import FleetClient
     from convoy_controller.database.views import DeploymentLine, PlanView, ReplicaLine
 
 #: Boards shown at once.
@@ -26,7 +26,7 @@ MOST_SHOWN = 24
 class Progress:
     """What is shown of one wait; `live` is None where nothing can move."""
 
-    def __init__(self, fleet: Database | None, console: Console | None = None, live: Live | None = None) -> None:
+    def __init__(self, fleet: FleetClient | None, console: Console | None = None, live: Live | None = None) -> None:
         self._fleet = fleet
         self._console = console
         self._live = live
@@ -53,7 +53,7 @@ class Progress:
 
 
 @contextmanager
-def progress(fleet: Database, *, is_shown: bool) -> Iterator[Progress]:
+def progress(fleet: FleetClient, *, is_shown: bool) -> Iterator[Progress]:
     """Shows nothing unless `is_shown`; a moving display is cleared after the block."""
     if not is_shown:
         yield Progress(None)
@@ -88,12 +88,10 @@ def _line(generation: str, stage: int, replica: ReplicaLine, with_bytes: bool) -
     return f"{generation}, stage {stage + 1}, {replica.board}: {phase}{fetched}"
 
 
-def _plan(fleet: Database, line: DeploymentLine) -> PlanView | None:
-    from convoy_controller.database import queries
-
+def _plan(fleet: FleetClient, line: DeploymentLine) -> PlanView | None:
     if line.generation is None:
         return None
     try:
-        return queries.plan(fleet, line.deployment, line.generation)
+        return fleet.plan_of(line.deployment, str(line.generation))
     except NotFoundError:  # removed between the two looks
         return None

@@ -20,6 +20,7 @@ from convoy_controller.cli.encryption import (
     credentials_for,
 )
 from convoy_controller.cli.options import DatabaseOption, HomeOption
+from convoy_controller.cli.target import home_here
 from convoy_controller.home import Home
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def controller(
 
     set_log_level(log_level)
     settle_memory()
-    place = Home.locate(home, database)
+    place = home_here(home, database)
     signing_key(place.keys)
     credentials = credentials_for(broker, "controller", place, ca, certificate, key, server_name)
 
@@ -104,7 +105,7 @@ def gateway(
     from convoy_controller.gateway import GatewayConfig, run_gateway
 
     set_log_level(log_level)
-    place = Home.locate(home)
+    place = home_here(home)
     credentials = credentials_for(broker, name, place, ca, certificate, key, server_name)
     trusted = trusted_key or place.trusted_key
     run_gateway(GatewayConfig(name, site, broker, trusted, host, port, credentials))
@@ -148,7 +149,7 @@ def up(
     from convoy_controller.local_fleet import LocalFleet
     from convoy_controller.processes import Restart
 
-    place = Home.locate(home, database)
+    place = home_here(home, database)
     interrupt_on_terminate()
     if tls:
         site = prepare_tls(place, site, tuple(host or ()), broker_port or 8883, enrollment_port)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convoy_controller.cli.completing import complete_boards
 from convoy_controller.cli.exit_codes import ExitCode
-from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption, opened
+from convoy_controller.cli.fleet import fleet_command
+from convoy_controller.cli.options import JsonOption
 from convoy_controller.cli.printing import print_facts, print_json
+
+if TYPE_CHECKING:
+    from convoy_controller.api_client.client import FleetClient
 
 
 def register(app: typer.Typer) -> None:
@@ -16,22 +21,20 @@ def register(app: typer.Typer) -> None:
     app.command()(why)
 
 
+@fleet_command
 def why(
-    board: Annotated[str, typer.Argument(help="Name of the board.")],
+    fleet: FleetClient,
+    board: Annotated[str, typer.Argument(help="Name of the board.", autocompletion=complete_boards)],
     as_json: JsonOption = False,
-    home: HomeOption = None,
-    database: DatabaseOption = None,
 ) -> None:
     """Say in one sentence why a board is where it is, since when, what blocks it, and what to do.
 
     JSON keys: board, condition, wanted, actual, since, blocked_by, sentence, action.
-    Exit codes: 0 answered, 3 the board was never seen, 4 no database.
+    Exit codes: 0 answered, 3 the board was never seen, 4 no fleet there.
     """
-    from convoy_controller.database import queries
     from convoy_controller.database.views import Condition
 
-    with opened(home, database) as fleet:
-        answer = queries.why(fleet, board)
+    answer = fleet.why(board)
     if as_json:
         print_json(answer)
     else:

@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 
 from convoy_controller.database.models import (
     AssignmentRow,
+    BoardLogRequestRow,
+    BoardLogRow,
     BoardRow,
     BoardStatisticsRow,
     BoardWishRow,
@@ -64,6 +66,8 @@ def forget_board(db: Session, name: str) -> None:
     db.execute(delete(SessionRow).where(SessionRow.board == name))
     db.execute(delete(BoardStatisticsRow).where(BoardStatisticsRow.board == name))
     db.execute(delete(BoardWishRow).where(BoardWishRow.board == name))
+    db.execute(delete(BoardLogRow).where(BoardLogRow.board == name))
+    db.execute(delete(BoardLogRequestRow).where(BoardLogRequestRow.board == name))
     db.execute(delete(BoardRow).where(BoardRow.name == name))
 
 
@@ -192,6 +196,7 @@ def pulse(db: Session, now: datetime, board: str, beat: Pulse) -> None:
         "control_bytes": beat.published.control,
         "activation_bytes": beat.published.activations,
         "pulse": codec.pack(beat),
+        "temperature_c": beat.temperature_c,
     }
     if db.connection().execute(_NEXT_PULSE, values).rowcount == 0:
         _seen(board_row(db, board), now)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from convoy_schema.bundle import Method
 from convoy_schema.messages.boards import Phase
 from convoy_schema.messages.desired import Cut, Objective
+from convoy_schema.messages.logs import LogLevel
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -37,6 +38,7 @@ from convoy_controller.database.records import (
     CertificateWay,
     DeploymentState,
     GenerationState,
+    LogOutcome,
     OperationState,
     RemovalKind,
     Severity,
@@ -233,6 +235,7 @@ class BoardStatisticsRow(Base):
     control_bytes: Mapped[int]
     activation_bytes: Mapped[int]
     pulse: Mapped[bytes]
+    temperature_c: Mapped[float | None]
 
 
 class GatewayRow(Base):
@@ -499,4 +502,46 @@ class EventRow(Base):
         Index("ix_events_severity_id", "severity", "id"),
         Index("ix_events_kind_id", "kind", "id"),
         {"sqlite_autoincrement": True},  # a follower's place must never be given to a newer event
+    )
+
+
+class BoardLogRequestRow(Base):
+    """How often a board's log was asked for and answered, and up to which record of which session it is here."""
+
+    __tablename__ = "board_log_requests"
+
+    board: Mapped[str] = mapped_column(NAME, primary_key=True)
+    asked: Mapped[int]
+    answered: Mapped[int]
+    asked_at: Mapped[datetime]
+    outcome: Mapped[LogOutcome | None] = mapped_column(by_value(LogOutcome))
+    session: Mapped[int]
+    newest: Mapped[int]
+    #: Records that were gone from the board when it was asked last.
+    lost: Mapped[int]
+
+    __table_args__ = (Index("ix_board_log_requests_asked_at", "asked_at"),)
+
+
+class BoardLogRow(Base):
+    """A line of a board's log; by name, as events are. Its date is ours: what the board said of its age, taken back."""
+
+    __tablename__ = "board_log_lines"
+
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True)
+    board: Mapped[str] = mapped_column(NAME)
+    session: Mapped[int]
+    number: Mapped[int]
+    at: Mapped[datetime]
+    level: Mapped[LogLevel] = mapped_column(by_value(LogLevel))
+    logger: Mapped[str] = mapped_column(String(100))
+    sentence: Mapped[str] = mapped_column(Text)
+    deployment: Mapped[str] = mapped_column(String(100))
+    generation: Mapped[str] = mapped_column(String(100))
+    step: Mapped[str] = mapped_column(String(100))
+
+    __table_args__ = (
+        Index("ix_board_log_lines_board_id", "board", "id"),
+        Index("ix_board_log_lines_at", "at"),
+        {"sqlite_autoincrement": True},  # a follower's place must never be given to a newer line
     )

@@ -7,16 +7,23 @@ published (generations, counters) is so when the call, or its transaction, retur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 from convoy_schema.messages.boards import AssignmentReport, Capability, Pulse, Reported
 from convoy_schema.messages.gateways import GatewayReported
+from convoy_schema.messages.logs import LogRecord
 from convoy_schema.names import Generation
 from sqlalchemy.orm import Session
 
-from convoy_controller.database import board_records, board_wishes, placement_records, restart
+from convoy_controller.database import (
+    board_records,
+    board_wishes,
+    log_records,
+    placement_records,
+    restart,
+)
 from convoy_controller.database.engine import Database
 from convoy_controller.database.records import (
     BoardPresence,
@@ -25,6 +32,7 @@ from convoy_controller.database.records import (
     DeploymentState,
     FleetState,
     GenerationState,
+    LogOutcome,
     NewEvent,
     SavedDeployment,
     SavedGeneration,
@@ -118,6 +126,16 @@ class Recorder:
         """What a gateway feeds, and how it does."""
         with self._write() as db:
             board_records.gateway_reported(db, self._clock(), gateway, reported)
+
+    def record_log(self, board: str, session: int, records: Sequence[LogRecord], lost: int) -> None:
+        """What a board's daemon said, as it was asked for it."""
+        with self._write() as db:
+            log_records.add_lines(db, self._clock(), board, session, records, lost)
+
+    def answer_log_request(self, board: str, number: int, outcome: LogOutcome) -> None:
+        """A request for a board's log has its answer."""
+        with self._write() as db:
+            log_records.answer(db, board, number, outcome)
 
     def forget_board(self, board: str) -> None:
         """Drop what was written of a board that its owner removed."""

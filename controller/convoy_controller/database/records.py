@@ -117,6 +117,24 @@ class OperationState(enum.Enum):
     LOST = "lost"
 
 
+class LogOutcome(enum.Enum):
+    """What came of asking a board for its log."""
+
+    COLLECTED = "collected"
+    OFFLINE = "offline"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True)
+class LogRequest:
+    """Somebody waits for a board's log; everything up to record `newest` of `session` is here already."""
+
+    board: str
+    number: int
+    session: int
+    newest: int
+
+
 class RemovalKind(enum.Enum):
     """What an owner removes by name."""
 

@@ -1,4 +1,4 @@
-"""What history is deleted, and when: events, ended sessions and past generations older than a number of days.
+"""What history is deleted, and when: events, ended sessions, past generations and boards' logs that are too old.
 
 The audit stays longer, since it is asked about later.
 
@@ -17,7 +17,15 @@ from sqlalchemy import ColumnElement, Select, delete, func, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from convoy_controller.database.engine import Database
-from convoy_controller.database.models import AssignmentRow, AuditRow, Base, EventRow, GenerationRow, SessionRow
+from convoy_controller.database.models import (
+    AssignmentRow,
+    AuditRow,
+    Base,
+    BoardLogRow,
+    EventRow,
+    GenerationRow,
+    SessionRow,
+)
 from convoy_controller.database.records import GenerationState
 
 log = logging.getLogger(__name__)
@@ -44,6 +52,7 @@ class Swept:
     sessions: int
     generations: int
     audit: int = 0
+    log_lines: int = 0
 
 
 class ClockWatch:
@@ -90,6 +99,7 @@ def sweep(
         _delete(
             database, AuditRow.id, _old_audit(now - timedelta(days=max(keep_days, KEEP_AUDIT_DAYS)), keep_rows), bounds
         ),
+        _delete(database, BoardLogRow.id, _old_log_lines(before, keep_rows), bounds),
     )
 
 
@@ -120,6 +130,11 @@ def _old_generations(before: datetime, keep_rows: int) -> Select[Any]:
     return select(GenerationRow.id).where(
         GenerationRow.state.in_(ended), GenerationRow.changed_at < before, _beyond(GenerationRow.id, keep_rows)
     )
+
+
+def _old_log_lines(before: datetime, keep_rows: int) -> Select[Any]:
+    old = BoardLogRow.at < before, _beyond(BoardLogRow.id, keep_rows)
+    return select(BoardLogRow.id).where(*old).order_by(BoardLogRow.at)
 
 
 def _delete(database: Database, key: InstrumentedAttribute[int], old: Select[Any], bounds: tuple[int, int]) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from convoy_schema.bundle import Method
 from convoy_schema.messages.boards import Capability, PartitionReport, Phase
 from convoy_schema.messages.desired import Cut, Objective
+from convoy_schema.messages.logs import LogLevel
 from convoy_schema.names import Generation
 
 from convoy_controller.database.records import (
@@ -20,6 +21,7 @@ from convoy_controller.database.records import (
     BoardPresence,
     DeploymentState,
     GenerationState,
+    LogOutcome,
     OperationState,
     Severity,
     TokenRole,
@@ -186,6 +188,47 @@ class BoardStatistics:
     refused: int
     control_bytes: int
     activation_bytes: int
+
+
+@dataclass(frozen=True)
+class BoardActivity:
+    """A board's counters as of its latest pulse, at `at`; they begin anew with each session."""
+
+    board: str
+    session: int
+    at: datetime
+    frames: int
+    rows: int
+    queued: int
+    refused: int
+    temperature_c: float | None
+
+
+@dataclass(frozen=True)
+class FeedActivity:
+    """What a gateway does for one deployment: rows since its session began, and what waits and is under way now."""
+
+    gateway: str
+    session: int
+    at: datetime
+    deployment: str
+    serving: Generation | None
+    in_flight: int
+    waiting_rows: int
+    accepted: int
+    answered: int
+    failed: int
+    latency_p50_us: int
+    latency_p99_us: int
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Every board's and every feed's latest counters; two of them make rates."""
+
+    at: datetime
+    boards: tuple[BoardActivity, ...]
+    feeds: tuple[FeedActivity, ...]
 
 
 @dataclass(frozen=True)
@@ -383,6 +426,37 @@ class OperationLine:
     message: str
     started_at: datetime
     ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line of a board's log; `id` only grows and is what `after` takes, `number` is the board's own in `session`."""
+
+    id: int
+    board: str
+    at: datetime
+    level: LogLevel
+    logger: str
+    sentence: str
+    deployment: str | None
+    generation: str | None
+    step: str | None
+    session: int
+    number: int
+
+
+@dataclass(frozen=True)
+class LogState:
+    """How far a board's log has come here: requests so far and the last one that was answered, how; `lost` records
+    had gone from the board by then.
+    """
+
+    board: str
+    is_online: bool
+    asked: int
+    answered: int
+    outcome: LogOutcome | None
+    lost: int
 
 
 @dataclass(frozen=True)

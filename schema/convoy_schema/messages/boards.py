@@ -103,7 +103,10 @@ class Published:
 
 @dataclass(frozen=True)
 class Pulse:
-    """board -> controller: every second with a live stage, else every 30 s (`interval_ms` says which)."""
+    """board -> controller: every second with a live stage, else every 30 s (`interval_ms` says which).
+
+    `temperature_c` is the chip's, in degrees Celsius; None where it has no sensor.
+    """
 
     MAX_BYTES: ClassVar[int] = 32 * 1024
 
@@ -116,6 +119,7 @@ class Pulse:
     stages: Annotated[tuple[StagePulse, ...], Size(64)]
     published: Published
     refused: Annotated[dict[str, int], Size(64)] = field(default_factory=dict)
+    temperature_c: Annotated[float, Range(-100, 200)] | None = None
 
 
 @dataclass(frozen=True)
@@ -186,9 +190,13 @@ class Order(enum.Enum):
 
 @dataclass(frozen=True)
 class Command:
-    """controller -> board: restate everything, or send the log."""
+    """controller -> board: restate everything, within `within_ms`; or send the log, in which case the records of
+    session `log_session` up to number `log_after` are known already. Another session's records are all sent.
+    """
 
     MAX_BYTES: ClassVar[int] = 1024
 
     order: Order
     within_ms: Annotated[int, Range(0, 600_000)] = 0
+    log_session: Count = 0
+    log_after: Count = 0
