@@ -20,11 +20,15 @@ QUICK = {
 }
 
 
+#: What our own board is tried by beside them: orders, bundles, frames. The whole trial takes half a minute.
+HONEST = tuple(f"B{number}" for number in (*range(11, 18), *range(20, 28), *range(34, 46)))
+
+
 def test_our_own_board_passes_and_broken_ones_fail_at_the_right_rule(broker: Any, tmp_path: Path) -> None:
     quick = {name: Candidate(name, rules=rules) for name, rules in QUICK.items()}
-    reports = run_trials(broker.url, tmp_path, {"honest": Candidate(), **quick}, at_once=len(quick) + 1)
+    reports = run_trials(broker.url, tmp_path, {"honest": Candidate(rules=HONEST), **quick}, at_once=len(quick) + 1)
     honest = reports.pop("honest")
-    assert honest.count(Outcome.PASSED) == len(BOARD_RULES), told(honest)
+    assert honest.count(Outcome.PASSED) == len(HONEST), told(honest)
     assert honest.passed
     for name, report in reports.items():
         assert failed(report) == FAULTS[name].rules, f"{name}:\n{told(report)}"

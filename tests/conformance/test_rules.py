@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from convoy_controller.conformance import board_trial, controller_trial
 from convoy_controller.conformance.board_rules import BOARD_RULES
-from convoy_controller.conformance.board_trial import scenario_rules
+from convoy_controller.conformance.controller_rules import CONTROLLER_RULES
 from convoy_controller.conformance.rules import Rule
 from convoy_controller.conformance.rules_text import table
 from convoy_controller.conformance.running import chosen
@@ -17,15 +18,18 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "contract.md"
 
 
 def test_the_document_has_every_rule_as_it_is() -> None:
-    assert table(BOARD_RULES) in DOCUMENT.read_text(encoding="utf-8")
-    assert [rule.number for rule in BOARD_RULES] == [f"B{number}" for number in range(1, len(BOARD_RULES) + 1)]
-    for rule in BOARD_RULES:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for letter, rules in (("B", BOARD_RULES), ("C", CONTROLLER_RULES)):
+        assert table(rules) in text
+        assert [rule.number for rule in rules] == [f"{letter}{number}" for number in range(1, len(rules) + 1)]
+    for rule in (*BOARD_RULES, *CONTROLLER_RULES):
         assert rule.sentence.endswith("."), rule
         assert rule.reason.endswith("."), rule
 
 
 def test_every_rule_has_a_scenario() -> None:
-    assert scenario_rules() == {rule.number for rule in BOARD_RULES}
+    assert board_trial.scenario_rules() == {rule.number for rule in BOARD_RULES}
+    assert controller_trial.scenario_rules() == {rule.number for rule in CONTROLLER_RULES}
 
 
 def test_rules_are_chosen_by_number_and_an_unknown_one_is_refused() -> None:

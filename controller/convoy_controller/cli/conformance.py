@@ -1,7 +1,9 @@
-"""`convoy conformance`: judges a board by the numbered rules of the contract."""
+"""`convoy conformance`: judges a board, or a controller, by the numbered rules of the contract."""
 
 from __future__ import annotations
 
+import enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +25,13 @@ if TYPE_CHECKING:
     from convoy_controller.conformance.verdicts import Report
 
 
+class Tried(enum.Enum):
+    """Whom the kit judges."""
+
+    BOARD = "board"
+    CONTROLLER = "controller"
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's command."""
     app.command()(conformance)
@@ -32,6 +41,7 @@ def conformance(
     broker: Annotated[
         str, typer.Option("--broker", help="URL of the broker, mqtt://host:port, or mqtts://host:port for TLS.")
     ] = "mqtt://127.0.0.1:1883",
+    role: Annotated[Tried, typer.Option("--role", help="Who is tried; the kit plays everyone else.")] = Tried.BOARD,
     board: Annotated[str, typer.Option("--board", help="The board that is tried.")] = "board-1",
     site: Annotated[str, typer.Option("--site", help="Name of the site.")] = "local",
     rule: Annotated[
@@ -51,6 +61,14 @@ def conformance(
         typer.Option("--tap", metavar="HOST:PORT", help="Listen there, in front of the broker, to cut connections."),
     ] = None,
     may_stop: Annotated[bool, typer.Option("--may-stop", help="Also try what ends the one that is tried.")] = False,
+    trusted_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--trusted-key",
+            show_default="HOME/keys/trusted.pem",
+            help="--role controller: the root's public key, by which its signatures are judged.",
+        ),
+    ] = None,
     images: Annotated[
         Path | None, typer.Option("--images", metavar="DIR", help="Images for the board's part, beside our own.")
     ] = None,
@@ -62,31 +80,30 @@ def conformance(
     server_name: ServerNameOption = "",
     home: HomeOption = None,
 ) -> None:
-    """Try a board by the rules of docs/contract.md, on a broker of its own: never where a fleet serves.
+    """Try a board or a controller by the rules of docs/contract.md, on a broker of its own: never where a fleet serves.
 
     JSON keys: role, subject, seconds, verdicts (rule, outcome passed, failed or not-tried, sentence, expected, came,
     why). Exit codes: 0 nothing failed, 1 a rule failed, 3 there is no such rule, 4 no broker.
     """
     import asyncio
 
-    from convoy_controller.conformance.board_trial import BoardTrial, try_board
-    from convoy_controller.conformance.keys import trial_keys
-
     place = Home.locate(home)
     credentials = credentials_for(broker, "controller", place, ca, certificate, key, server_name)
-    trial = BoardTrial(
-        url=broker,
-        site=site,
-        board=board,
-        keys=trial_keys(keys or place.root / "conformance"),
-        credentials=credentials,
-        rules=rule,
-        tap=_address(tap),
-        may_stop=may_stop,
-        images=images,
-        wait_s=wait,
-    )
-    report = asyncio.run(try_board(trial, lambda text: typer.echo(text, err=True)))
+    address = _address(tap)
+    tell = partial(typer.echo, err=True)
+    if role is Tried.CONTROLLER:
+        from convoy_controller.conformance.controller_trial import ControllerTrial, try_controller
+
+        ours = place.trusted_key if place.trusted_key.is_file() else None
+        tried = ControllerTrial(broker, site, credentials, rule, address, trusted_key or ours, wait)
+        report = asyncio.run(try_controller(tried, tell))
+    else:
+        from convoy_controller.conformance.board_trial import BoardTrial, try_board
+        from convoy_controller.conformance.keys import trial_keys
+
+        root = trial_keys(keys or place.root / "conformance")
+        trial = BoardTrial(broker, site, board, root, credentials, rule, address, may_stop, images, wait)
+        report = asyncio.run(try_board(trial, tell))
     if as_json:
         print_json(report)
     else:

@@ -10,7 +10,8 @@ from convoy_schema.artifacts import ASK_AGAIN_S, WINDOW, cut
 from convoy_schema.messages.boards import Want
 from convoy_schema.messages.desired import Assignment
 
-from convoy_controller.conformance.board_bench import BoardBench, StuckError
+from convoy_controller.conformance.board_bench import BoardBench
+from convoy_controller.conformance.running import StuckError
 from convoy_controller.conformance.trial_models import wide
 
 #: Seconds within which a block surely counts as outstanding, and how often a second it may be asked for: half and twice

@@ -17,6 +17,7 @@ from convoy_schema.names import Generation
 from convoy_schema.topics import BoardTopic, FrameTopic, Topics
 
 from convoy_controller.conformance.keys import TrialKeys
+from convoy_controller.conformance.running import StuckError
 from convoy_controller.conformance.tap import Tap
 from convoy_controller.conformance.trial_models import Footing, TrialModel
 from convoy_controller.conformance.verdicts import Ledger
@@ -34,10 +35,6 @@ QUEUE_FRAMES = 16
 
 #: What becomes of a block that a board asks for: the content to send, None to hold it back.
 Deliver = Callable[[str, int, bytes], bytes | None]
-
-
-class StuckError(Exception):
-    """The board did not come to where the rest of a scenario begins; the rules that are left are not tried."""
 
 
 @dataclass

@@ -11,7 +11,8 @@ from convoy_schema.messages.boards import Phase
 from convoy_schema.messages.desired import Desired
 from convoy_schema.names import Generation
 
-from convoy_controller.conformance.board_bench import BoardBench, StuckError
+from convoy_controller.conformance.board_bench import BoardBench
+from convoy_controller.conformance.running import StuckError
 from convoy_controller.conformance.trial_models import small, wide
 
 #: Seconds in which a board that follows an order says so.

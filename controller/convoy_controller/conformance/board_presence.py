@@ -10,7 +10,8 @@ from convoy_schema.frames import Frame
 from convoy_schema.messages.boards import BoardState, Presence
 from convoy_schema.topics import BoardTopic, FrameTopic
 
-from convoy_controller.conformance.board_bench import BoardBench, StuckError
+from convoy_controller.conformance.board_bench import BoardBench
+from convoy_controller.conformance.running import StuckError
 from convoy_controller.conformance.wire import Heard, Wire
 
 #: Seconds beyond `within_ms` for an answer to a rebirth.

@@ -19,11 +19,11 @@ from convoy_controller.conformance import (
     board_orders,
     board_presence,
 )
-from convoy_controller.conformance.board_bench import BoardBench, StuckError
+from convoy_controller.conformance.board_bench import BoardBench
 from convoy_controller.conformance.board_rules import BOARD_RULES
 from convoy_controller.conformance.keys import TrialKeys
 from convoy_controller.conformance.rules import LACKING, Means
-from convoy_controller.conformance.running import Say, chosen, in_time
+from convoy_controller.conformance.running import Say, StuckError, chosen, in_time
 from convoy_controller.conformance.tap import Tap
 from convoy_controller.conformance.trial_models import footing, small
 from convoy_controller.conformance.verdicts import Ledger, Report

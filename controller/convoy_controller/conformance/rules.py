@@ -12,11 +12,13 @@ class Means(enum.Enum):
     NOTHING = ""
     TAP = "tap"
     MAY_STOP = "may-stop"
+    KEY = "trusted-key"
 
 
 #: Why a rule is not tried without its means.
 LACKING = {
     Means.TAP: "needs --tap HOST:PORT, and the one that is tried connected to it, so that its connection can be cut",
+    Means.KEY: "needs the fleet's public root key: --trusted-key FILE",
     Means.MAY_STOP: "ends the one that is tried: allow it with --may-stop",
 }
 

@@ -11,6 +11,6 @@ def table(rules: Sequence[Rule]) -> str:
     """A Markdown table of them."""
     lines = ["| rule | | why | tried |", "|---|---|---|---|"]
     for rule in rules:
-        how = {Means.NOTHING: "always", Means.TAP: "with `--tap`", Means.MAY_STOP: "with `--may-stop`"}[rule.means]
+        how = "always" if rule.means is Means.NOTHING else f"with `--{rule.means.value}`"
         lines.append(f"| {rule.number} | {rule.sentence} | {rule.reason} | {how} |")
     return "\n".join(lines)

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from convoy_controller.conformance.board_bench import StuckError
 from convoy_controller.conformance.rules import Rule
 from convoy_controller.errors import NotFoundError
 
@@ -14,6 +13,10 @@ log = logging.getLogger(__name__)
 
 #: Tells people how far a trial is.
 Say = Callable[[str], None]
+
+
+class StuckError(Exception):
+    """The one that is tried did not come to where the rest of a scenario begins; the rules left are not tried."""
 
 
 def chosen(rules: Sequence[Rule], numbers: Sequence[str]) -> tuple[Rule, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from typing import Any
 
@@ -83,6 +84,7 @@ def document() -> dict[str, Any]:
     }
 
 
+@functools.cache
 def text() -> str:
     """The document as YAML."""
     body: str = yaml.dump(document(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=118)
