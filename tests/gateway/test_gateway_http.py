@@ -18,9 +18,10 @@ import pytest
 from conftest import MosquittoProcess
 from convoy_controller.errors import InvalidInputError
 from convoy_controller.gateway import bodies
-from convoy_controller.gateway import http as face
+from convoy_controller.gateway.answers import Answer
 from convoy_controller.gateway.classes import as_bytes_tensor
 from convoy_controller.gateway.idempotency import Answers
+from convoy_controller.gateway.inference import LONG_JSON
 from convoy_controller.gateway.protocol import HEADER_LENGTH, read_request
 from convoy_controller.gateway.session import Limits
 from convoy_controller.gateway.tensors import Converter
@@ -90,7 +91,7 @@ def test_json_in_and_out(broker: MosquittoProcess) -> None:
             assert again.json()["outputs"] == body["outputs"]
             doubled = np.concatenate([PIXELS, PIXELS]).astype(np.float32) * np.float32(1 / 255)
             long = await client.post(INFER, json=json_request(doubled, "FP32"))
-            assert len(long.request.content) > face.LONG_JSON  # read in a thread
+            assert len(long.request.content) > LONG_JSON  # read in a thread
             assert long.json()["outputs"][0]["data"] == output["data"] * 2
 
     play(work)
@@ -545,13 +546,13 @@ def test_a_repeated_key_gets_the_same_answer_and_joins_what_is_in_flight(broker:
 def test_kept_answers_are_bounded_in_number_bytes_and_time() -> None:
     async def work() -> None:
         now = 0.0
-        answers: Answers[face.Answer] = Answers(entries=3, size=10_000, seconds=10.0)
+        answers: Answers[Answer] = Answers(entries=3, size=10_000, seconds=10.0)
         made: list[str] = []
 
-        async def ask(key: str, size: int = 10) -> face.Answer:
-            async def work() -> face.Answer:
+        async def ask(key: str, size: int = 10) -> Answer:
+            async def work() -> Answer:
                 made.append(key)
-                return face.Answer(200, bytes(size))
+                return Answer(200, bytes(size))
 
             return await answers.once(key, b"same", lambda: now, work)
 

@@ -64,6 +64,12 @@ def _plan(broker: str) -> Result:
     return planning.run(broker)
 
 
+def _serve(broker: str) -> Result:
+    from convoy_controller.bench import serve
+
+    return serve.run(broker)
+
+
 BENCHES = {
     "pipeline": Bench("frames/s and latency over three boards, beside a raw paho relay", _pipeline),
     "throughput": Bench("LeNet-5 over three boards, beside one process of the same NumPy code", _throughput),
@@ -74,5 +80,9 @@ BENCHES = {
     ),
     "delivery": Bench("what the controller sends to 1 and 32 boards, and what a blob costs everyone else", _delivery),
     "bitstream": Bench("the check of a partial image before a load, beside a hash of it", _bitstream),
+    "serve": Bench(
+        "requests/s over HTTP at 1, 8 and 64 callers, beside MLServer; goodput at 5 x capacity (five minutes)",
+        _serve,
+    ),
     "plan": Bench("plans of up to 64 boards of 4 kinds: time, proven gap, and simple splits beside them", _plan),
 }

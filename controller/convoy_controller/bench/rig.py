@@ -6,8 +6,8 @@ import asyncio
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,12 +72,11 @@ def paced(slowdown: float) -> dict[str, float]:
 
 
 @dataclass
-class Rig:
-    """What a bench works with: the fleet's processes, its database, and the gateway in this process."""
+class Stocked:
+    """A fleet's processes and its database, with models in the catalogue."""
 
     fleet: LocalFleet
     database: Database
-    gateway: GatewayService
 
     async def deploy(self, models: Sequence[tuple[str, Method, int]]) -> None:
         """Deploy each (model, method, batch) over all boards and wait until it serves; raises `DemoError`."""
@@ -139,15 +138,21 @@ class Rig:
         return queries.deployment(self.database, name).state is state
 
 
-@asynccontextmanager
-async def rig(
+@dataclass
+class Rig(Stocked):
+    """The same with a gateway in this process."""
+
+    gateway: GatewayService
+
+
+@contextmanager
+def stocked(
     boards: int, models: Sequence[tuple[str, ModelContents, InputSpec]], broker: str, **settings: str | float
-) -> AsyncIterator[Rig]:
-    """Broker, controller, `boards` emulated boards, and a gateway in this loop, with `models` in the catalogue.
+) -> Iterator[Stocked]:
+    """Broker, controller and `boards` boards, with `models` in the catalogue.
 
     `settings` are keys of every board's configuration.
     """
-    settle_memory()  # as a gateway's process does
     directory = Path(tempfile.mkdtemp(prefix="convoy-bench-"))
     home = Home.locate(directory, f"sqlite:///{directory / 'convoy.db'}")
     database = open_database(home.database_url)
@@ -161,17 +166,28 @@ async def rig(
             fleet.start_controller()
             for number in range(1, boards + 1):
                 fleet.start_board(f"board-{number}", **settings)
-            trust = Trust(load_public_key(home.trusted_key), fleet.site)
-            gateway = GatewayService("bench", fleet.site, fleet.url, trust, secrets.randbits(62))
-            running = asyncio.create_task(gateway.run())
-            try:
-                yield Rig(fleet, database, gateway)
-            finally:
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
+            yield Stocked(fleet, database)
     finally:
         database.close()
         remove(directory)
+
+
+@asynccontextmanager
+async def rig(
+    boards: int, models: Sequence[tuple[str, ModelContents, InputSpec]], broker: str, **settings: str | float
+) -> AsyncIterator[Rig]:
+    """What `stocked` makes, and a gateway in this loop."""
+    settle_memory()  # as a gateway's process does
+    with stocked(boards, models, broker, **settings) as made:
+        fleet = made.fleet
+        trust = Trust(load_public_key(fleet.home.trusted_key), fleet.site)
+        gateway = GatewayService("bench", fleet.site, fleet.url, trust, secrets.randbits(62))
+        running = asyncio.create_task(gateway.run())
+        try:
+            yield Rig(fleet, made.database, gateway)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
 
 async def frames_per_second(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from starlette.requests import Request
+from starlette.types import Receive
 
 from convoy_controller.errors import BodyTooLargeError, InvalidInputError, OverloadError
 from convoy_controller.gateway.encodings import unpack
@@ -16,6 +16,10 @@ MAX_BODY = 16 * 1024 * 1024
 MAX_BODIES = 64 * 1024 * 1024
 #: A packed body longer than this is unpacked in a thread: it may become a thousand times as long.
 LONG_PACKED = 4 * 1024
+
+
+class DisconnectedError(Exception):
+    """The caller went away before its body was whole. Never leaves the gateway's HTTP."""
 
 
 class Bodies:
@@ -33,20 +37,30 @@ class Bodies:
         finally:
             self._held -= taken[0]
 
-    async def read(self, request: Request, taken: list[int]) -> bytes:
-        """The body, unpacked; raises `InvalidInputError`, `BodyTooLargeError`, `OverloadError`."""
-        announced = request.headers.get("content-length", "0")
-        if not (announced.isascii() and announced.isdigit()):
+    async def read(self, headers: Mapping[bytes, bytes], receive: Receive, taken: list[int]) -> bytes:
+        """The body, unpacked, of an ASGI request; `headers` by their names in lower case.
+
+        Raises `InvalidInputError`, `BodyTooLargeError`, `OverloadError`, or `DisconnectedError`.
+        """
+        announced = headers.get(b"content-length", b"0")
+        if not announced.isdigit():
             raise InvalidInputError(f"Content-Length must be a number, {announced[:40]!r} came")
         if len(announced) > 20 or int(announced) > MAX_BODY:
-            raise _too_large(announced[:20])
+            raise _too_large(announced[:20].decode())
         chunks: list[bytes] = []
-        async for chunk in request.stream():
-            self._take(len(chunk), taken)
-            chunks.append(chunk)
+        is_whole = False
+        while not is_whole:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise DisconnectedError
+            chunk = message.get("body", b"")
+            if chunk:
+                self._take(len(chunk), taken)
+                chunks.append(chunk)
+            is_whole = not message.get("more_body", False)
         body = b"".join(chunks) if len(chunks) != 1 else chunks[0]
-        coding = request.headers.get("content-encoding")
-        return body if coding is None else await self._unpacked(body, coding, taken)
+        coding = headers.get(b"content-encoding")
+        return body if coding is None else await self._unpacked(body, coding.decode("latin-1"), taken)
 
     async def _unpacked(self, body: bytes, coding: str, taken: list[int]) -> bytes:
         if len(body) > LONG_PACKED:

@@ -272,7 +272,7 @@ class Lane:
                 sending.batch.attempts += 1
                 effects += self._recall(counter, sending, now)
                 if self._route is not None and sending.generation == self._route.generation:
-                    self.readiness.doubt(now)
+                    self.readiness.suspect(now)
         self._flights.sweep(now)
         if self._probe is not None and self._is_connected:
             effects += self._probe.tick(self._ids, now)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import uvloop
 from convoy_schema.bundle import load_public_key
 from convoy_schema.credentials import Credentials
 from convoy_schema.resident import settle_memory
@@ -50,7 +51,7 @@ def run_gateway(config: GatewayConfig, on_ready: Callable[[str], None] = say) ->
     broker URL, `NameTakenError` when another gateway takes the name.
     """
     settle_memory()
-    asyncio.run(serve_gateway(config, on_ready))
+    uvloop.run(serve_gateway(config, on_ready))
 
 
 async def serve_gateway(config: GatewayConfig, on_ready: Callable[[str], None] = say) -> None:

@@ -220,6 +220,11 @@ def _from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> N
     if not isinstance(data, list):
         raise InvalidInputError(f"input {name!r} must have data, a list, or binary_data_size")
     try:
+        if datatype == "UINT8" and data and type(data[0]) is int and len(data) == math.prod(shape):
+            return np.frombuffer(bytes(data), np.uint8).reshape(shape)  # flat, as it mostly comes: ten times as fast
+    except (TypeError, ValueError):
+        pass  # the long way says what is wrong
+    try:
         raw = np.asarray(data)
         if raw.dtype.kind not in "iuf":
             raise ValueError("data must be numbers")

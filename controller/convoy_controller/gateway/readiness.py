@@ -1,8 +1,9 @@
 """Whether the serving generation is known to answer its golden vector, and how a gateway keeps knowing it.
 
 Deterministic: `lane` calls it with `now` and sends what it returns. Evidence is a probe that passed: before the switch,
-or through the serving generation itself. A frame that is overdue or a connection that was lost takes the evidence away;
-so that a dead board is noticed without requests too, the probe is repeated when nothing was answered for a while.
+or through the serving generation itself. It is asked for anew after a frame that is overdue, which may be lost or only
+slow, and, so that a dead board is noticed without requests too, when nothing was answered for a while. A golden frame
+that is overdue or answered wrong, or a connection that was lost, takes the evidence away.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Readiness:
         self._contract: Contract | None = None
         self._probe: Probe | None = None
         self._is_proved = False
-        self._began_at = self._doubted_at = 0.0
+        self._began_at = self._suspected_at = 0.0
         self._next_at = 0.0
         self._failure = ""
 
@@ -72,16 +73,15 @@ class Readiness:
             self._probe = None  # it was cut for other batches
             self._next_at = min(self._next_at, now)
 
-    def doubt(self, now: float) -> None:
-        """Something was lost: the evidence no longer holds, nor what a probe that runs has gathered of it."""
-        self._is_proved = False
-        self._doubted_at = now
+    def suspect(self, now: float) -> None:
+        """Something may have been lost: ask anew, and what a probe that runs has gathered does not count."""
+        self._suspected_at = now
         self._next_at = min(self._next_at, now)
 
     def restart(self, now: float) -> None:
         """The connection was lost and is back."""
-        self._probe = None
-        self.doubt(now)
+        self._probe, self._is_proved = None, False
+        self.suspect(now)
 
     def heard(self, now: float) -> None:
         """An answer came under the serving generation."""
@@ -121,7 +121,7 @@ class Readiness:
         self._failure = verdict.message
         if not verdict.passed:
             self._is_proved, self._next_at = False, now + AGAIN_S
-        elif self._began_at < self._doubted_at:
+        elif self._began_at < self._suspected_at:
             self._next_at = now
         else:
             self._is_proved, self._next_at = True, now + SILENCE_S

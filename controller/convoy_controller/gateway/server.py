@@ -47,6 +47,7 @@ async def serving(
         log_level="warning",
         access_log=False,
         lifespan="off",
+        proxy_headers=False,
         ws="none",
         server_header=False,
         timeout_keep_alive=75,
