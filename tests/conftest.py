@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -15,6 +16,13 @@ from typing import Any
 import pytest
 from postgresql_server import PostgresqlServer, binaries
 from tls_broker import Guarded
+
+with contextlib.suppress(ImportError):  # the board's own environment has no hypothesis, and no property tests
+    from hypothesis import HealthCheck, settings
+
+    # How long an example takes, or the drawing of it, says how busy the machine is. In all else as it was.
+    settings.register_profile("convoy", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("convoy")
 
 _MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 _CONFIG = """\
