@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import shutil
 import socket
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own_ports import own_port
 from postgresql_server import PostgresqlServer, binaries
 from tls_broker import Guarded
 
@@ -37,23 +37,12 @@ log_type warning
 """
 
 
-def lasting_port() -> int:
-    """A free port that stays free while the broker is down: the kernel gives none from here to outgoing connections."""
-    while True:
-        port = random.SystemRandom().randrange(15_000, 32_000)
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return port
-
-
 class MosquittoProcess:
     """A Mosquitto of its own; `stop` and `start` keep its port, so that what a restart does can be tested."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self.port = lasting_port()
+        self.port = own_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -113,7 +102,7 @@ def guarded(tmp_path: Path) -> Iterator[Guarded]:
     """A running Mosquitto on the shipped files: TLS, certificates, access rules."""
     if _MOSQUITTO is None:
         pytest.skip("mosquitto is not installed")
-    with Guarded(tmp_path / "guarded", port=lasting_port()) as broker:
+    with Guarded(tmp_path / "guarded", port=own_port()) as broker:
         yield broker
 
 

@@ -12,12 +12,13 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from convoy_controller.broker import hold_port
 
 USER = "convoy"
 _SETTINGS = {
@@ -65,8 +66,9 @@ class PostgresqlServer:
         self._password = secrets.token_hex(8)
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port: int = listener.getsockname()[1]
+        # Of this server's own for as long as the tests run, which are more than hold a port at the same time.
+        self._holder = hold_port()
+        self.port: int = self._holder.getsockname()[1]
         self._initialise()
 
     def _initialise(self) -> None:
@@ -107,6 +109,7 @@ class PostgresqlServer:
         """Stop it and delete all that it kept."""
         self.stop(signal.SIGQUIT)  # the other way it would tidy up first
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._holder.close()
 
     # Databases -------------------------------------------------------------------------------------------------------
 

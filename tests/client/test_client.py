@@ -27,6 +27,7 @@ from gateway_fleet import SiteThread
 from gateway_models import ARGMAX, DIGITS, SOFTMAX
 from hypothesis import given
 from hypothesis import strategies as st
+from own_ports import own_port
 
 PIXELS = np.random.default_rng(2).integers(0, 256, (4, 1, 28, 28)).astype(np.uint8)
 INFO = ModelInfo("digits", "1", "image", "logits", (1, 28, 28), DIGITS)
@@ -36,11 +37,6 @@ INFO = ModelInfo("digits", "1", "image", "logits", (1, 28, 28), DIGITS)
 def site(broker: MosquittoProcess) -> Iterator[SiteThread]:
     with SiteThread(broker.url) as running:
         yield running
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_an_array_becomes_classes_and_probabilities(site: SiteThread) -> None:
@@ -117,7 +113,7 @@ def test_a_malformed_address_is_refused_at_once(url: str) -> None:
 
 
 def test_no_gateway_is_said_when_the_time_is_up() -> None:
-    client = convoy.connect(f"http://127.0.0.1:{free_port()}", timeout_s=0.5)
+    client = convoy.connect(f"http://127.0.0.1:{own_port()}", timeout_s=0.5)
     started = time.monotonic()
     with pytest.raises(convoy.ConnectionFailedError, match="Connection refused"):
         client.infer(PIXELS)
@@ -138,7 +134,7 @@ def test_threads_share_a_client(site: SiteThread) -> None:
 
 
 def test_a_gateway_that_comes_back_is_found_again(broker: MosquittoProcess) -> None:
-    port = free_port()
+    port = own_port()
     client = convoy.connect(f"http://127.0.0.1:{port}", timeout_s=15)
     with SiteThread(broker.url, port=port):
         first = client.infer(PIXELS)
@@ -152,7 +148,7 @@ def test_a_gateway_that_comes_back_is_found_again(broker: MosquittoProcess) -> N
 
 
 def test_another_gateway_takes_over(broker: MosquittoProcess) -> None:
-    dead = f"http://127.0.0.1:{free_port()}"
+    dead = f"http://127.0.0.1:{own_port()}"
     with (
         SiteThread(broker.url, "gateway-a") as one,
         SiteThread(broker.url, "gateway-b") as two,

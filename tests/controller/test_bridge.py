@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import lasting_port
 from convoy_controller.broker import find_mosquitto
 from link_bench import Peer, play, until
+from own_ports import own_port
 from tls_broker import Guarded
 
 PREFIX = "convoy/1/main/"
@@ -24,10 +24,8 @@ def brokers(tmp_path: Path) -> Iterator[tuple[Guarded, Guarded]]:
     """The site's, and the central one."""
     if find_mosquitto() is None:
         pytest.skip("mosquitto is not installed")
-    centre = Guarded(tmp_path / "centre", port=lasting_port())
-    site = Guarded(
-        tmp_path / "site", port=lasting_port(), authority=centre.authority, bridge_to=f"127.0.0.1:{centre.port}"
-    )
+    centre = Guarded(tmp_path / "centre", port=own_port())
+    site = Guarded(tmp_path / "site", port=own_port(), authority=centre.authority, bridge_to=f"127.0.0.1:{centre.port}")
     site.issue("bridge-main")
     with centre, site:
         yield site, centre
@@ -145,10 +143,8 @@ def test_a_bridge_with_a_boards_certificate_carries_nothing(tmp_path: Path) -> N
     """What a site's broker may say is the certificate's, at the centre."""
     if find_mosquitto() is None:
         pytest.skip("mosquitto is not installed")
-    centre = Guarded(tmp_path / "centre", port=lasting_port())
-    site = Guarded(
-        tmp_path / "site", port=lasting_port(), authority=centre.authority, bridge_to=f"127.0.0.1:{centre.port}"
-    )
+    centre = Guarded(tmp_path / "centre", port=own_port())
+    site = Guarded(tmp_path / "site", port=own_port(), authority=centre.authority, bridge_to=f"127.0.0.1:{centre.port}")
     site.identity("board-9", file="bridge-main")
 
     async def work() -> None:

@@ -20,12 +20,12 @@ from convoy_controller.broker import (
     Broker,
     answers,
     find_mosquitto,
-    free_port,
     mosquitto_configuration,
     start_broker,
 )
 from convoy_controller.errors import BrokerError
 from convoy_controller.processes import Processes
+from own_ports import own_port
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -310,7 +310,7 @@ def test_a_kind_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 def test_a_url_where_nobody_listens_says_so(tmp_path: Path) -> None:
     with pytest.raises(BrokerError, match=r"no broker answers at mqtt://127\.0\.0\.1:.*refused"):
-        start_broker(f"mqtt://127.0.0.1:{free_port()}", tmp_path)
+        start_broker(f"mqtt://127.0.0.1:{own_port()}", tmp_path)
 
 
 @contextmanager
@@ -365,7 +365,7 @@ def test_a_free_port_lost_to_another_broker_is_given_up(
 ) -> None:
     """The other one even answers as a broker should: only the owner of the socket tells them apart."""
     with someone(b"\x20\x02\x00\x00") as lost:
-        choices: Iterator[int] = iter([lost, lost, free_port()])
+        choices: Iterator[int] = iter([lost, lost, own_port()])
         choose: Callable[[], int] = lambda: next(choices)  # noqa: E731
         monkeypatch.setattr(broker_module, "free_port", choose)
         with start_broker(kind, tmp_path) as broker:

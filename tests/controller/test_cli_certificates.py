@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from convoy_controller.broker import find_mosquitto, free_port
+from convoy_controller.broker import find_mosquitto
 from convoy_controller.cli import app
 from convoy_controller.enrollment.reloading import PID_FILE, reload_broker
 from convoy_controller.errors import BrokerError
 from convoy_schema.claims import parse_claim
+from own_ports import own_port
 from test_cli_running import Command
 from typer.testing import CliRunner
 
@@ -118,8 +119,8 @@ def test_only_a_mosquitto_is_signalled(tmp_path: Path) -> None:
 def test_one_command_starts_a_fleet_on_certificates(tmp_path: Path) -> None:
     if find_mosquitto() is None:
         pytest.skip("mosquitto is not installed")
-    ports = ("--broker-port", str(free_port()), "--port", str(free_port()))
-    up = Command(tmp_path, "up", "--tls", *ports, "--enrollment-port", str(free_port()))
+    ports = ("--broker-port", str(own_port()), "--port", str(own_port()))
+    up = Command(tmp_path, "up", "--tls", *ports, "--enrollment-port", str(own_port()))
     try:
         said = up.says("boards join with")
         assert f"mqtts://127.0.0.1:{ports[1]}  (Mosquitto, TLS)" in said

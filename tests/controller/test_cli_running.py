@@ -13,9 +13,9 @@ from typing import Protocol
 from urllib.request import urlopen
 
 import pytest
-from convoy_controller.broker import free_port
 from convoy_controller.cli import app
 from convoy_controller.keys import signing_key
+from own_ports import own_port
 from typer.testing import CliRunner
 
 RUNNER = CliRunner()
@@ -87,8 +87,8 @@ def test_a_gateway_without_a_key_ends_with_a_sentence(tmp_path: Path, broker: Br
 
 
 def test_up_starts_everything_starts_again_what_dies_and_leaves_nothing(tmp_path: Path, started: list[Command]) -> None:
-    port = free_port()
-    arguments = ("up", "--broker", "auto", "--broker-port", str(free_port()), "--port", str(port))
+    port = own_port()
+    arguments = ("up", "--broker", "auto", "--broker-port", str(own_port()), "--port", str(port))
     command = Command(tmp_path, *arguments)
     started.append(command)
     assert f"http://127.0.0.1:{port}" in command.says("Ctrl-C stops what was started here")

@@ -32,6 +32,7 @@ from convoy_schema.credentials import Credentials, TimeFloor, load_certificates
 from convoy_schema.errors import TlsError
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from enrollment_service import Desk
+from own_ports import own_port
 from sqlalchemy import text
 from tls_broker import DAY, board_certificate, utc_now
 
@@ -205,8 +206,7 @@ def test_no_board_gets_a_name_that_is_a_roles(desk: Desk) -> None:
 
 
 def test_what_is_no_service_is_told(desk: Desk, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
+    port = own_port()
     with pytest.raises(EnrollError, match=f"no enrolment service answers at 127.0.0.1:{port}"):
         enrolled(dataclasses.replace(desk.claim(), port=port), tmp_path)
 
@@ -292,8 +292,7 @@ def test_a_running_board_asks_by_itself(desk: Desk, tmp_path: Path) -> None:
 
 def test_a_service_that_is_away_is_asked_again(desk: Desk, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     enrolled(desk.claim(), tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    address = f"127.0.0.1:{own_port()}"
 
     async def work() -> None:
         chance = random.Random(1)

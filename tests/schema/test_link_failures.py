@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import logging
 import random
-import socket
 
 import pytest
 from convoy_schema import backoff as backoff_module
@@ -29,6 +28,7 @@ from link_bench import (
     publish_packet,
     until,
 )
+from own_ports import own_port
 
 
 @pytest.fixture(autouse=True)
@@ -37,12 +37,8 @@ def _short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def dead_url() -> str:
-    """An address at which nobody listens, and which nobody else is given while this process lives."""
-    bound = socket.socket()
-    bound.bind(("127.0.0.1", 0))
-    port = bound.getsockname()[1]
-    bound.detach()
-    return f"mqtt://127.0.0.1:{port}"
+    """An address at which nobody listens."""
+    return f"mqtt://127.0.0.1:{own_port()}"
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from convoy_controller.broker import find_mosquitto, free_port
+from convoy_controller.broker import find_mosquitto
 from convoy_controller.cli.running import prepare_tls
 from convoy_controller.database import certificate_records
 from convoy_controller.enrollment.folder import TlsFolder
@@ -22,6 +22,7 @@ from convoy_controller.enrollment.office import Office
 from convoy_controller.local_fleet import wait_until
 from convoy_schema.credentials import Credentials, load_certificates
 from link_bench import Peer, play, until
+from own_ports import own_port
 from system_fleet import SystemFleet
 from tls_broker import board_certificate, utc_now
 from wrong_clock import WrongClock, library
@@ -49,7 +50,7 @@ class EncryptedFleet(SystemFleet):
 
     def serve_encrypted(self) -> EncryptedFleet:
         self.publish()
-        ports = ("--broker-port", free_port(), "--enrollment-port", free_port())
+        ports = ("--broker-port", own_port(), "--enrollment-port", own_port())
         self.convoy("ca", "init", "--site", self.local.site, "--host", "127.0.0.1", *ports)
         self.local.start_secure_broker("127.0.0.1")
         self.local.start_enrollment()
@@ -136,7 +137,7 @@ def test_a_revoked_board_is_silent_from_the_reload_on(tmp_path: Path) -> None:
     if find_mosquitto() is None:
         pytest.skip("mosquitto is not installed")
     with EncryptedFleet(tmp_path) as fleet:
-        fleet.convoy("ca", "init", "--site", "main", "--host", "127.0.0.1", "--broker-port", free_port())
+        fleet.convoy("ca", "init", "--site", "main", "--host", "127.0.0.1", "--broker-port", own_port())
         fleet.local.start_secure_broker("127.0.0.1")
         tls = fleet.home.tls
         office = Office(fleet.database, TlsFolder(tls))
@@ -189,7 +190,7 @@ def test_a_revoked_board_is_silent_from_the_reload_on(tmp_path: Path) -> None:
 def test_one_command_makes_it_all(tmp_path: Path) -> None:
     """`convoy up --tls` makes the CA at its first start and keeps it at the next."""
     with EncryptedFleet(tmp_path) as fleet:
-        assert prepare_tls(fleet.home, "main", (), free_port()) == "main"
+        assert prepare_tls(fleet.home, "main", (), own_port()) == "main"
         ca = (fleet.home.tls / "ca.pem").read_bytes()
         assert prepare_tls(fleet.home, "other", ("10.0.0.1",), 1) == "main"
         assert (fleet.home.tls / "ca.pem").read_bytes() == ca
