@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -16,6 +17,10 @@ import pytest
 from own_ports import own_port
 from postgresql_server import PostgresqlServer, binaries
 from tls_broker import Guarded
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background of a script: then it would be ignored here, and by every process that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 with contextlib.suppress(ImportError):  # the board's own environment has no hypothesis, and no property tests
     from hypothesis import HealthCheck, settings

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import Run, in_home
+from command_line import IN_THE_BACKGROUND, Run, in_home
 from convoy_controller.cli.exit_codes import ExitCode, exit_code
 from convoy_controller.cli.printing import ago, size
 from convoy_controller.database.records import DeploymentState, NewEvent, Severity
@@ -162,7 +162,17 @@ def test_events(run: Run, fleet: Fleet):
 
 def test_events_as_they_happen(fleet: Fleet, tmp_path: Path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "convoy_controller.cli", "events", "--follow", "--json", "--home", str(tmp_path)],
+        [
+            *IN_THE_BACKGROUND,
+            sys.executable,
+            "-m",
+            "convoy_controller.cli",
+            "events",
+            "--follow",
+            "--json",
+            "--home",
+            str(tmp_path),
+        ],
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -231,7 +231,12 @@ def test_an_interrupted_stop_kills_the_rest_at_once(tmp_path: Path) -> None:
     for name in ("one", "two"):
         owner.start(name, [sys.executable, "-c", STUBBORN], tmp_path / name)
         owner.wait_ready(name, says(tmp_path / name, "up"))
-    interrupt = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+
+    def when_it_waits() -> None:
+        if eventually(lambda: owner["two"].settled):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    interrupt = threading.Thread(target=when_it_waits)
     interrupt.start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):

@@ -105,7 +105,9 @@ def test_it_stays_up_until_it_is_interrupted_and_then_leaves_nothing(number: sig
     temporary, output = tmp_path / "temporary", tmp_path / "output"
     options = ("--boards", "1", "--images", "20", "--broker", "auto")
     with output.open("wb") as file:
-        running = subprocess.Popen(command(*options), env=environment(temporary), stdout=file, stderr=subprocess.STDOUT)
+        # As a script starts it in its background: with SIGINT ignored.
+        started = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command(*options)]
+        running = subprocess.Popen(started, env=environment(temporary), stdout=file, stderr=subprocess.STDOUT)
         try:
             deadline = time.monotonic() + 60
             while "Ctrl-C stops everything" not in output.read_text():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +45,8 @@ def events(
         _show(lines, as_json, follow)
         # An empty start must not pass over what happens while we look.
         last = lines[-1].id if lines else 0
+        if follow:  # in the background of a script it would be ignored
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             while follow:
                 time.sleep(FOLLOW_S)
