@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from own_ports import own_port
+from patience import PATIENCE_S
 from postgresql_server import PostgresqlServer, binaries
 from tls_broker import Guarded
 
@@ -58,7 +59,7 @@ class MosquittoProcess:
         config.write_text(_CONFIG.format(port=self.port))
         with (self._directory / "mosquitto.log").open("ab") as output:
             self._process = subprocess.Popen([_MOSQUITTO, "-c", str(config)], stdout=output, stderr=output)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()

@@ -15,6 +15,7 @@ from convoy_controller.enrollment.service import PeerProtocol, create_app, serve
 from convoy_controller.gateway.server import serving
 from convoy_schema.claims import Claim
 from own_ports import own_port
+from patience import PATIENCE_S
 
 
 class Desk:
@@ -45,12 +46,12 @@ class Desk:
 
     def __enter__(self) -> Desk:
         self._thread.start()
-        assert self._ready.wait(20)
+        assert self._ready.wait(PATIENCE_S)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(20)
+        self._thread.join(PATIENCE_S)
         self.close()
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from convoy_controller.enrollment.reloading import PID_FILE, reload_broker
 from convoy_controller.errors import BrokerError
 from convoy_schema.claims import parse_claim
 from own_ports import own_port
+from patience import PATIENCE_S
 from test_cli_running import Command
 from typer.testing import CliRunner
 
@@ -126,7 +127,7 @@ def test_one_command_starts_a_fleet_on_certificates(tmp_path: Path) -> None:
         assert f"mqtts://127.0.0.1:{ports[1]}  (Mosquitto, TLS)" in said
         assert (tmp_path / "home" / "tls" / "ca.pem").exists()
         log = tmp_path / "home" / "run" / "logs" / "controller.log"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while "in charge" not in log.read_text(errors="replace"):
             assert time.monotonic() < deadline, log.read_text(errors="replace")
             time.sleep(0.1)
@@ -134,4 +135,4 @@ def test_one_command_starts_a_fleet_on_certificates(tmp_path: Path) -> None:
         assert Path(f"/proc/{pid}/comm").read_text().strip() == "mosquitto"
     finally:
         os.kill(up.process.pid, signal.SIGTERM)
-        up.process.wait(30)
+        up.process.wait(PATIENCE_S)

@@ -19,6 +19,7 @@ from convoy_controller.database.records import DeploymentState, NewEvent, Severi
 from convoy_controller.errors import DatabaseBusyError, DatabaseUnreachableError, NotFoundError
 from convoy_schema.errors import ConvoyError, LinkError, TopicError
 from database_samples import START, Fleet, open_fleet, publish, three_boards
+from patience import PATIENCE_S
 from typer.testing import Result
 
 
@@ -183,7 +184,7 @@ def test_events_as_they_happen(fleet: Fleet, tmp_path: Path):
         assert json.loads(process.stdout.readline())["kind"] == "serving"
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
+        process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
 
 
