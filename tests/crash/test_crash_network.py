@@ -46,7 +46,7 @@ def serve(fleet: CrashFleet, line: SeveredLine) -> None:
     file = fleet.directory / "mosquitto.conf"
     file.write_text("\n".join(lines) + "\n")
     fleet.local.processes.start(BROKER, [mosquitto, "-c", file], fleet.directory / "logs" / f"{BROKER}.log")
-    fleet.local.processes.wait_ready(BROKER, lambda: answers(HOST, port) and answers(line.near, port), 10.0)
+    fleet.local.processes.wait_ready(BROKER, lambda: answers(HOST, port) and answers(line.near, port), PATIENCE_S)
     fleet.start(2, f"mqtt://{HOST}:{port}")
     fleet.local.start_gateway(SECOND_GATEWAY)
     fleet.local.start_boards(FAR, 1, {"broker": f"mqtt://{line.near}:{port}"}, prefix=line.prefix)
