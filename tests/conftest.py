@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import random
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -13,8 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own_ports import own_port
+from patience import PATIENCE_S
 from postgresql_server import PostgresqlServer, binaries
 from tls_broker import Guarded
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background of a script: then it would be ignored here, and by every process that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+with contextlib.suppress(ImportError):  # the board's own environment has no hypothesis, and no property tests
+    from hypothesis import HealthCheck, settings
+
+    # How long an example takes, or the drawing of it, says how busy the machine is. In all else as it was.
+    settings.register_profile("convoy", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("convoy")
 
 _MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 _CONFIG = """\
@@ -29,23 +43,12 @@ log_type warning
 """
 
 
-def lasting_port() -> int:
-    """A free port that stays free while the broker is down: the kernel gives none from here to outgoing connections."""
-    while True:
-        port = random.SystemRandom().randrange(15_000, 32_000)
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return port
-
-
 class MosquittoProcess:
     """A Mosquitto of its own; `stop` and `start` keep its port, so that what a restart does can be tested."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self.port = lasting_port()
+        self.port = own_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -56,7 +59,7 @@ class MosquittoProcess:
         config.write_text(_CONFIG.format(port=self.port))
         with (self._directory / "mosquitto.log").open("ab") as output:
             self._process = subprocess.Popen([_MOSQUITTO, "-c", str(config)], stdout=output, stderr=output)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
@@ -116,7 +119,7 @@ def guarded(tmp_path: Path) -> Iterator[Guarded]:
     """A running Mosquitto on the shipped files: TLS, certificates, access rules."""
     if _MOSQUITTO is None:
         pytest.skip("mosquitto is not installed")
-    with Guarded(tmp_path / "guarded", port=lasting_port()) as broker:
+    with Guarded(tmp_path / "guarded", port=own_port()) as broker:
         yield broker
 
 

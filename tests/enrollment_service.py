@@ -7,7 +7,6 @@ import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from convoy_controller.broker import free_port
 from convoy_controller.database.engine import open_database
 from convoy_controller.database.records import utc_now
 from convoy_controller.enrollment.folder import Settings, TlsFolder
@@ -15,6 +14,8 @@ from convoy_controller.enrollment.office import Office
 from convoy_controller.enrollment.service import PeerProtocol, create_app, server_context
 from convoy_controller.gateway.server import serving
 from convoy_schema.claims import Claim
+from own_ports import own_port
+from patience import PATIENCE_S
 
 
 class Desk:
@@ -25,7 +26,7 @@ class Desk:
         self.ahead = timedelta()
         self._trusted_key = trusted_key
         self.database = open_database(database_url or f"sqlite:///{directory / 'convoy.db'}")
-        self.port = free_port()
+        self.port = own_port()
         settings = Settings("main", ("127.0.0.1",), enrollment_port=self.port)
         Office.found(self.database, TlsFolder(directory / "tls"), settings, utc_now())
         self.office = Office(self.database, TlsFolder(directory / "tls"), clock=self.now)
@@ -45,12 +46,12 @@ class Desk:
 
     def __enter__(self) -> Desk:
         self._thread.start()
-        assert self._ready.wait(20)
+        assert self._ready.wait(PATIENCE_S)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(20)
+        self._thread.join(PATIENCE_S)
         self.close()
 
     def close(self) -> None:

@@ -31,13 +31,14 @@ from convoy_schema.names import Generation
 from convoy_schema.topics import FrameTopic, GatewayTopic, Topics
 from gateway_models import TRUSTED, digits
 from numpy.typing import NDArray
+from patience import PATIENCE_S
 
 SITE = "test"
 TOPICS = Topics(SITE)
 T = TypeVar("T")
 
 
-async def until(happened: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(happened: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     """Wait for a condition; fails the test when it does not come true."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not happened():
@@ -211,7 +212,7 @@ class SiteThread:
 
     def __enter__(self) -> SiteThread:
         self._thread.start()
-        assert self._ready.wait(20)
+        assert self._ready.wait(PATIENCE_S)
         assert self._failure is None
         return self
 
@@ -220,7 +221,7 @@ class SiteThread:
     ) -> None:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(20)
+        self._thread.join(PATIENCE_S)
 
     @property
     def address(self) -> str:
@@ -229,7 +230,7 @@ class SiteThread:
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine in the site's loop, and wait for it."""
-        return asyncio.run_coroutine_threadsafe(work(), self._loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work(), self._loop).result(PATIENCE_S)
 
     def call(self, work: Callable[[], T]) -> T:
         """Call a function in the site's loop."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from convoy_schema.credentials import Credentials
 from convoy_schema.link import Link
+from patience import PATIENCE_S
 
 
 class Impatient(random.Random):
@@ -27,7 +28,7 @@ class Impatient(random.Random):
         return self.wait_s
 
 
-def play(work: Callable[[], Awaitable[None]], limit_s: float = 25) -> None:
+def play(work: Callable[[], Awaitable[None]], limit_s: float = 4 * PATIENCE_S) -> None:
     """Run one test's coroutine, but not for ever; whatever it leaves open is found now, not in another test."""
 
     async def main() -> None:
@@ -40,12 +41,35 @@ def play(work: Callable[[], Awaitable[None]], limit_s: float = 25) -> None:
     gc.collect()
 
 
-async def until(condition: Callable[[], object], limit_s: float = 8) -> None:
+async def until(condition: Callable[[], object], limit_s: float = PATIENCE_S) -> None:
     """Wait for `condition`; fail when it does not come true."""
     deadline = asyncio.get_running_loop().time() + limit_s
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, "it did not come true in time"
         await asyncio.sleep(0.01)
+
+
+class Lateness:
+    """How late a loop came to its turns, at most: by so much a time that is measured in it may be too long."""
+
+    most_s = 0.0
+
+    @contextlib.asynccontextmanager
+    async def measured(self) -> AsyncIterator[Lateness]:
+        """For the length of the context."""
+
+        async def look() -> None:
+            while True:
+                before = asyncio.get_running_loop().time()
+                await asyncio.sleep(0.01)
+                self.most_s = max(self.most_s, asyncio.get_running_loop().time() - before - 0.01)
+
+        task = asyncio.get_running_loop().create_task(look())
+        try:
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 class Peer:
@@ -108,7 +132,7 @@ class Peer:
                 await self.settle()
             yield self
             await self.link.stop()
-            await asyncio.wait_for(task, 2)
+            await asyncio.wait_for(task, PATIENCE_S)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

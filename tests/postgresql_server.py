@@ -12,12 +12,14 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from convoy_controller.broker import hold_port
+from patience import PATIENCE_S
 
 USER = "convoy"
 _SETTINGS = {
@@ -65,8 +67,9 @@ class PostgresqlServer:
         self._password = secrets.token_hex(8)
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port: int = listener.getsockname()[1]
+        # Of this server's own for as long as the tests run, which are more than hold a port at the same time.
+        self._holder = hold_port()
+        self.port: int = self._holder.getsockname()[1]
         self._initialise()
 
     def _initialise(self) -> None:
@@ -89,7 +92,7 @@ class PostgresqlServer:
             self._process = subprocess.Popen(
                 [*command, *settings], stdout=output, stderr=output, cwd=self._folder, **self._as
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         ready = [self._binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         while subprocess.run(ready, check=False).returncode != 0:
             assert time.monotonic() < deadline, (self._folder / "log").read_text()
@@ -100,12 +103,13 @@ class PostgresqlServer:
         """End it by its pid: SIGINT ends sessions and shuts down, SIGQUIT is a crash after which it must recover."""
         if self._process is not None:
             self._process.send_signal(with_signal)
-            self._process.wait(30)
+            self._process.wait(PATIENCE_S)
             self._process = None
 
     def remove(self) -> None:
         """Stop it and delete all that it kept."""
         self.stop(signal.SIGQUIT)  # the other way it would tidy up first
+        self._holder.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     # Databases -------------------------------------------------------------------------------------------------------

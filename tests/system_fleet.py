@@ -10,6 +10,7 @@ import contextlib
 import json
 import secrets
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -47,9 +48,8 @@ from convoy_schema.topology import Kind, Layer, Tensor, Topology, Window
 from numpy.typing import NDArray
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
+from patience import PATIENCE_S
 
-#: Seconds within which a fleet on a busy machine must come to serve, or to serve again.
-PATIENCE_S = 45.0
 SHAPE = (1, 12, 12)
 SPEC = InputSpec("t0", "CHW", 1 / 255, 0.0)
 CLASSES = tuple(f"class-{number}" for number in range(10))
@@ -365,20 +365,29 @@ class Intruder:
         """Until the broker has granted them."""
         for topic in topics:
             self._client.subscribe(topic)
-            self._subscribed.get(timeout=10)
+            self._subscribed.get(timeout=PATIENCE_S)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, wait: bool = True) -> None:
         """Until the broker has taken it; from within `answer` do not wait."""
         sent = self._client.publish(topic, payload, 1, retain)
         if wait:
-            sent.wait_for_publish(10)
+            sent.wait_for_publish(PATIENCE_S)
+
+    def settle(self) -> None:
+        """Until all that the broker has for it has come, what is retained too: it delivers in order."""
+        mark = f"tests/{secrets.token_hex(8)}"
+        came = threading.Event()
+        self._client.message_callback_add(mark, lambda *_: came.set())
+        self.subscribe(mark)
+        self.publish(mark, b"")
+        assert came.wait(PATIENCE_S), "the broker delivers nothing"
 
     def all_heard(self) -> list[tuple[str, bytes]]:
         """Everything that came so far and was not taken by `hear`."""
         with self.heard.mutex:
             return list(self.heard.queue)
 
-    def hear(self, topic: str, seconds: float = 10.0) -> bytes:
+    def hear(self, topic: str, seconds: float = PATIENCE_S) -> bytes:
         """The next message on a topic."""
         deadline = time.monotonic() + seconds
         while True:

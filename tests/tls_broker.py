@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from patience import PATIENCE_S
 
 SITE = "main"
 DAY = timedelta(days=1)
@@ -134,7 +135,7 @@ class Guarded:
         config.write_text(self.configuration(), encoding="utf-8")
         with (self.directory / "mosquitto.log").open("ab") as output:
             self.process = subprocess.Popen([program, "-c", str(config)], stdout=output, stderr=output)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 # It listens before it has read its certificates and taken its signals: a word that is no TLS is
@@ -160,7 +161,7 @@ class Guarded:
         mark = "controller/state' does not contain"
         before = self.log().count(mark)
         self.process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_S
         while self.log().count(mark) == before:
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.01)

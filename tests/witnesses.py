@@ -11,8 +11,7 @@ import convoy
 import numpy as np
 from convoy_controller.local_fleet import wait_until
 from numpy.typing import NDArray
-
-PATIENCE_S = 45.0
+from patience import PATIENCE_S
 
 
 @dataclass(frozen=True)

@@ -224,6 +224,23 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def hold_port() -> socket.socket:
+    """A socket that keeps a port of the loopback interface for its owner until it is closed.
+
+    It is bound and does not listen: nobody who looks for a free port is given this one, and no outgoing connection
+    leaves from it. Who binds to it by number and with SO_REUSEADDR, as servers do, listens there, and may come back.
+    """
+    holder = socket.socket()
+    try:
+        holder.bind((HOST, 0))
+        # Only now: with it the kernel might give us what another holds as we do.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except BaseException:
+        holder.close()
+        raise
+    return holder
+
+
 def listens(pid: int, port: int) -> bool:
     """Whether process `pid` itself listens on `port`: someone else's broker may have taken it first and answered."""
     listening = set()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from convoy_controller.broker import Broker, free_port, start_broker
+from convoy_controller.broker import Broker, hold_port, start_broker
 from convoy_controller.enrollment.folder import TlsFolder
 from convoy_controller.enrollment.secure_broker import start_secure_broker
 from convoy_controller.home import DATABASE_VARIABLE, Home
@@ -43,6 +44,7 @@ class LocalFleet:
         self.broker: Broker | None = None
         self.gateways: dict[str, str] = {}
         self.boards: list[str] = []
+        self._held: list[socket.socket] = []
 
     def __enter__(self) -> LocalFleet:
         return self
@@ -88,7 +90,7 @@ class LocalFleet:
 
     def start_gateway(self, name: str = GATEWAY, host: str = "127.0.0.1", port: int = 0) -> str:
         """A gateway; returns the address at which it serves HTTP."""
-        port = port or free_port()
+        port = port or self._hold_port()
         arguments = ["--name", name, "--site", self.site, "--broker", self.url, "--host", host, "--port", str(port)]
         self._start(name, self._convoy("gateway", *arguments, "--home", self.home.root))
         self.gateways[name] = f"http://{host}:{port}"
@@ -96,11 +98,16 @@ class LocalFleet:
 
     def start_api(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """The REST API over this fleet's database; returns the address at which it serves."""
-        port = port or free_port()
+        port = port or self._hold_port()
         environment = {DATABASE_VARIABLE: self.home.database_url}
         arguments = ["--listen", f"{host}:{port}", "--home", self.home.root]
         self._start(API, self._convoy("api", *arguments), environment=environment)
         return f"http://{host}:{port}"
+
+    def _hold_port(self) -> int:
+        """A port that nobody else gets until who is started here listens, and while it is started again."""
+        self._held.append(hold_port())
+        return int(self._held[-1].getsockname()[1])
 
     def start_board(self, name: str, **settings: str | float) -> Child:
         """A board with a configuration of its own; `settings` are keys of that file."""
@@ -135,7 +142,11 @@ class LocalFleet:
 
     def stop(self) -> None:
         """Stop everything, the youngest first."""
-        self.processes.stop()
+        try:
+            self.processes.stop()
+        finally:
+            while self._held:
+                self._held.pop().close()
 
     def _convoy(self, *arguments: object) -> list[str]:
         return [sys.executable, "-m", "convoy_controller", *map(str, arguments)]

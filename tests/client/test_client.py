@@ -19,6 +19,7 @@ from convoy.protocol import MAX_SENTENCE, as_rows, read_index, read_model, read_
 from convoy.results import ModelInfo, Result
 from convoy.retry import FIRST_S, Attempts
 from convoy_controller.gateway.session import Limits
+from convoy_controller.local_fleet import wait_until
 from convoy_schema.ending import Ending
 from convoy_schema.errors import ConvoyError
 from convoy_schema.fixedpoint import dequantise
@@ -27,6 +28,8 @@ from gateway_fleet import SiteThread
 from gateway_models import ARGMAX, DIGITS, SOFTMAX
 from hypothesis import given
 from hypothesis import strategies as st
+from own_ports import own_port
+from patience import PATIENCE_S
 
 PIXELS = np.random.default_rng(2).integers(0, 256, (4, 1, 28, 28)).astype(np.uint8)
 INFO = ModelInfo("digits", "1", "image", "logits", (1, 28, 28), DIGITS)
@@ -36,11 +39,6 @@ INFO = ModelInfo("digits", "1", "image", "logits", (1, 28, 28), DIGITS)
 def site(broker: MosquittoProcess) -> Iterator[SiteThread]:
     with SiteThread(broker.url) as running:
         yield running
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_an_array_becomes_classes_and_probabilities(site: SiteThread) -> None:
@@ -92,7 +90,7 @@ def test_several_classes_a_row_have_no_one_label() -> None:
 
 
 def test_mistakes_are_told_apart(site: SiteThread) -> None:
-    with convoy.connect(site.address, timeout_s=5) as client:
+    with convoy.connect(site.address, timeout_s=PATIENCE_S) as client:
         with pytest.raises(convoy.InvalidInputError, match=r"\(n, 1, 28, 28\), \(4, 27, 28\) came"):
             client.infer(PIXELS[:, 0, 1:])
         with pytest.raises(convoy.InvalidInputError, match="int64 came: convert it"):
@@ -103,7 +101,7 @@ def test_mistakes_are_told_apart(site: SiteThread) -> None:
             client.infer(PIXELS, "cats")
         site.call(lambda: site.site.fleet.silent.add(Generation(1, 1)))
         with pytest.raises(convoy.DeadlineExceededError, match="no answer from shop"):
-            client.infer(PIXELS, timeout_s=0.3)
+            client.infer(PIXELS, timeout_s=1.0)
     for kind in (convoy.InvalidInputError, convoy.UnknownModelError, convoy.DeadlineExceededError):
         assert issubclass(kind, ConvoyError)
 
@@ -117,11 +115,11 @@ def test_a_malformed_address_is_refused_at_once(url: str) -> None:
 
 
 def test_no_gateway_is_said_when_the_time_is_up() -> None:
-    client = convoy.connect(f"http://127.0.0.1:{free_port()}", timeout_s=0.5)
+    client = convoy.connect(f"http://127.0.0.1:{own_port()}", timeout_s=0.5)
     started = time.monotonic()
     with pytest.raises(convoy.ConnectionFailedError, match="Connection refused"):
         client.infer(PIXELS)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 15, "half of what a call takes that says nothing of its time"
     assert not client.is_ready()
     with pytest.raises(convoy.InvalidInputError):
         client.infer(PIXELS, timeout_s=-1)
@@ -138,8 +136,8 @@ def test_threads_share_a_client(site: SiteThread) -> None:
 
 
 def test_a_gateway_that_comes_back_is_found_again(broker: MosquittoProcess) -> None:
-    port = free_port()
-    client = convoy.connect(f"http://127.0.0.1:{port}", timeout_s=15)
+    port = own_port()
+    client = convoy.connect(f"http://127.0.0.1:{port}", timeout_s=PATIENCE_S)
     with SiteThread(broker.url, port=port):
         first = client.infer(PIXELS)
     with ThreadPoolExecutor(1) as pool:
@@ -147,16 +145,16 @@ def test_a_gateway_that_comes_back_is_found_again(broker: MosquittoProcess) -> N
         time.sleep(0.3)
         assert not waiting.done()
         with SiteThread(broker.url, port=port):
-            np.testing.assert_array_equal(waiting.result(15).array, first.array)
+            np.testing.assert_array_equal(waiting.result(PATIENCE_S).array, first.array)
     client.close()
 
 
 def test_another_gateway_takes_over(broker: MosquittoProcess) -> None:
-    dead = f"http://127.0.0.1:{free_port()}"
+    dead = f"http://127.0.0.1:{own_port()}"
     with (
         SiteThread(broker.url, "gateway-a") as one,
         SiteThread(broker.url, "gateway-b") as two,
-        convoy.connect([one.address, dead, two.address], timeout_s=10) as client,
+        convoy.connect([one.address, dead, two.address], timeout_s=PATIENCE_S) as client,
     ):
         used = client.infer(PIXELS).gateway
         (first, other) = (one, two) if used == one.address else (two, one)
@@ -165,7 +163,10 @@ def test_another_gateway_takes_over(broker: MosquittoProcess) -> None:
 
 
 def test_overload_is_waited_out(broker: MosquittoProcess) -> None:
-    with SiteThread(broker.url, limits=Limits(rows=4)) as site, convoy.connect(site.address, timeout_s=20) as client:
+    with (
+        SiteThread(broker.url, limits=Limits(rows=4)) as site,
+        convoy.connect(site.address, timeout_s=PATIENCE_S) as client,
+    ):
         client.infer(PIXELS)
         site.call(lambda: setattr(site.site.fleet, "thinking_s", 0.02))
         with ThreadPoolExecutor(6) as pool:
@@ -173,8 +174,8 @@ def test_overload_is_waited_out(broker: MosquittoProcess) -> None:
         assert len(results) == 24
         site.call(lambda: site.site.fleet.silent.add(Generation(1, 1)))
         with ThreadPoolExecutor(1) as pool:
-            holding = pool.submit(client.infer, PIXELS, timeout_s=3)
-            time.sleep(0.2)
+            holding = pool.submit(client.infer, PIXELS, timeout_s=5)
+            assert wait_until(lambda: site.call(lambda: site.site.service.session.pending) == 1, PATIENCE_S, 0.01)
             with pytest.raises(convoy.OverloadedError, match="holds 4 of at most 4 rows"):
                 client.infer(PIXELS, timeout_s=1.0)
             with pytest.raises(convoy.DeadlineExceededError):
@@ -238,14 +239,14 @@ def odd() -> Iterator[Callable[[list[tuple[int, bytes]]], str]]:
 
 def test_broken_connections_and_busy_gateways_are_tried_again(odd: Callable[[list[tuple[int, bytes]]], str]) -> None:
     url = odd([(0, b""), (503, b'{"error": "not yet"}'), (429, b""), (502, b"<html>"), (0, b"")])
-    with convoy.connect(url, timeout_s=10) as client:
+    with convoy.connect(url, timeout_s=PATIENCE_S) as client:
         assert client.models() == []
 
 
 @pytest.mark.parametrize("begun", [b"", b"[]"])
 def test_half_an_answer_is_no_answer(odd: Callable[[list[tuple[int, bytes]]], str], begun: bytes) -> None:
     url = odd([(TORN, begun), (TORN, begun)])
-    with convoy.connect(url, timeout_s=10) as client:
+    with convoy.connect(url, timeout_s=PATIENCE_S) as client:
         assert client.models() == []
 
 
@@ -361,7 +362,7 @@ def test_an_answer_that_is_not_http_is_a_broken_connection(answer: bytes) -> Non
         thread.start()
         gateway = Gateway(f"http://127.0.0.1:{listener.getsockname()[1]}")
         with pytest.raises(BrokenConnectionError) as caught:
-            gateway.request("GET", "/v2", b"", {}, 5.0)
+            gateway.request("GET", "/v2", b"", {}, PATIENCE_S)
         thread.join()
     assert len(str(caught.value)) < 500
 

@@ -10,6 +10,8 @@ from convoy_controller.cli import app
 from typer.testing import CliRunner, Result
 
 Run = Callable[..., Result]
+#: Goes before a command, to start it as a script does in its background: with SIGINT ignored.
+IN_THE_BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
 
 
 def in_home(home: Path, monkeypatch: pytest.MonkeyPatch, *before: str, columns: int = 200) -> Run:

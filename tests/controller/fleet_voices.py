@@ -33,12 +33,13 @@ from convoy_schema.messages.gateways import (
     ProbeReport,
 )
 from convoy_schema.topics import BoardTopic, ControllerTopic, GatewayTopic, Topics
+from patience import PATIENCE_S
 
 SITE = "test"
 GATEWAY = "gate"
 
 
-async def until(happened: Callable[[], bool], seconds: float = 15.0) -> None:
+async def until(happened: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     """Wait for a condition; fails the test when it does not come true."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not happened():

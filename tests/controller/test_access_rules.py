@@ -150,7 +150,7 @@ def test_each_message_reaches_exactly_whom_it_may(guarded: Guarded) -> None:
             assert all(peer.connections == 1 for peer in peers.values())
         assert not wrong, "\n".join(wrong)
 
-    play(work, 60)
+    play(work)
 
 
 def test_what_is_retained_is_guarded_too(guarded: Guarded) -> None:
@@ -243,7 +243,7 @@ def test_who_is_let_in(guarded: Guarded) -> None:
             found[case] = await is_let_in(guarded, Credentials(guarded.ca, identity))
         assert found == {case: expected for case, (_, expected) in cases.items()}
 
-    play(work, 40)
+    play(work)
 
 
 def test_without_tls_nobody_is_even_heard(guarded: Guarded) -> None:

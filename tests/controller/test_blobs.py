@@ -16,6 +16,7 @@ from convoy_schema.errors import IntegrityError
 from convoy_schema.names import digest_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE_S
 
 LARGE = os.urandom(3 * BLOCK_BYTES + 100)  # does not pack
 
@@ -142,7 +143,7 @@ def test_a_process_killed_while_it_stores_leaves_nothing_half_done(tmp_path: Pat
         f"{moment} = die\n"
         "BlobStore(pathlib.Path(sys.argv[1])).put(b'content' * 1000)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], timeout=2 * PATIENCE_S, check=False)
     assert done.returncode == -9
     digest = digest_of(b"content" * 1000)
     assert len(list(tmp_path.glob("??/*.part-*"))) == 1

@@ -20,14 +20,15 @@ from convoy_controller.broker import (
     Broker,
     answers,
     find_mosquitto,
-    free_port,
     mosquitto_configuration,
     start_broker,
 )
 from convoy_controller.errors import BrokerError
 from convoy_controller.processes import Processes
+from own_ports import own_port
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
+from patience import PATIENCE_S
 
 KINDS = [
     pytest.param("mosquitto", marks=pytest.mark.skipif(not find_mosquitto(), reason="Mosquitto is not installed")),
@@ -62,19 +63,19 @@ class Talker:
         self.client.on_connect = lambda *_: connected.set()
         self.client.connect("127.0.0.1", port_of(broker), keepalive=10)
         self.client.loop_start()
-        assert connected.wait(10)
+        assert connected.wait(PATIENCE_S)
         for topic in topics:
             subscribed.clear()
             self.client.subscribe(topic, qos)
-            assert subscribed.wait(10)
+            assert subscribed.wait(PATIENCE_S)
 
     def _on_message(self, client: Client, data: object, message: MQTTMessage) -> None:
         self.inbox.put((message.topic, message.payload, message.retain))
 
     def publish(self, topic: str, payload: bytes, qos: int = 0, *, retain: bool = False) -> None:
-        self.client.publish(topic, payload, qos, retain).wait_for_publish(10)
+        self.client.publish(topic, payload, qos, retain).wait_for_publish(PATIENCE_S)
 
-    def receive(self, timeout_s: float = 10.0) -> Received:
+    def receive(self, timeout_s: float = PATIENCE_S) -> Received:
         return self.inbox.get(timeout=timeout_s)
 
     def hears_nothing(self, for_s: float = 0.3) -> bool:
@@ -113,12 +114,14 @@ def test_a_qos_1_hop_does_not_wait_for_nagle(broker: Broker) -> None:
     with Talker(broker, "echo", "ping", qos=1) as echo, Talker(broker, "sender", "pong", qos=1) as sender:
         echo.client.on_message = lambda client, data, message: client.publish("pong", message.payload, 1)
         trips_s = []
-        for _ in range(30):
+        for _ in range(40):
             began = time.perf_counter()
             sender.client.publish("ping", b"x" * 1024, 1)
             sender.receive()
             trips_s.append(time.perf_counter() - began)
-    assert sorted(trips_s)[len(trips_s) // 2] < 0.030
+    assert min(trips_s) < 0.030, (
+        "with Nagle's algorithm not one of them is quicker than 0.04 s, however idle the machine"
+    )
 
 
 def test_what_is_retained_reaches_later_subscribers_until_it_is_cleared(broker: Broker) -> None:
@@ -171,7 +174,7 @@ def test_the_will_of_a_killed_client_is_published_and_retained(broker: Broker) -
             assert board.stdout is not None
             assert board.stdout.readline() == "connected\n"
             board.kill()
-        topic, payload, _ = controller.receive(5.0)
+        topic, payload, _ = controller.receive()
         assert (topic, payload) == ("boards/board-1/state", b"offline")
     with Talker(broker, "later", "boards/+/state", qos=1) as later:
         assert later.receive() == ("boards/board-1/state", b"offline", True)
@@ -195,7 +198,7 @@ def test_clients_that_come_and_go_in_numbers_are_all_heard(broker: Broker) -> No
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE_S)
         assert failures == []
         sender.publish("to/all", b"hello", 1)
         for talker in talkers:
@@ -221,10 +224,8 @@ def test_garbage_does_not_hurt_the_others(broker: Broker) -> None:
 def test_it_stops_quietly_with_clients_connected(broker: Broker) -> None:
     assert broker.process is not None
     with Talker(broker, "one", "topic"):
-        began = time.monotonic()
         broker.stop()
-        assert time.monotonic() - began < 4.0
-    assert broker.process.returncode == 0
+    assert broker.process.returncode == 0, "it did so by itself, within the time after which it would be killed"
     assert "Traceback" not in broker.process.log.read_text()
     with pytest.raises(ConnectionRefusedError):
         answers("127.0.0.1", port_of(broker))
@@ -243,7 +244,7 @@ def test_it_dies_with_an_owner_that_is_killed(kind: str, tmp_path: Path) -> None
         port = int(owner.stdout.readline().rpartition(":")[2])
         assert answers("127.0.0.1", port)
         owner.kill()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while not refuses(port):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -264,7 +265,7 @@ def test_it_comes_back_on_its_port_after_a_kill(kind: str, tmp_path: Path) -> No
         with Talker(broker, "one"):
             processes.kill("broker", signal.SIGKILL)
             processes.restart("broker")
-            processes.wait_ready("broker", lambda: answers("127.0.0.1", port))
+            processes.wait_ready("broker", lambda: answers("127.0.0.1", port), PATIENCE_S)
         broker.stop()
         assert processes["broker"].alive, "a broker with an owner is the owner's to stop"
 
@@ -310,7 +311,7 @@ def test_a_kind_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 def test_a_url_where_nobody_listens_says_so(tmp_path: Path) -> None:
     with pytest.raises(BrokerError, match=r"no broker answers at mqtt://127\.0\.0\.1:.*refused"):
-        start_broker(f"mqtt://127.0.0.1:{free_port()}", tmp_path)
+        start_broker(f"mqtt://127.0.0.1:{own_port()}", tmp_path)
 
 
 @contextmanager
@@ -365,7 +366,7 @@ def test_a_free_port_lost_to_another_broker_is_given_up(
 ) -> None:
     """The other one even answers as a broker should: only the owner of the socket tells them apart."""
     with someone(b"\x20\x02\x00\x00") as lost:
-        choices: Iterator[int] = iter([lost, lost, free_port()])
+        choices: Iterator[int] = iter([lost, lost, own_port()])
         choose: Callable[[], int] = lambda: next(choices)  # noqa: E731
         monkeypatch.setattr(broker_module, "free_port", choose)
         with start_broker(kind, tmp_path) as broker:

@@ -26,6 +26,7 @@ from convoy_schema.names import digest_of
 from convoy_schema.topology import Kind
 from convoy_schema.trust import Trust
 from database_samples import open_catalogue, publish, tiny_import
+from patience import PATIENCE_S
 from sqlalchemy import select
 
 
@@ -177,7 +178,7 @@ def test_an_artifact_is_in_the_store_before_it_is_known(database: Database, tmp_
         "catalogue = Catalogue(open_database(f'sqlite:///{home / \"convoy.db\"}'), BlobStore(home / 'blobs'))\n"
         "catalogue.add_artifact(b'content', ArtifactKind.GOLDEN)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], timeout=2 * PATIENCE_S, check=False)
     assert done.returncode == -9
     catalogue = open_catalogue(database, tmp_path)
     digest = digest_of(b"content")
@@ -214,7 +215,7 @@ def test_processes_that_need_the_key_at_once_get_the_same_one(tmp_path: Path):
         subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "keys")], stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    keys = {maker.communicate(timeout=30)[0] for maker in makers}
+    keys = {maker.communicate(timeout=2 * PATIENCE_S)[0] for maker in makers}
     assert [maker.returncode for maker in makers] == [0, 0, 0]
     assert len(keys) == 1
     assert (tmp_path / "keys" / "signing.pem").read_text() == keys.pop()

@@ -11,11 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
-from convoy_controller.broker import find_mosquitto, free_port
+from convoy_controller.broker import find_mosquitto
 from convoy_controller.cli import app
 from convoy_controller.enrollment.reloading import PID_FILE, reload_broker
 from convoy_controller.errors import BrokerError
 from convoy_schema.claims import parse_claim
+from own_ports import own_port
+from patience import PATIENCE_S
 from test_cli_running import Command
 from typer.testing import CliRunner
 
@@ -118,14 +120,14 @@ def test_only_a_mosquitto_is_signalled(tmp_path: Path) -> None:
 def test_one_command_starts_a_fleet_on_certificates(tmp_path: Path) -> None:
     if find_mosquitto() is None:
         pytest.skip("mosquitto is not installed")
-    ports = ("--broker-port", str(free_port()), "--port", str(free_port()))
-    up = Command(tmp_path, "up", "--tls", *ports, "--enrollment-port", str(free_port()))
+    ports = ("--broker-port", str(own_port()), "--port", str(own_port()))
+    up = Command(tmp_path, "up", "--tls", *ports, "--enrollment-port", str(own_port()))
     try:
         said = up.says("boards join with")
         assert f"mqtts://127.0.0.1:{ports[1]}  (Mosquitto, TLS)" in said
         assert (tmp_path / "home" / "tls" / "ca.pem").exists()
         log = tmp_path / "home" / "run" / "logs" / "controller.log"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while "in charge" not in log.read_text(errors="replace"):
             assert time.monotonic() < deadline, log.read_text(errors="replace")
             time.sleep(0.1)
@@ -133,4 +135,4 @@ def test_one_command_starts_a_fleet_on_certificates(tmp_path: Path) -> None:
         assert Path(f"/proc/{pid}/comm").read_text().strip() == "mosquitto"
     finally:
         os.kill(up.process.pid, signal.SIGTERM)
-        up.process.wait(30)
+        up.process.wait(PATIENCE_S)

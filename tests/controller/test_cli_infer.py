@@ -9,10 +9,10 @@ from typing import Protocol
 
 import numpy as np
 import pytest
-from convoy_controller.broker import free_port
 from convoy_controller.cli import app
 from gateway_fleet import SiteThread
 from gateway_models import ARGMAX, DIGITS
+from own_ports import own_port
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -91,7 +91,7 @@ def test_an_unknown_model_is_not_found_and_those_there_are_are_named(address: st
 
 
 def test_without_a_gateway_it_says_so(picture: Path) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{own_port()}"
     done = RUNNER.invoke(app, ["infer", "--url", url, "--timeout", "0.5", str(picture)])
     assert done.exit_code == 4
     assert "no gateway could be reached" in done.output

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import Run, in_home
+from command_line import IN_THE_BACKGROUND, Run, in_home
 from convoy_controller.cli.exit_codes import ExitCode, exit_code
 from convoy_controller.cli.printing import ago, size
 from convoy_controller.database.records import DeploymentState, NewEvent, Severity
 from convoy_controller.errors import DatabaseBusyError, DatabaseUnreachableError, NotFoundError
 from convoy_schema.errors import ConvoyError, LinkError, TopicError
 from database_samples import START, Fleet, open_fleet, publish, three_boards
+from patience import PATIENCE_S
 from typer.testing import Result
 
 
@@ -162,7 +163,17 @@ def test_events(run: Run, fleet: Fleet):
 
 def test_events_as_they_happen(fleet: Fleet, tmp_path: Path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "convoy_controller.cli", "events", "--follow", "--json", "--home", str(tmp_path)],
+        [
+            *IN_THE_BACKGROUND,
+            sys.executable,
+            "-m",
+            "convoy_controller.cli",
+            "events",
+            "--follow",
+            "--json",
+            "--home",
+            str(tmp_path),
+        ],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -173,7 +184,7 @@ def test_events_as_they_happen(fleet: Fleet, tmp_path: Path):
         assert json.loads(process.stdout.readline())["kind"] == "serving"
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
+        process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
 
 

@@ -14,9 +14,10 @@ from typing import Protocol
 from urllib.request import urlopen
 
 import pytest
-from convoy_controller.broker import free_port
 from convoy_controller.cli import app
 from convoy_controller.keys import signing_key
+from own_ports import own_port
+from patience import PATIENCE_S
 from typer.testing import CliRunner
 
 RUNNER = CliRunner()
@@ -37,7 +38,7 @@ class Command:
                 command, env={**os.environ, "CONVOY_HOME": str(folder / "home")}, stdout=file, stderr=subprocess.STDOUT
             )
 
-    def says(self, text: str, seconds: float = 40.0) -> str:
+    def says(self, text: str, seconds: float = PATIENCE_S) -> str:
         deadline = time.monotonic() + seconds
         while text not in self.output.read_text():
             assert self.process.poll() is None, self.output.read_text()
@@ -47,7 +48,7 @@ class Command:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_a_gateway_says_where_it_listens(tmp_path: Path, broker: BrokerProcess, 
     command = Command(tmp_path, "gateway", "--broker", broker.url, "--port", "0")
     started.append(command)
     address = command.says("listens on ").partition("listens on ")[2].split()[0]
-    with urlopen(f"{address}/v2/health/live", timeout=10) as answer:
+    with urlopen(f"{address}/v2/health/live", timeout=PATIENCE_S) as answer:
         assert answer.status == 200
     assert command.stop() == 0
 
@@ -97,8 +98,8 @@ def test_a_gateway_without_a_key_ends_with_a_sentence(tmp_path: Path, broker: Br
 
 
 def test_up_starts_everything_starts_again_what_dies_and_leaves_nothing(tmp_path: Path, started: list[Command]) -> None:
-    port = free_port()
-    arguments = ("up", "--broker", "auto", "--broker-port", str(free_port()), "--port", str(port), "--api-port", "0")
+    port = own_port()
+    arguments = ("up", "--broker", "auto", "--broker-port", str(own_port()), "--port", str(port), "--api-port", "0")
     command = Command(tmp_path, *arguments)
     started.append(command)
     said = command.says("Ctrl-C stops what was started here")
@@ -108,7 +109,7 @@ def test_up_starts_everything_starts_again_what_dies_and_leaves_nothing(tmp_path
     gateway = next(pid for name, pid in children.items() if " gateway " in name)
     os.kill(gateway, signal.SIGKILL)
     command.says("was ended by SIGKILL, starts again in 1 s")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while gateway in (now := descendants(command.process.pid)) or not any(" gateway " in name for name in now.values()):
         assert time.monotonic() < deadline, now
         time.sleep(0.05)

@@ -49,6 +49,7 @@ from database_samples import (
     pulse,
     reported,
 )
+from patience import PATIENCE_S
 from sqlalchemy import event, text
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -481,7 +482,7 @@ def test_processes_write_at_once_and_nothing_is_lost(database_url: str):
         for name in ("a", "b", "c")
     ]
     for writer in writers:
-        _, errors = writer.communicate(timeout=60)
+        _, errors = writer.communicate(timeout=2 * PATIENCE_S)
         assert writer.returncode == 0, errors
     database = open_database(url)
     sentences = [line.sentence for line in queries.events(database, limit=1000)]
@@ -500,15 +501,15 @@ def test_a_writer_waits_for_another_and_readers_for_nobody(fleet: Fleet):
         with fleet.database.write() as db:
             db.execute(text("UPDATE fleet_facts SET revision = revision + 10"))
             holding.set()
-            let_go.wait(10)
+            let_go.wait(PATIENCE_S)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert holding.wait(5)
+    assert holding.wait(PATIENCE_S)
     assert fleet.recorder.load_state().counters.revision == 0  # a reader is not kept waiting
     timer = threading.Timer(0.2, let_go.set)
-    timer.start()
     begun = time.monotonic()
+    timer.start()
     assert fleet.recorder.next_revision() == 11
     assert time.monotonic() - begun > 0.1
     thread.join()
@@ -534,7 +535,7 @@ def test_a_writer_killed_half_way_leaves_nothing(fleet: Fleet, database_url: str
         "    recorder.next_revision()\n"
         "    os.kill(os.getpid(), 9)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, database_url], timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", script, database_url], timeout=2 * PATIENCE_S, check=False)
     assert done.returncode == -9
     assert fleet.recorder.load_state().counters.revision == 1
     assert fleet.recorder.next_revision() == 2

@@ -30,6 +30,7 @@ from convoy_schema.messages.desired import Desired
 from database_samples import Fleet, intent, publish, reported
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import PATIENCE_S
 from postgresql_server import PostgresqlServer
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -156,7 +157,7 @@ def test_a_writer_that_waited_sees_what_the_one_before_it_wrote(fleet: Fleet, ur
     holding = threading.Event()
 
     def count() -> None:
-        holding.wait(10)
+        holding.wait(PATIENCE_S)
         numbers.append(other.next_revision())
 
     thread = threading.Thread(target=count)
@@ -166,7 +167,7 @@ def test_a_writer_that_waited_sees_what_the_one_before_it_wrote(fleet: Fleet, ur
         holding.set()
         thread.join(0.3)
         assert numbers == []  # it waits
-    thread.join(10)
+    thread.join(PATIENCE_S)
     assert numbers == [2]
     other._database.close()
 

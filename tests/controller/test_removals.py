@@ -25,6 +25,7 @@ from convoy_controller.database.records import (
 from convoy_controller.errors import InUseError, NotFoundError
 from convoy_schema.names import Generation
 from database_samples import Fleet, assignment, intent, open_catalogue, open_fleet, publish, reported
+from patience import PATIENCE_S
 from sqlalchemy import select
 from typer.testing import CliRunner
 
@@ -203,7 +204,7 @@ def test_nothing_is_discarded_while_a_model_is_being_published(tmp_path: Path) -
         waiting = threading.Thread(target=publishes)
         waiting.start()
         assert not entered.wait(0.2)
-    waiting.join(5)
+    waiting.join(PATIENCE_S)
     assert entered.is_set()
     fleet.database.close()
 
@@ -270,7 +271,7 @@ def test_a_clearing_without_a_controller_is_left_to_the_one_that_comes(tmp_path:
     working = threading.Thread(target=controller)
     working.start()
     code, answer = convoy(tmp_path, "gc", "--json")
-    working.join(10)
+    working.join(PATIENCE_S)
     assert code == 0
     assert (answer["done"], answer["cleared_topics"], answer["cleared_topic_bytes"]) == (True, 1, 10)
     assert answer["cleared_files"] == 0

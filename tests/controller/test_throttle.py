@@ -43,7 +43,11 @@ def test_the_service_says_when_to_come_back(tmp_path: Path) -> None:
     async def asked(desk: Desk) -> list[httpx.Response]:
         transport = httpx.ASGITransport(create_app(desk.office, "THE KEY"), client=("10.0.0.7", 1))
         async with httpx.AsyncClient(transport=transport, base_url="https://desk") as client:
-            return [await client.get("/v1/ca") for _ in range(int(BURST) + 20)]
+            answers = []
+            # A few more than the burst are answered while these take their time.
+            while len(answers) < 20 * BURST and (not answers or answers[-1].status_code == 200):
+                answers.append(await client.get("/v1/ca"))
+            return answers
 
     desk = Desk(tmp_path)
     try:

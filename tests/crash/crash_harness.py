@@ -165,6 +165,14 @@ class Callers:
         target = self.ledger.settled + count
         assert wait_until(lambda: self.ledger.settled >= target, seconds, 0.01), self.ledger.account()
 
+    def wait_answered_by(self, generation: str) -> None:
+        """Until one has been answered by that generation."""
+
+        def has_answered() -> bool:
+            return generation in self.ledger.account().generations
+
+        assert wait_until(has_answered, PATIENCE_S, 0.05), self.ledger.account()
+
     def wait_recovered(self, since: float, before: str) -> float:
         """Seconds from `since` to the first answer of another generation than `before`, once it has come."""
         found: list[float] = []
@@ -174,7 +182,7 @@ class Callers:
             found[:] = [] if seconds is None else [seconds]
             return bool(found)
 
-        assert wait_until(recovered, 20.0, 0.02), self.ledger.account()
+        assert wait_until(recovered, PATIENCE_S, 0.02), self.ledger.account()
         return found[0]
 
     def stop(self) -> Account:

@@ -55,12 +55,12 @@ def test_the_second_says_why_it_stands_by_and_takes_over_from_one_that_was_kille
         fleet.wait_boards("board-1", "board-2", "board-3")
         assert generations(fleet) == before
         fleet.deploy(Method.ALLOCATE, 2)
-        flow.wait_answers(60)
+        flow.wait_answered_by("2-2")
         # The first one is started again, and finds that it is not needed.
         fleet.local.processes.restart(CONTROLLER)
         fleet.wait_log(CONTROLLER, "standing by: controller ")
         fleet.deploy(Method.ALLOCATE, 3)
-        flow.wait_answers(60)
+        flow.wait_answered_by("2-3")
     assert set(flow.ledger.account().generations) == {"1-1", "2-2", "2-3"}
 
 

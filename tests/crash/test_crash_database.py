@@ -13,6 +13,7 @@ from convoy_controller.database.records import GenerationState
 from convoy_controller.local_fleet import CONTROLLER, wait_until
 from convoy_schema.bundle import Method
 from crash_harness import BOARDS, Callers, CrashFleet
+from patience import PATIENCE_S
 
 #: Seconds within which the tables must be right again.
 RIGHT_AGAIN_S = 60.0
@@ -45,7 +46,7 @@ def delete_database(fleet: CrashFleet) -> None:
 
 def wait_controller_ends(fleet: CrashFleet) -> None:
     child = fleet.local.processes[CONTROLLER]
-    assert wait_until(lambda: not child.alive, 15.0, 0.02), fleet.log(CONTROLLER)
+    assert wait_until(lambda: not child.alive, PATIENCE_S, 0.02), fleet.log(CONTROLLER)
     assert child.returncode not in (0, -9)
     assert "was deleted or replaced under this process" in fleet.log(CONTROLLER)
 
@@ -109,7 +110,7 @@ def test_a_controller_ends_when_its_database_goes_and_its_successor_adopts_what_
         lose(fleet, copy)
         wait_controller_ends(fleet)
         fleet.local.processes.restart(CONTROLLER)
-        assert wait_until(lambda: fleet.log(CONTROLLER).count("in charge, epoch ") == 2, 30.0, 0.05)
+        assert wait_until(lambda: fleet.log(CONTROLLER).count("in charge, epoch ") == 2, PATIENCE_S, 0.05)
         assert "1 generations were adopted from 3 boards" in fleet.log(CONTROLLER)
         fleet.reopen_database()
         assert_tables_are_right(fleet, generation)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from convoy_controller.broker import HOST, answers, find_mosquitto, free_port, mosquitto_configuration
+from convoy_controller.broker import HOST, answers, find_mosquitto, mosquitto_configuration
 from convoy_controller.local_fleet import wait_until
 from convoy_schema.bundle import Method
 from crash_harness import BROKER, SECOND_GATEWAY, CrashFleet
+from own_ports import own_port
 from severed_line import SeveredLine, obstacle
 from system_fleet import PATIENCE_S, Intruder
 
@@ -37,7 +38,7 @@ def serve(fleet: CrashFleet, line: SeveredLine) -> None:
     mosquitto = find_mosquitto()
     if mosquitto is None:
         pytest.skip("Mosquitto is not installed")
-    port = free_port()
+    port = own_port()
     # The development configuration, which is for the loopback alone, and the line's end beside it.
     lines = mosquitto_configuration(port).splitlines()
     at = next(number for number, text in enumerate(lines) if text.startswith("listener "))
@@ -45,7 +46,7 @@ def serve(fleet: CrashFleet, line: SeveredLine) -> None:
     file = fleet.directory / "mosquitto.conf"
     file.write_text("\n".join(lines) + "\n")
     fleet.local.processes.start(BROKER, [mosquitto, "-c", file], fleet.directory / "logs" / f"{BROKER}.log")
-    fleet.local.processes.wait_ready(BROKER, lambda: answers(HOST, port) and answers(line.near, port), 10.0)
+    fleet.local.processes.wait_ready(BROKER, lambda: answers(HOST, port) and answers(line.near, port), PATIENCE_S)
     fleet.start(2, f"mqtt://{HOST}:{port}")
     fleet.local.start_gateway(SECOND_GATEWAY)
     fleet.local.start_boards(FAR, 1, {"broker": f"mqtt://{line.near}:{port}"}, prefix=line.prefix)

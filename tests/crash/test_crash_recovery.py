@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from convoy_controller.local_fleet import wait_until
 from convoy_schema.bundle import Method
 from crash_harness import BOARDS, CrashFleet
-from system_fleet import Intruder
+from system_fleet import PATIENCE_S, Intruder
 
 #: Seconds a board may cost that is gone, and one that is only silent.
 KILLED_S = 3.0
@@ -50,7 +51,8 @@ def test_a_frozen_board_costs_less_than_six_seconds_and_adds_nothing_when_it_wak
         spoken = [topic for topic, _ in witness.all_heard() if f"/{before}/" in topic]
         # What it had taken before it froze may leave it once; nobody takes it, and nothing new follows.
         assert len(spoken) <= 64, spoken
-        assert any(f"/{fleet.serving_generation()}/" in topic for topic, _ in witness.all_heard())
+        now = fleet.serving_generation()
+        assert wait_until(lambda: any(f"/{now}/" in topic for topic, _ in witness.all_heard()), PATIENCE_S)
     assert seconds < SILENT_S
 
 

@@ -40,7 +40,7 @@ def test_a_controller_that_restarts_sends_no_block_again(fleet: CrashFleet) -> N
         witness.subscribe(fleet.topics.block("+", "+"))
         fleet.local.start_board("board-4")
         fleet.deploy(boards=4)
-        assert witness.heard.qsize() > 0
+        assert wait_until(lambda: witness.heard.qsize() > 0, PATIENCE_S)
 
 
 def stored_bytes(folder: Path) -> int:
@@ -52,7 +52,7 @@ def retained(fleet: CrashFleet) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     with Intruder(fleet.local.url) as witness:
         witness.subscribe(f"{fleet.topics.prefix}+/+/+", f"{fleet.topics.prefix}+/+")
-        wait_until(lambda: False, 1.0)
+        witness.settle()
         found.update(witness.all_heard())
     return found
 
@@ -70,8 +70,8 @@ def test_a_broker_that_forgot_everything_is_told_again(fleet: CrashFleet) -> Non
         topics.controller_state(),
         topics.model("small", "1"),
     }
+    assert wait_until(lambda: set(retained(fleet)) >= expected, PATIENCE_S), expected - set(retained(fleet))
     before = set(retained(fleet))
-    assert before >= expected, expected - before
     manifests = {topic for topic in before if topic.startswith(f"{topics.prefix}artifacts/")}
     assert manifests
     with fleet.callers() as flow:
@@ -80,11 +80,12 @@ def test_a_broker_that_forgot_everything_is_told_again(fleet: CrashFleet) -> Non
         fleet.local.processes.restart(BROKER)
         flow.wait_answers(120)
         fleet.wait_boards(*BOARDS)
-        assert wait_until(lambda: set(retained(fleet)) >= expected | manifests, 20.0), (expected | manifests) - set(
-            retained(fleet)
-        )
+        assert wait_until(lambda: set(retained(fleet)) >= expected | manifests, PATIENCE_S), (
+            expected | manifests
+        ) - set(retained(fleet))
+        there = retained(fleet)
         for board in BOARDS:
-            state = codec.decode(BoardState, retained(fleet)[topics.board(board, "state")])
+            state = codec.decode(BoardState, there[topics.board(board, "state")])
             assert state.presence is Presence.ONLINE
     assert set(flow.ledger.account().generations) == {generation}
     fleet.wait_serving(3)

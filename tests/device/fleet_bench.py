@@ -36,6 +36,7 @@ from convoy_schema.messages.boards import (
 from convoy_schema.messages.desired import Assignment, Desired
 from convoy_schema.names import Generation
 from convoy_schema.topics import BoardTopic, FrameTopic, Topics
+from patience import PATIENCE_S
 
 SITE = "main"
 GATEWAY = "gateway-1"
@@ -122,7 +123,7 @@ class Fleet:
         found = (r for r in (reported.assignments if reported else ()) if r.generation == generation)
         return next(found, None)
 
-    async def until(self, condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:
+    async def until(self, condition: Callable[[], object], what: str, seconds: float = PATIENCE_S) -> None:
         """Wait for something to become true."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not condition():
@@ -143,7 +144,7 @@ class Fleet:
 
     def feed(self, entry: Assignment, board: str, values: Mapping[str, models.Array], counter: int) -> None:
         """Send a batch into the first stage."""
-        frame = models.frame(entry, values, counter=counter, gateway=GATEWAY)
+        frame = models.frame(entry, values, counter=counter, gateway=GATEWAY, budget_ms=1000 * PATIENCE_S)
         topic = self.topics.frame(GATEWAY, board, frame.deployment, frame.generation, frame.stage)
         self.link.publish(topic, codec.encode(frame))
 
@@ -191,7 +192,7 @@ class InLoop:
     async def stop(self) -> int:
         """Stop it; its exit code."""
         self.daemon.stop("the test is over")
-        code = await asyncio.wait_for(self.task, 10)
+        code = await asyncio.wait_for(self.task, PATIENCE_S)
         self.pool.shutdown()
         return code
 
@@ -238,7 +239,7 @@ class Process:
             self._process.send_signal(signal.SIGTERM)
         return self.wait()
 
-    def wait(self, seconds: float = 10) -> int:
+    def wait(self, seconds: float = PATIENCE_S) -> int:
         """Its exit code."""
         try:
             return self._process.wait(seconds)

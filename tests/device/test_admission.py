@@ -119,10 +119,10 @@ def test_what_has_no_place_is_refused() -> None:
 def test_an_admitted_image_costs_a_look_up() -> None:
     admission, image = made(), module("west", Kind.CONV2D)
     admission.check_module("west", "1" * 64, image)
-    begun = time.perf_counter()
+    begun = time.thread_time()
     for _ in range(10_000):
         admission.check_module("west", "1" * 64, image)
-    assert (time.perf_counter() - begun) / 10_000 < 50e-6
+    assert (time.thread_time() - begun) / 10_000 < 50e-6
 
 
 def test_what_is_remembered_is_bounded() -> None:

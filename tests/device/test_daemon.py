@@ -16,6 +16,7 @@ from convoy_schema.messages.desired import Slot
 from convoy_schema.names import digest_of
 from convoy_schema.topology import Kind
 from fleet_bench import GATEWAY, Fleet, InLoop, Process, boards_on, config_of, fleet_on, garbage
+from link_bench import until
 
 PART = catalogue().shells[0].part
 COPIES = models.copies(images=False)
@@ -188,11 +189,16 @@ def test_a_board_restarted_without_its_broker_serves_as_soon_as_there_is_one(
             await fleet.until((config.state_dir / "last-good").exists, "the last good assignments")
         broker.stop()
         board = InLoop(config)
+
+        def told() -> int:
+            lines = [record for record in caplog.records if "no broker at" in record.getMessage()]
+            return sum(line.levelname == "WARNING" for line in lines)
+
         try:
+            await until(told)
             await asyncio.sleep(0.7)
             assert not board.task.done()
-            lines = [record for record in caplog.records if "no broker at" in record.getMessage()]
-            assert 1 <= len([line for line in lines if line.levelname == "WARNING"]) <= 4
+            assert 1 <= told() <= 4
             broker.start()  # an empty one: what was retained is gone, and there is no controller
             async with fleet_on(broker.url) as fleet:
                 await fleet.until_phase(Phase.READY, "board-1")
@@ -263,23 +269,28 @@ def test_garbage_on_every_topic_costs_nothing_and_is_counted(broker: Any, tmp_pa
                 good + "/deeper",
             ):
                 for payload in garbage():
-                    fleet.link.publish(topic, payload)
+                    assert fleet.link.publish(topic, payload)
                 await asyncio.sleep(0.02)
+                await fleet.until(lambda: not fleet.link.is_congested, "room")
             await fleet.infer(assignment, "board-1", COPIES, 20)
-
-            def refused() -> dict[str, int]:
-                return fleet.pulses["board-1"].refused
-
-            await fleet.until(lambda: "topic" in refused() and "generation" in refused(), "counts in a pulse")
             count = len(garbage())
-            for leaf in ("command", "state", "frame"):
-                assert refused()[leaf] == count, leaf
-            assert refused()["desired"] == count - 1
-            assert refused()["model"] >= count - 1  # an empty payload clears what was retained
-            assert refused()["manifest"] >= count - 1
-            assert refused()["block"] >= count
-            assert refused()["topic"] >= 4 * count
-            assert refused()["generation"] == 2 * count
+            exactly = {
+                **dict.fromkeys(("command", "state", "frame"), count),
+                "desired": count - 1,
+                "generation": 2 * count,
+            }
+            # An empty payload clears what was retained.
+            least = {"model": count - 1, "manifest": count - 1, "block": count, "topic": 4 * count}
+
+            def refused(*names: str) -> dict[str, int]:
+                return {name: fleet.pulses["board-1"].refused.get(name, 0) for name in names}
+
+            def are_told() -> bool:
+                found = refused(*least)
+                return refused(*exactly) == exactly and all(found[name] >= count for name, count in least.items())
+
+            # Blocks come over a connection of their own, and a pulse may have been on its way.
+            await fleet.until(are_told, f"{exactly} and at least {least} in a pulse")
             assert fleet.reported["board-1"].blocked.startswith("the desired state could not be read: ")
             assert not boards[0].task.done()
             # A real one still gets through, and clears what was said.
@@ -448,14 +459,19 @@ def test_two_daemons_of_one_name_end_with_one(broker: Any, tmp_path: Path) -> No
             session = fleet.reported["board-1"].session
             await asyncio.sleep(1.1)
             second = Process(config_of(broker.url, tmp_path / "b"), tmp_path / "b")
+
+            def is_said_to_be_there() -> bool:
+                last = fleet.states["board-1"][-1]
+                return (last.presence, last.session) == (Presence.ONLINE, fleet.reported["board-1"].session)
+
             try:
                 assert await asyncio.to_thread(first.wait) == 3
                 assert "another daemon runs as board board-1 (session " in first.log.read_text()
                 await fleet.until(lambda: fleet.reported["board-1"].session != session, "the second one")
                 # What is retained in the end says that the board is there.
+                await fleet.until(is_said_to_be_there, "it is there")
                 await asyncio.sleep(1.5)
-                last = fleet.states["board-1"][-1]
-                assert (last.presence, last.session) == (Presence.ONLINE, fleet.reported["board-1"].session)
+                assert is_said_to_be_there()
             finally:
                 assert second.terminate() == 0
 
@@ -480,13 +496,13 @@ def test_a_process_without_a_broker_waits_says_so_and_stops_when_told(tmp_path: 
     process = Process(config_of("mqtt://127.0.0.1:1", tmp_path), tmp_path)
 
     async def scenario() -> None:
-        for _ in range(500):
-            if "no broker at mqtt://127.0.0.1:1" in process.log.read_text():
-                break
-            await asyncio.sleep(0.02)
+        await until(lambda: "no broker at mqtt://127.0.0.1:1" in process.log.read_text())
 
-    asyncio.run(scenario())
-    assert process.terminate() == 0
+    try:
+        asyncio.run(scenario())
+    finally:
+        code = process.terminate()
+    assert code == 0
     assert "no broker at mqtt://127.0.0.1:1" in process.log.read_text()
 
 

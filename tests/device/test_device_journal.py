@@ -10,6 +10,7 @@ import pytest
 from convoy_device.journal import FIELDS, JournalHandler, encode, is_journal, priority
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import PATIENCE_S
 
 
 def parse(datagram: bytes) -> dict[str, str]:
@@ -43,7 +44,7 @@ def journald(tmp_path: Path) -> Iterator[socket.socket]:
     """A socket that is listened to as journald's is."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "socket"))
-        listening.settimeout(5)
+        listening.settimeout(PATIENCE_S)
         yield listening
 
 

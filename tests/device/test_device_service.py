@@ -18,6 +18,7 @@ from convoy_device.progress import ANSWER_S, ASK_S
 from convoy_device.service import Service
 from convoy_schema.messages.boards import Phase
 from fleet_bench import InLoop, boards_on, config_of, fleet_on
+from patience import PATIENCE_S
 
 COPIES = models.copies(images=False)
 
@@ -64,7 +65,7 @@ async def looked_after(manager: Manager, *boards: InLoop) -> AsyncIterator[Servi
 
 
 async def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, what
         await asyncio.sleep(0.02)

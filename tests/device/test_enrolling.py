@@ -32,6 +32,8 @@ from convoy_schema.credentials import Credentials, TimeFloor, load_certificates
 from convoy_schema.errors import TlsError
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from enrollment_service import Desk
+from own_ports import own_port
+from patience import PATIENCE_S
 from sqlalchemy import text
 from tls_broker import DAY, board_certificate, utc_now
 
@@ -164,7 +166,7 @@ def between(desk: Desk, identity: Path, heard: list[bytes]) -> Iterator[int]:
     context.load_cert_chain(identity)
     content = desk.office.folder.ca.read_bytes()
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(10)
+        server.settimeout(PATIENCE_S)
 
         def serve() -> None:
             for _ in range(2):
@@ -178,7 +180,7 @@ def between(desk: Desk, identity: Path, heard: list[bytes]) -> Iterator[int]:
         thread = threading.Thread(target=serve)
         thread.start()
         yield server.getsockname()[1]
-        thread.join(20)
+        thread.join(PATIENCE_S)
 
 
 def test_a_revoked_name_is_not_used_again(desk: Desk, tmp_path: Path) -> None:
@@ -205,8 +207,7 @@ def test_no_board_gets_a_name_that_is_a_roles(desk: Desk) -> None:
 
 
 def test_what_is_no_service_is_told(desk: Desk, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
+    port = own_port()
     with pytest.raises(EnrollError, match=f"no enrolment service answers at 127.0.0.1:{port}"):
         enrolled(dataclasses.replace(desk.claim(), port=port), tmp_path)
 
@@ -287,13 +288,12 @@ def test_a_running_board_asks_by_itself(desk: Desk, tmp_path: Path) -> None:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
 
-    asyncio.run(asyncio.wait_for(work(), 20))
+    asyncio.run(asyncio.wait_for(work(), 2 * PATIENCE_S))
 
 
 def test_a_service_that_is_away_is_asked_again(desk: Desk, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     enrolled(desk.claim(), tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    address = f"127.0.0.1:{own_port()}"
 
     async def work() -> None:
         chance = random.Random(1)
@@ -305,7 +305,7 @@ def test_a_service_that_is_away_is_asked_again(desk: Desk, tmp_path: Path, caplo
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
 
-    asyncio.run(asyncio.wait_for(work(), 20))
+    asyncio.run(asyncio.wait_for(work(), 2 * PATIENCE_S))
 
 
 # The listener --------------------------------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def test_rubbish_is_refused_and_ends_nothing(
     desk: Desk, tmp_path: Path, body: bytes, status: int, sentence: str
 ) -> None:
     ca = desk.directory / "tls" / "ca.pem"
-    with Credentials(ca).connect("127.0.0.1", desk.port, 5) as sock:
+    with Credentials(ca).connect("127.0.0.1", desk.port, PATIENCE_S) as sock:
         sock.sendall(b"POST /v1/enroll HTTP/1.1\r\nHost: x\r\nConnection: close\r\n")
         sock.sendall(b"Content-Length: %d\r\n\r\n" % len(body) + body)
         answer = b""

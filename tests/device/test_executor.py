@@ -18,6 +18,7 @@ from convoy_schema.frames import Frame
 from convoy_schema.layers import load, prepare
 from convoy_schema.messages.desired import Assignment
 from convoy_schema.topics import Topics
+from patience import PATIENCE_S
 
 TOPICS = Topics("main")
 MODEL = models.copies(images=False)
@@ -65,11 +66,10 @@ class Rig:
         self.executor.take(topic, codec.encode(frame))
 
     async def until_sent(self, count: int) -> None:
-        for _ in range(1000):
-            if len(self.sent) >= count:
-                return
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        while len(self.sent) < count:
+            assert asyncio.get_running_loop().time() < deadline, f"{len(self.sent)} sent, {count} expected"
             await asyncio.sleep(0.005)
-        raise AssertionError(f"{len(self.sent)} sent, {count} expected")
 
 
 def run(scenario: Callable[[Rig], Awaitable[None]]) -> None:
@@ -113,7 +113,7 @@ def test_frames_wait_while_the_fabric_is_configured() -> None:
         loop = asyncio.get_running_loop()
 
         def configure() -> None:
-            asyncio.run_coroutine_threadsafe(free.wait(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(free.wait(), loop).result(PATIENCE_S)
 
         rig.lane.submit(configure, lambda result, error: None)
         for counter in range(5):

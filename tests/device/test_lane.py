@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from convoy_device.lane import Lane
+from patience import PATIENCE_S
 
 
 def test_jobs_run_one_at_a_time_in_order_and_answers_come_in_the_loop() -> None:
@@ -33,7 +34,7 @@ def test_jobs_run_one_at_a_time_in_order_and_answers_come_in_the_loop() -> None:
             for number in range(10):
                 lane.submit(lambda number=number: job(number), then)  # type: ignore[misc]
             assert lane.is_busy
-            await asyncio.wait_for(idle.wait(), 5)
+            await asyncio.wait_for(idle.wait(), PATIENCE_S)
             assert not lane.is_busy
 
     asyncio.run(main())
@@ -51,7 +52,7 @@ def test_an_answer_that_raises_does_not_stop_the_lane(caplog: pytest.LogCaptureF
             lane = Lane(pool)
             lane.submit(lambda: None, bad)
             lane.submit(lambda: None, lambda result, error: done.set())
-            await asyncio.wait_for(done.wait(), 5)
+            await asyncio.wait_for(done.wait(), PATIENCE_S)
 
     asyncio.run(main())
     assert "the next one starts" in caplog.text
@@ -72,7 +73,7 @@ def test_closing_waits_for_the_running_job_and_drops_the_rest() -> None:
 
             lane.submit(slow, lambda result, error: None)
             lane.submit(lambda: ran.append("dropped"), lambda result, error: None)
-            began.wait(5)
+            began.wait(PATIENCE_S)
             await lane.close()
 
     asyncio.run(main())
@@ -86,11 +87,11 @@ def test_the_age_of_the_present_job_is_known() -> None:
             lane = Lane(pool, idle.set)
             assert lane.busy_s == 0
             for _ in range(2):
-                lane.submit(lambda: go.wait(5), lambda result, error: None)
+                lane.submit(lambda: go.wait(PATIENCE_S), lambda result, error: None)
             await asyncio.sleep(0.1)
-            assert 0.1 <= lane.busy_s < 5
+            assert 0.1 <= lane.busy_s < PATIENCE_S
             go.set()
-            await asyncio.wait_for(idle.wait(), 5)
+            await asyncio.wait_for(idle.wait(), PATIENCE_S)
             assert lane.busy_s == 0
 
     asyncio.run(main())

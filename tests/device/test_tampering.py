@@ -375,12 +375,10 @@ def test_nothing_that_was_tampered_with_is_loaded_and_each_says_what_it_is(broke
                 held = tuple(case.assignment for case in everyone if case.is_emulated is is_emulated)
                 fleet.desire({board: held})
             expected = {name for name, case in cases.items() if case.code}
-            await fleet.until(lambda: heard.failures.keys() >= expected, "every failure", 60)
-            await fleet.until(lambda: all(Phase.READY in heard.phases[name] for name in honest), "the honest ones", 60)
+            await fleet.until(lambda: heard.failures.keys() >= expected, "every failure")
+            await fleet.until(lambda: all(Phase.READY in heard.phases[name] for name in honest), "the honest ones")
             for counter, least in (("block", 3), ("manifest", 2)):
-                await fleet.until(
-                    lambda c=counter, n=least: refused(fleet, "board-1", c) >= n, f"{counter} refused", 60
-                )
+                await fleet.until(lambda c=counter, n=least: refused(fleet, "board-1", c) >= n, f"{counter} refused")
             for board in ("board-1", "board-2"):
                 await fleet.until(lambda board=board: refused(fleet, board, "trust") == forged, "forgeries refused")
             # What is live is what is honest, and the fabric holds what that needs.

@@ -9,6 +9,7 @@ from convoy_device import uplink
 from convoy_device.uplink import LinkPace, PacedSender
 from hypothesis import given
 from hypothesis import strategies as st
+from link_bench import until
 
 
 def test_frames_leave_one_after_the_other() -> None:
@@ -44,7 +45,7 @@ def test_the_sender_keeps_order_and_takes_its_time() -> None:
         for number in range(4):
             assert sender.send(str(number), bytes(200))
         assert not sent
-        await asyncio.sleep(0.2)
+        await until(lambda: len(sent) == 4)
 
     asyncio.run(scenario())
     assert [topic for topic, _ in sent] == ["0", "1", "2", "3"]
@@ -58,8 +59,7 @@ def test_it_is_bounded_tells_of_what_is_lost_and_forgets_when_closed(monkeypatch
     async def scenario() -> None:
         sender = PacedSender(LinkPace(1e9), lambda topic, payload: False, lambda: lost.append(1))
         assert [sender.send("t", b"x") for _ in range(3)] == [True, True, False]
-        await asyncio.sleep(0.05)
-        assert len(lost) == 2
+        await until(lambda: len(lost) == 2)
         assert sender.send("t", b"x")
         sender.close()
         await asyncio.sleep(0.02)

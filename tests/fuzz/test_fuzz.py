@@ -16,6 +16,7 @@ from pathlib import Path
 import faulty_targets  # noqa: F401 - makes its targets
 import pytest
 from fuzz import Plan, line, main, shares
+from patience import PATIENCE_S
 from target import TARGETS, BoundError
 from worker import blind
 
@@ -99,7 +100,7 @@ def test_a_fault_is_found_saved_and_shown_again(
     assert "KeyError: 'undocumented'" in file.with_suffix(".txt").read_text(encoding="utf-8")
     assert f"--replay faulty-crash {file}" in said
     command = said.strip().splitlines()[-1].split()
-    again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=2 * PATIENCE_S)
     assert again.returncode == 1
     assert "KeyError: 'undocumented'" in again.stderr
 

@@ -34,13 +34,14 @@ from gateway_models import ARGMAX, DIGITS, SOFTMAX, TRUSTED, digits
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from patience import PATIENCE_S
 
 PIXELS = np.random.default_rng(11).integers(0, 256, (3, 1, 28, 28)).astype(np.uint8)
 INFER = "/v2/models/digits/infer"
 
 
 def play(work: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(work(), 30))
+    asyncio.run(asyncio.wait_for(work(), 4 * PATIENCE_S))
 
 
 @asynccontextmanager
@@ -449,7 +450,7 @@ def test_errors_have_the_status_a_client_can_act_on(broker: MosquittoProcess) ->
             huge = np.zeros((5, 1, 28, 28), np.uint8)
             assert (await status(INFER, json=json_request(huge, "UINT8")))[0] == 400  # more rows than are ever accepted
             site.fleet.silent.add(Generation(1, 1))
-            body, headers = binary_request(PIXELS, "UINT8", parameters={"timeout": 300_000})
+            body, headers = binary_request(PIXELS, "UINT8", parameters={"timeout_ms": 3000})
             waiting = asyncio.ensure_future(client.post(INFER, content=body, headers=headers))
             await until(lambda: site.service.session.pending == 1)
             overload = await client.post(INFER, content=body, headers=headers)
@@ -458,7 +459,7 @@ def test_errors_have_the_status_a_client_can_act_on(broker: MosquittoProcess) ->
             assert int(overload.headers["retry-after-ms"]) >= 1
             late = await waiting
             assert late.status_code == 504
-            assert "within 0.3 s" in late.json()["error"]
+            assert "within 3 s" in late.json()["error"]
 
     play(work)
 
@@ -512,6 +513,8 @@ def test_a_repeated_key_gets_the_same_answer_and_joins_what_is_in_flight(broker:
     async def work() -> None:
         async with gateway(broker.url) as (site, client):
             site.fleet.thinking_s = 0.1
+            computed: set[tuple[int, ...]] = set()  # by the requests of a frame, which a slow answer repeats
+            site.fleet.lose = lambda frame: bool(computed.add(frame.requests))
             body, headers = binary_request(PIXELS, "UINT8")
             key = {"Idempotency-Key": "k1"}
             replies = await asyncio.gather(
@@ -520,9 +523,9 @@ def test_a_repeated_key_gets_the_same_answer_and_joins_what_is_in_flight(broker:
             replies.append(await client.post(INFER, content=body, headers={**headers, **key}))
             assert {reply.content for reply in replies} == {replies[0].content}
             assert replies[0].status_code == 200
-            assert site.fleet.frames == 1
+            assert len(computed) == 1
             await client.post(INFER, content=body, headers={**headers, "Idempotency-Key": "k2"})
-            assert site.fleet.frames == 2
+            assert len(computed) == 2
             other = await client.post(INFER, json=json_request(PIXELS, "UINT8"), headers=key)
             assert other.status_code == 400
             assert "was used for another request" in other.json()["error"]
@@ -530,13 +533,13 @@ def test_a_repeated_key_gets_the_same_answer_and_joins_what_is_in_flight(broker:
             for again in (binary_request(PIXELS, "UINT8", parameters={"timeout_ms": 9876}), less_time):
                 same = await client.post(INFER, content=again[0], headers={**again[1], "Idempotency-Key": "k4"})
                 assert same.status_code == 200, "a repetition has less time left, and is the same request"
-            assert site.fleet.frames == 3
+            assert len(computed) == 3
             site.fleet.silent.add(Generation(1, 1))
             body, headers = binary_request(PIXELS, "UINT8", parameters={"timeout": 50_000})
             key = {"Idempotency-Key": "k3"}
             assert (await client.post(INFER, content=body, headers={**headers, **key})).status_code == 504
             site.fleet.silent.clear()
-            retried = binary_request(PIXELS, "UINT8", parameters={"timeout_ms": 5000})
+            retried = binary_request(PIXELS, "UINT8", parameters={"timeout_ms": 30_000})
             reply = await client.post(INFER, content=retried[0], headers={**retried[1], **key})
             assert reply.status_code == 200  # an error is not an answer: the key is free again
 
@@ -582,10 +585,12 @@ def test_a_real_server_answers_over_kept_connections(broker: MosquittoProcess) -
                 assert reply.status_code == 200
             await until(lambda: any(report.address == site.address for report in site.fleet.reports))
             times = []
-            for _ in range(9):
+            for _ in range(40):
                 started = time.perf_counter()
                 await client.get("/v2")
                 times.append(time.perf_counter() - started)
-            assert sorted(times)[4] < 0.035  # with Nagle's algorithm at the server each takes 0.04 s
+            assert (
+                min(times) < 0.035
+            )  # with Nagle's algorithm at the server each takes 0.04 s, however idle the machine
 
     play(work)

@@ -35,13 +35,14 @@ from convoy_schema.names import Generation
 from gateway_fleet import SITE, TOPICS, Site, until
 from gateway_models import KEY, TRUSTED
 from numpy.typing import NDArray
+from patience import PATIENCE_S
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (5, 1, 28, 28)).astype(np.uint8)
 
 
 def play(work: Callable[[], Awaitable[None]]) -> None:
     """Run one test's coroutine, but not for ever."""
-    asyncio.run(asyncio.wait_for(work(), 30))
+    asyncio.run(asyncio.wait_for(work(), 4 * PATIENCE_S))
 
 
 def feed_report(site: Site) -> FeedReport:
@@ -112,7 +113,8 @@ def test_a_dead_generation_is_left_for_the_new_one(broker: MosquittoProcess) -> 
                 await site.service.infer(PIXELS)
             site.fleet.silent.add(Generation(1, 1))
             waiting = [asyncio.ensure_future(site.service.infer(PIXELS)) for _ in range(5)]
-            await asyncio.sleep(0.5)
+            await until(lambda: site.service.session.pending == 5)
+            await asyncio.sleep(0.2)
             site.fleet.order(site.fleet.feed(2))
             results = await asyncio.gather(*waiting)
             assert {str(result.generation) for result in results} == {"1-2"}
@@ -145,7 +147,7 @@ def test_requests_outlive_a_restart_of_the_broker(broker: MosquittoProcess) -> N
             await site.service.infer(PIXELS)
             site.fleet.thinking_s = 0.3
             waiting = asyncio.ensure_future(site.service.infer(PIXELS))
-            await asyncio.sleep(0.1)
+            await until(lambda: site.service.session.pending == 1)
             broker.stop()
             await until(lambda: not site.service.is_connected)
             later = asyncio.ensure_future(site.service.infer(PIXELS))
@@ -166,8 +168,7 @@ def test_a_caller_that_goes_away_is_forgotten(broker: MosquittoProcess) -> None:
         async with Site(broker.url).running() as site:
             site.fleet.silent.add(Generation(1, 1))
             waiting = asyncio.ensure_future(site.service.infer(PIXELS))
-            await asyncio.sleep(0.05)
-            assert site.service.session.pending == 1
+            await until(lambda: site.service.session.pending == 1)
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
             assert site.service.session.pending == 0
@@ -315,7 +316,7 @@ def test_the_process_serves_prints_its_address_and_stops_on_sigterm(broker: Mosq
         line = process.stdout.readline()
         assert line.startswith("gateway gateway listens on http://127.0.0.1:")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_no_broker_is_waited_for_and_a_bad_key_or_port_is_said(tmp_path: Path) -> None:

@@ -148,14 +148,14 @@ def test_a_decompression_bomb_stops_at_the_announced_size() -> None:
     assert len(bomb) < 200_000
     manifest = replace(pack(noise(1000))[0], size=100_000)
     tracemalloc.start()
-    begun = time.perf_counter()
+    begun = time.thread_time()
     try:
         with pytest.raises(IntegrityError, match="100001 bytes"):
             unpack(manifest, bomb)
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
-    assert time.perf_counter() - begun < 1
+    assert time.thread_time() - begun < 1
 
 
 # Assembling ----------------------------------------------------------------------------------------------------------

@@ -159,9 +159,9 @@ def test_reading_costs_no_more_than_a_few_hashes() -> None:
     def best(work: Callable[[], object]) -> float:
         times = []
         for _ in range(5):
-            begun = time.perf_counter()
+            begun = time.thread_time()
             work()
-            times.append(time.perf_counter() - begun)
+            times.append(time.thread_time() - begun)
         return min(times)
 
     assert best(lambda: read(image)) <= 10 * best(lambda: hashlib.sha256(image).digest())

@@ -125,9 +125,9 @@ def test_the_structure_costs_no_more_than_ten_hashes() -> None:
     def best(work: Callable[[], object]) -> float:
         times = []
         for _ in range(7):
-            begun = time.perf_counter()
+            begun = time.thread_time()
             work()
-            times.append(time.perf_counter() - begun)
+            times.append(time.thread_time() - begun)
         return min(times)
 
     def cold() -> None:
@@ -269,9 +269,9 @@ def image_of(*words: int) -> bytes:
 
 def refused(image: bytes) -> tuple[Finding, ...]:
     """Refused as a partial and as a full image, in time."""
-    begun = time.perf_counter()
+    begun = time.thread_time()
     reports = check_partial(image, REGIONS["logic"]), check_full(image, XC7Z020)
-    assert time.perf_counter() - begun < 2
+    assert time.thread_time() - begun < 2
     assert not any(report.is_accepted for report in reports)
     return reports[0].findings
 

@@ -249,9 +249,9 @@ def test_too_much_is_refused_before_it_is_parsed() -> None:
         error = refusal(cls, b"\xc1" * (cls.MAX_BYTES + 1))
         assert error.data == {"size": cls.MAX_BYTES + 1, "limit": cls.MAX_BYTES}
     huge = b"\x90" * 50_000_000
-    begun = time.perf_counter()
+    begun = time.thread_time()
     refusal(Frame, huge)
-    assert time.perf_counter() - begun < 0.1
+    assert time.thread_time() - begun < 0.1
 
 
 # Hostile MessagePack -------------------------------------------------------------------------------------------------
@@ -283,10 +283,10 @@ def test_an_unknown_field_may_nest_as_deep_as_messagepack_reads() -> None:
 def peak_of(cls: type[Any], content: bytes) -> tuple[int, float]:
     """Bytes of memory and seconds that refusing `content` takes."""
     tracemalloc.start()
-    begun = time.perf_counter()
+    begun = time.thread_time()
     try:
         refusal(cls, content)
-        return tracemalloc.get_traced_memory()[1], time.perf_counter() - begun
+        return tracemalloc.get_traced_memory()[1], time.thread_time() - begun
     finally:
         tracemalloc.stop()
 

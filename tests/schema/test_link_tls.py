@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import socket
@@ -65,7 +66,7 @@ def test_frames_of_every_size_arrive_whole_and_in_order(guarded: Guarded) -> Non
             two.on_message = lambda *_: send()
             for _ in range(window):
                 send()
-            await until(lambda: len(two.received) >= count, 20)
+            await until(lambda: len(two.received) >= count)
             for number, payload in enumerate(two.payloads(FRAMES)):
                 assert payload == b"%05d" % number + bytes([number % 256]) * sizes[number]
             assert one.connections == two.connections == 1
@@ -94,7 +95,7 @@ def test_a_loaded_socket_delays_nothing_for_ever(guarded: Guarded) -> None:
                 assert one.link.publish(FRAMES, bytes([number]) * 250_000)
                 assert one.link.publish(FRAMES, bytes([number]), qos=1)
             assert one.link.is_congested or one.link._socket.unsent_bytes > 0  # type: ignore[union-attr]
-            await until(lambda: len(two.received) == 100, 20)
+            await until(lambda: len(two.received) == 100)
             large = [payload for payload in two.payloads(FRAMES) if len(payload) > 1]
             assert large == [bytes([number]) * 250_000 for number in range(50)]
             assert not one.link.is_congested
@@ -122,11 +123,14 @@ def test_a_connection_outlives_the_certificate_it_began_with(guarded: Guarded) -
     """So that renewing needs no new connection: nothing is dropped."""
 
     async def work() -> None:
-        life = timedelta(seconds=3)
-        identity = guarded.identity("board-1", now=utc_now(), life=life)
-        ends = time.monotonic() + life.total_seconds()
+        life = timedelta(seconds=5)
         watcher = peer(guarded, "controller", PULSE)
-        async with watcher.running(), peer(guarded, "board-1", identity=identity).running() as one:
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(watcher.running())
+            # Only now, so that all of its life is for one connection.
+            identity = guarded.identity("board-1", now=utc_now(), life=life)
+            ends = time.monotonic() + life.total_seconds()
+            one = await stack.enter_async_context(peer(guarded, "board-1", identity=identity).running())
             await asyncio.sleep(ends - time.monotonic() + 0.5)
             assert one.link.publish(PULSE, b"still here")
             await until(lambda: watcher.payloads(PULSE) == [b"still here"])
@@ -156,7 +160,7 @@ def test_each_refusal_is_one_line_that_says_what_to_do(guarded: Guarded) -> None
         named = peer(guarded, "board-1", server_name="elsewhere.example")
         assert "or set server_name to one" in await reason(named)
 
-    play(work, 40)
+    play(work)
 
 
 def test_the_reason_is_logged_once(guarded: Guarded, caplog: pytest.LogCaptureFixture) -> None:

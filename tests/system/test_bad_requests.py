@@ -17,6 +17,7 @@ from convoy_controller.database.intents import request_deployment
 from convoy_controller.errors import NotFoundError
 from convoy_schema.bundle import Method
 from convoy_schema.messages.desired import Intent
+from patience import PATIENCE_S
 from PIL import Image
 from system_fleet import CLASSES, SHAPE, SystemFleet, pictures
 
@@ -32,13 +33,13 @@ def run(fleet: SystemFleet, *arguments: str | Path) -> subprocess.CompletedProce
     variables = {"CONVOY_HOME": str(fleet.home.root), "CONVOY_DATABASE": fleet.home.database_url, "COLUMNS": "200"}
     variables["CONVOY_URL"] = fleet.address
     return subprocess.run(
-        command, env={**os.environ, **variables}, capture_output=True, text=True, timeout=60, check=False
+        command, env={**os.environ, **variables}, capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False
     )
 
 
 def ask(fleet: SystemFleet, path: str, body: bytes | None = None) -> tuple[int, dict[str, str]]:
     host, _, port = fleet.address.removeprefix("http://").partition(":")
-    connection = HTTPConnection(host, int(port), timeout=20)
+    connection = HTTPConnection(host, int(port), timeout=PATIENCE_S)
     try:
         connection.request("GET" if body is None else "POST", path, body)
         answer = connection.getresponse()

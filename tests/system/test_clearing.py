@@ -7,7 +7,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,7 @@ def retained(fleet: SystemFleet) -> set[str]:
     """The topics that a newcomer is told at once."""
     with Intruder(fleet.local.url) as witness:
         witness.subscribe(f"{fleet.topics.prefix}+/+/+", f"{fleet.topics.prefix}+/+")
-        time.sleep(0.7)
+        witness.settle()
         return {topic for topic, payload in witness.all_heard() if payload}
 
 
@@ -81,7 +80,7 @@ def convoy(fleet: SystemFleet, *arguments: str) -> tuple[int, Any]:
 
     command = [sys.executable, "-m", "convoy_controller", *arguments, "--json", "--home", str(fleet.home.root)]
     environment = {**os.environ, DATABASE_VARIABLE: fleet.home.database_url}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=2 * PATIENCE_S, check=False)
     return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,15 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from composed_networks import SPEC, compose
+from convoy_controller.bench.rig import Described
 from convoy_controller.database.intents import request_deployment
 from convoy_schema.bundle import Method
 from convoy_schema.layers import dequantise, evaluate, quantise
 from convoy_schema.messages.desired import Cut, Intent
 from convoy_schema.topology import Kind
+from numpy.typing import NDArray
 from system_fleet import SystemFleet
 
-#: Another one each time; a failure names it.
-SEED = random.SystemRandom().randrange(1_000_000)
+#: Another one each time, unless `CONVOY_COMPOSED_SEED` replays one; a failure names it.
+SEED = int(os.environ.get("CONVOY_COMPOSED_SEED") or random.SystemRandom().randrange(1_000_000))
 
 
 @pytest.fixture
@@ -26,17 +30,32 @@ def fleet(tmp_path: Path) -> Iterator[SystemFleet]:
         yield made
 
 
+def drawn(number: int) -> tuple[Described, NDArray[np.uint8], NDArray[np.float32]]:
+    """A network, images, and what it answers; one that says the same to everything would show nothing."""
+    name = f"made-{number}"
+    for seed in itertools.count(SEED + number, 10):
+        network = compose(name, seed)
+        topology = network.topology
+        source, output = topology.tensor(topology.input), topology.tensor(topology.output)
+        images = np.random.default_rng(seed).integers(0, 256, (24, *source.shape)).astype(np.uint8)
+        rows = quantise(images.astype(np.float32) * np.float32(SPEC.scale), source)
+        expected = dequantise(evaluate(topology, network.parameters, rows)[topology.output], output)
+        if len(np.unique(expected)) > 3:
+            return network, images, expected
+    raise AssertionError("there is an end to counting")
+
+
 def test_networks_composed_at_run_time_are_served_beside_another_by_a_fleet_that_goes_on(fleet: SystemFleet) -> None:
     print(f"seed {SEED}")
+    asked = [drawn(number) for number in (1, 2, 3)]
     fleet.serve(3, Method.LIBRARY)
     processes = {name: fleet.local.processes[name].pid for name in fleet.local.processes.names}
     generation = fleet.serving_generation()
     kinds: set[Kind] = set()
     with fleet.traffic(2) as traffic:
-        for number, boards in enumerate((3, 2, 1), 1):
-            name = f"made-{number}"
-            network = compose(name, SEED + number)
+        for (network, images, expected), boards in zip(asked, (3, 2, 1), strict=True):
             topology = network.topology
+            name = topology.name
             kinds |= {layer.kind for layer in topology.layers}
             fleet.publish(network, name, spec=SPEC)
             request_deployment(
@@ -44,11 +63,6 @@ def test_networks_composed_at_run_time_are_served_beside_another_by_a_fleet_that
             )
             fleet.wait_serving(boards, name)
             assert len(fleet.plan(name).stages) == boards
-            source, output = topology.tensor(topology.input), topology.tensor(topology.output)
-            images = np.random.default_rng(SEED).integers(0, 256, (24, *source.shape)).astype(np.uint8)
-            rows = quantise(images.astype(np.float32) * np.float32(SPEC.scale), source)
-            expected = dequantise(evaluate(topology, network.parameters, rows)[topology.output], output)
-            assert len(np.unique(expected)) > 3, "a network that says the same to everything shows nothing"
             found = fleet.client.infer(images, name).array
             assert found.tobytes() == expected.astype("<f4").tobytes(), (
                 SEED,

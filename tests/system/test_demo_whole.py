@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from convoy_controller.broker import find_mosquitto
+from patience import PATIENCE_S
 
 MOSQUITTO = pytest.param(
     "mosquitto", marks=[pytest.mark.skipif(not find_mosquitto(), reason="Mosquitto is not installed")]
@@ -78,7 +79,12 @@ def test_a_board_is_killed_half_way_and_nothing_is_lost(method: str, broker: str
     report, temporary = tmp_path / "report.json", tmp_path / "temporary"
     options = ("--once", "--kill", "--images", "300", "--broker", broker, "--method", method, "--report", report)
     done = subprocess.run(
-        command(*options), env=environment(temporary), capture_output=True, text=True, timeout=120, check=False
+        command(*options),
+        env=environment(temporary),
+        capture_output=True,
+        text=True,
+        timeout=4 * PATIENCE_S,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     account = json.loads(report.read_text())
@@ -105,16 +111,18 @@ def test_it_stays_up_until_it_is_interrupted_and_then_leaves_nothing(number: sig
     temporary, output = tmp_path / "temporary", tmp_path / "output"
     options = ("--boards", "1", "--images", "20", "--broker", "auto")
     with output.open("wb") as file:
-        running = subprocess.Popen(command(*options), env=environment(temporary), stdout=file, stderr=subprocess.STDOUT)
+        # As a script starts it in its background: with SIGINT ignored.
+        started = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command(*options)]
+        running = subprocess.Popen(started, env=environment(temporary), stdout=file, stderr=subprocess.STDOUT)
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 2 * PATIENCE_S
             while "Ctrl-C stops everything" not in output.read_text():
                 assert running.poll() is None, output.read_text()
                 assert time.monotonic() < deadline, output.read_text()
                 time.sleep(0.05)
             assert len(processes_of(temporary)) >= 5  # itself, broker, controller, gateway, board
             running.send_signal(number)
-            assert running.wait(30) == 0
+            assert running.wait(PATIENCE_S) == 0
         finally:
             running.kill()
             running.wait()
@@ -125,7 +133,12 @@ def test_an_unknown_method_is_a_usage_error_that_names_those_there_are(tmp_path:
     temporary = tmp_path / "temporary"
     options = ("--once", "--method", "magic")
     done = subprocess.run(
-        command(*options), env=environment(temporary), capture_output=True, text=True, timeout=60, check=False
+        command(*options),
+        env=environment(temporary),
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE_S,
+        check=False,
     )
     assert done.returncode == 2
     assert all(method in done.stderr for method in ("stream", "allocate", "library"))

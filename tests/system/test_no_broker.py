@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from convoy_controller.broker import find_mosquitto, free_port, start_broker
+from convoy_controller.broker import find_mosquitto, start_broker
 from convoy_schema.bundle import Method
+from own_ports import own_port
 from system_fleet import SystemFleet
 
 pytestmark = pytest.mark.skipif(not find_mosquitto(), reason="Mosquitto is not installed")
@@ -16,7 +17,7 @@ ABSENT_S = 3.0
 
 
 def test_controller_gateway_and_board_wait_for_the_broker_and_say_so_once(tmp_path: Path) -> None:
-    port = free_port()
+    port = own_port()
     url = f"mqtt://127.0.0.1:{port}"
     with SystemFleet(tmp_path) as fleet:
         fleet.publish()

@@ -128,9 +128,13 @@ def test_undeploy_ends_cleanly_and_deploy_begins_anew(fleet: SystemFleet) -> Non
     fleet.serve(2)
     fleet.withdraw()
     assert wait_until(lambda: fleet.deployment().state is DeploymentState.REMOVED, PATIENCE_S), fleet.complaint()
-    assert {line.state for line in queries.generations(fleet.database, "small")} == {GenerationState.RETIRED}
+
+    def states() -> set[GenerationState]:
+        return {line.state for line in queries.generations(fleet.database, "small")}
+
+    assert wait_until(lambda: states() == {GenerationState.RETIRED}, PATIENCE_S), states()
     assert wait_until(lambda: "online and free" in fleet.why("board-1"), PATIENCE_S), fleet.why("board-1")
-    assert not fleet.client.is_ready()
+    assert wait_until(lambda: not fleet.client.is_ready(), PATIENCE_S)
     fleet.deploy(Method.LIBRARY, 2)
     fleet.still_serves()
 

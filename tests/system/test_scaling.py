@@ -13,6 +13,7 @@ from convoy_controller.database.intents import scale_deployment
 from convoy_controller.database.records import DeploymentState
 from convoy_schema.bundle import Method
 from convoy_schema.messages.desired import Cut
+from patience import PATIENCE_S
 from system_fleet import SystemFleet
 
 
@@ -26,7 +27,7 @@ def scale(fleet: SystemFleet, *arguments: str) -> str:
     """`convoy scale small`, until it serves so."""
     command = [sys.executable, "-m", "convoy_controller.cli", "scale", "small", *arguments, "--wait", "45"]
     environment = {**os.environ, "CONVOY_HOME": str(fleet.directory), "CONVOY_DATABASE": fleet.home.database_url}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False)
     assert done.returncode == 0, (done.stdout, done.stderr, fleet.complaint())
     return done.stdout + done.stderr
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import httpx
 import pytest
-from convoy_controller.broker import free_port
 from convoy_schema import codec
 from convoy_schema.link import parse_url
 from convoy_schema.messages.boards import Presence
 from convoy_schema.messages.gateways import ControllerState
 from convoy_schema.topics import Topics
 from machine import SOURCE, Machine
+from own_ports import own_port
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -49,7 +49,7 @@ def program(machine: Machine) -> None:
 def units(machine: Machine, broker: Any) -> Iterator[int]:
     """Both started on a broker outside; the gateway's port."""
     program(machine)
-    port = free_port()
+    port = own_port()
     for unit in UNITS:
         machine.write(f"/etc/systemd/system/{unit}", (SOURCE / "controller" / "systemd" / unit).read_text())
     for name in ("controller", "gateway"):

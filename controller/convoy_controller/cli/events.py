@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convoy_controller.cli.completing import complete_boards, complete_deployments
 from convoy_controller.cli.fleet import fleet_command
+from convoy_controller.cli.interrupting import until_interrupted
 from convoy_controller.cli.options import JsonOption
 from convoy_controller.cli.printing import print_json
 from convoy_controller.database.views import EventLine
@@ -46,7 +46,7 @@ def events(
     if not follow:
         _show(fleet.events(limit, board=board, deployment=deployment), as_json, follow)
         return
-    with contextlib.suppress(KeyboardInterrupt):
+    with until_interrupted():
         _follow(fleet, limit, as_json, board, deployment)
 
 

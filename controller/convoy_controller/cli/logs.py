@@ -12,6 +12,7 @@ from convoy_schema.messages.logs import LogLevel
 
 from convoy_controller.cli.completing import complete_boards
 from convoy_controller.cli.fleet import fleet_command
+from convoy_controller.cli.interrupting import until_interrupted
 from convoy_controller.cli.options import JsonOption
 from convoy_controller.cli.printing import print_json
 from convoy_controller.cli.spans import SinceOption, parse_span
@@ -54,7 +55,7 @@ def logs(
     4 no fleet there.
     """
     after = None if since is None else parse_span(since)
-    with contextlib.suppress(*([KeyboardInterrupt] if follow else [])):
+    with until_interrupted() if follow else contextlib.nullcontext():
         _Tail(fleet, board, level, as_json).run(lines, after, follow)
 
 

@@ -207,12 +207,13 @@ def watch(fleet: LocalFleet) -> None:
 
 
 def interrupt_on_terminate() -> None:
-    """SIGTERM ends in order, as Ctrl-C does."""
+    """SIGTERM ends in order, as Ctrl-C does, which is heard also in a script's background, where it is ignored."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, interrupt)
 
 
 def set_log_level(level: str) -> None:

@@ -16,6 +16,7 @@ import typer
 from convoy_schema.errors import ConvoyError
 
 from convoy_controller.cli.fleet import fleet_command
+from convoy_controller.cli.interrupting import until_interrupted
 from convoy_controller.cli.options import JsonOption
 from convoy_controller.cli.overview import Look, Overview, overview
 from convoy_controller.cli.printing import console, print_json
@@ -61,7 +62,7 @@ def top(
         found = _snapshot(fleet)
         print_json(found) if as_json else _print(found, made)
         return
-    with contextlib.suppress(KeyboardInterrupt):
+    with until_interrupted():
         _live(fleet, made, interval)
 
 
