@@ -30,7 +30,14 @@ from convoy_controller.candidate import (
     usable,
 )
 from convoy_controller.conditions import Condition, condition, has_dead_stage, is_drained, probe_verdict
-from convoy_controller.database.records import BoardPresence, DeploymentState, GenerationState, NewEvent, Severity
+from convoy_controller.database.records import (
+    BoardPresence,
+    BoardWish,
+    DeploymentState,
+    GenerationState,
+    NewEvent,
+    Severity,
+)
 from convoy_controller.deployment import DeploymentRecord, Exclusion, is_better, is_stale
 from convoy_controller.effects import (
     Decision,
@@ -42,6 +49,7 @@ from convoy_controller.effects import (
     Record,
     SaveGeneration,
 )
+from convoy_controller.leaving import Leaving
 from convoy_controller.placement import Placement
 from convoy_controller.registry import Registry
 from convoy_controller.sentences import listed, sentence_of, what_is_missing
@@ -81,6 +89,7 @@ class Reconciler:
         self._desired: dict[str, Desired] = {}
         self._feeds: dict[str, GatewayDesired] = {}
         self._late: dict[tuple[str, Generation], float] = {}
+        self._leaving = Leaving(registry)
         self._effects: list[Effect] = []
 
     @property
@@ -127,6 +136,10 @@ class Reconciler:
         if name in self._deployments:
             self._deployments[name].removed = True
 
+    def heed(self, wish: BoardWish) -> None:
+        """An owner wants a board drained or restarted, or back in service."""
+        self._leaving.heed(wish)
+
     def restore(self, placements: Iterable[Placement], holders: Iterable[str], now: float) -> None:
         """What was live when an earlier controller stopped, and the boards that may still hold something."""
         for placement in placements:
@@ -145,6 +158,7 @@ class Reconciler:
         """A board or gateway is gone for good: what it was told is void, and one that comes back is told anew."""
         self._desired.pop(name, None)
         self._feeds.pop(name, None)
+        self._leaving.forget(name)
 
     @property
     def revision(self) -> int:
@@ -172,6 +186,7 @@ class Reconciler:
         for name in gone:
             del self._deployments[name]
             self._effects.append(DeploymentChanged(name, DeploymentState.REMOVED, ""))
+        self._effects += [Record(event) for event in self._leaving.news()]
         self._tell_boards()
         self._tell_gateways()
         effects, self._effects = self._effects, []
@@ -199,6 +214,10 @@ class Reconciler:
     def _advance_next(self, record: DeploymentRecord, placement: Placement, now: float) -> None:
         if placement.intent not in (record.intent, record.fallback):
             self._abandon(record, "something else is wanted now", now, again_s=0.0)
+            return
+        leaver = next((board for board in placement.boards if self._leaving.leaves(board)), None)
+        if leaver is not None:
+            self._abandon(record, self._leaving.why(leaver), now, again_s=0.0)
             return
         if placement.state is GenerationState.QUEUED:
             self._wait_for_boards(record, placement, now)
@@ -354,14 +373,15 @@ class Reconciler:
         names = self._usable(record, intent, now)
         if not names:
             left_out = [record.excluded[board].reason for board in self._excluded(record, now)]
+            left_out += [self._leaving.why(board) for board in self._leaving.boards()]
             left_out += occupied(self._registry, intent, self._live()).values()
-            others = usable(self._registry, intent, (), self._excluded(record, now))
+            others = usable(self._registry, intent, (), self._out(record, now))
             left_out += misfits(self._registry, model.bundle, others).values()
             absent = missing(self._registry, intent, names)
             state = DeploymentState.PENDING if record.serving is None else DeploymentState.SERVING
             self._declare(record, state, what_is_missing(intent, left_out, absent))
             return None
-        kept = spare(self._registry, intent, self._excluded(record, now))
+        kept = spare(self._registry, intent, self._out(record, now))
         topologies = {each.digest: each.topology for each in self._models.values()}
         return request_of(self._registry, intent, model, names, self._live(), topologies, kept)
 
@@ -396,6 +416,9 @@ class Reconciler:
         lost = [board for board in serving.boards if self._is_lost(board, serving, now)]
         if lost:
             return f"lost {', '.join(lost)}"
+        leavers = [self._leaving.why(board) for board in serving.boards if self._leaving.leaves(board)]
+        if leavers:
+            return ", ".join(leavers)
         intent = record.fallback or record.intent
         extra = [board for board in self._usable(record, intent, now) if board not in serving.boards]
         if not extra or (intent.boards and len(serving.boards) >= intent.boards):
@@ -419,11 +442,12 @@ class Reconciler:
     def _usable(self, record: DeploymentRecord, intent: Intent, now: float) -> list[str]:
         present = record.serving.boards if record.serving else ()
         taken = occupied(self._registry, intent, self._live())
-        excluded = [*self._excluded(record, now), *taken]
+        excluded = [*self._out(record, now), *taken]
         found = self._fitting(intent, usable(self._registry, intent, present, excluded))
         if not found and record.serving is None:
             # Nobody else is there: a board whose failure may pass is better than none.
-            for_good = [board for board in excluded if board in taken or not record.excluded[board].may_pass]
+            stays_out = {*taken, *self._leaving.boards()}
+            for_good = [board for board in excluded if board in stays_out or not record.excluded[board].may_pass]
             return self._fitting(intent, usable(self._registry, intent, present, for_good))
         return found
 
@@ -431,6 +455,11 @@ class Reconciler:
         model = self._models.get((intent.model, intent.version))
         unfit = misfits(self._registry, model.bundle, names) if model is not None else {}
         return [name for name in names if name not in unfit]
+
+    def _out(self, record: DeploymentRecord, now: float) -> list[str]:
+        """Boards that are left out for what they failed at, or because their owner wants it."""
+        leavers = self._leaving.boards()
+        return leavers + [board for board in self._excluded(record, now) if board not in leavers]
 
     def _excluded(self, record: DeploymentRecord, now: float) -> list[str]:
         return [
@@ -447,13 +476,17 @@ class Reconciler:
             for placement in record.placements():
                 for board, assignment in placement.assignments().items():
                     held.setdefault(board, []).append(assignment)
-        for board in sorted({*held, *self._desired}):
+        restarting = [board for board in self._leaving.restarting() if board in self._registry.boards]
+        for board in sorted({*held, *self._desired, *restarting}):
             assignments = tuple(sorted(held.get(board, []), key=lambda a: a.key))
-            told = self._desired.get(board)
-            if told is None or told.assignments != assignments or told.revision == 0:
+            told = self._desired.get(board) or Desired(self._epoch, 0, ())
+            token = self._leaving.token(board, not assignments, told.restart_token)
+            if (told.assignments, told.restart_token) != (assignments, token) or told.revision == 0:
                 self._revision += 1
-                self._desired[board] = Desired(self._epoch, self._revision, assignments)
+                self._desired[board] = Desired(self._epoch, self._revision, assignments, token)
                 self._effects.append(PublishDesired(board, self._desired[board]))
+                if told.assignments and not assignments and self._leaving.leaves(board):
+                    self._effects.append(Record(NewEvent("board-free", f"{board} holds nothing any more", board=board)))
 
     def _tell_gateways(self) -> None:
         known = self._registry.gateways

@@ -103,7 +103,7 @@ class Controller:
         self._reign: Reign | None = None
         self._doubt = ""
         self._doubted_at = float("-inf")
-        self._intent_revision = 0
+        self._intent_revision = self._wish_revision = 0
         self._polled_at = 0.0
         self._is_deaf = False
         self._running = False
@@ -319,11 +319,13 @@ class Controller:
         for key in (*self._shelf.models, *self._shelf.unfit):
             self._shelf.tell(reconciler, key)
         reconciler.restore(reign.placements, reign.holders, asyncio.get_running_loop().time())
+        for wish in state.wishes:
+            reconciler.heed(wish)
         self._leadership.epoch = reign.epoch
         self._reign, self._doubt = reign, ""
         self._recorder.reign = reign.epoch
         self._reconciler, self._delivery.is_active = reconciler, True
-        self._intent_revision = 0
+        self._intent_revision = self._wish_revision = 0
         self._heard.announcements.clear()
         for peer in (*self._registry.boards.values(), *self._registry.gateways.values()):
             if peer.session:  # as it stands, whatever an earlier reign wrote
@@ -354,6 +356,9 @@ class Controller:
             for wanted in await self._in_thread(lambda: self._recorder.intents_since(self._intent_revision)):
                 await self._take_intent(reconciler, wanted)
                 self._intent_revision = max(self._intent_revision, wanted.intent_revision)
+            for wish in await self._in_thread(lambda: self._recorder.wishes_since(self._wish_revision)):
+                reconciler.heed(wish)
+                self._wish_revision = max(self._wish_revision, wish.revision)
             self._is_deaf = False
         except DatabaseReplacedError:
             raise  # the process ends, and its successor adopts what runs

@@ -36,6 +36,7 @@ from convoy_device.effects import (
     Publish,
     SaveEpoch,
     SaveLastGood,
+    SaveRestart,
     SaveTrust,
     Stop,
     StoreBlock,
@@ -51,6 +52,7 @@ from convoy_device.reporting import Reporter
 #: Exit codes of the daemon.
 EXIT_OK = 0
 EXIT_REPLACED = 3
+EXIT_RESTART = 5
 #: Seconds after subscribing in which another session's presence may still be an echo of the past.
 ECHO_S = 1.0
 #: Seconds until the last good assignments are saved again after the disk refused them.
@@ -101,6 +103,8 @@ class Agent:
         self._connected_at: dict[Role, float] = {}
         self._filters: dict[str, int] = {}
         self._is_stopped = False
+        #: The token that this session began by, and the one by which it is about to end.
+        self._restarted = self._restarting = ""
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -175,6 +179,7 @@ class Agent:
 
     def _restore(self, event: events.Restored) -> list[Effect]:
         self._epoch = self._saved_epoch = event.epoch
+        self._restarted = event.restarted
         self._fetcher.restore(event.partials)
         self._packed_bytes = {partial.manifest.digest: partial.manifest.packed_size for partial in event.partials}
         self._bringup.trust = self._bringup.trust.recall(event.statements)
@@ -235,6 +240,10 @@ class Agent:
             self._bringup.artifacts.add(effect.manifest.digest)
             self._fetcher.forget(effect.manifest.digest)
             return []
+        if isinstance(effect, SaveRestart):
+            self._is_stopped = True
+            reason = "restarts as its owner asked"
+            return [self._reporter.presence(Presence.OFFLINE, reason), Stop(reason, EXIT_RESTART)]
         return self._bringup.done(effect)
 
     def _failed(self, effect: Effect, error: ConvoyError, now: float) -> list[Effect]:
@@ -251,6 +260,9 @@ class Agent:
                 self._fetcher.forget(digest)
             elif isinstance(effect, FinishArtifact):
                 self._fetcher.failed_finish(digest)
+            return []
+        if isinstance(effect, SaveRestart):
+            self._restarting, self._save_at = "", now + SAVE_AGAIN_S
             return []
         if isinstance(effect, SaveLastGood):
             self._saved, self._save_at = None, now + SAVE_AGAIN_S
@@ -336,6 +348,11 @@ class Agent:
         desired = self._desired
         if desired is None:
             return effects
+        token = desired.restart_token
+        if token and token not in (self._restarted, self._restarting) and now >= self._save_at:
+            # On disk before the daemon goes, so that it is never obeyed twice.
+            self._restarting = token
+            effects.append(SaveRestart(token))
         if (
             desired != self._saved
             and now >= self._save_at
@@ -386,6 +403,7 @@ class Agent:
             store_quota=self._store_quota,
             blocked=(self._refusal or self._bringup.blocked())[:500],
             held=tuple(record.assignment for record in self.records),
+            restarted=self._restarted,
         )
 
     def _report(self, record: Record) -> AssignmentReport:

@@ -45,6 +45,7 @@ _EXIT_CODES = """exit codes:
   2  the configuration or the command line cannot be used
   3  another daemon runs under this board's name, and this one gave way
   4  the upgrade was taken back: the version before it serves
+  5  the board's owner asked for a restart: whoever started the daemon is to start it again
 """
 
 

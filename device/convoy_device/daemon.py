@@ -28,7 +28,7 @@ from convoy_schema.topics import Topics
 from convoy_schema.trust import Trust
 
 from convoy_device import effects, events, inbox
-from convoy_device.agent import Agent
+from convoy_device.agent import EXIT_OK, EXIT_RESTART, Agent
 from convoy_device.bringup import Record
 from convoy_device.condition import Condition, Held
 from convoy_device.config import Config, credentials, processor_rate, trusted_key
@@ -49,6 +49,8 @@ from convoy_device.workbench import Workbench
 log = logging.getLogger(__name__)
 
 EXIT_FAILED = 1
+#: Codes of an end that was asked for.
+_IN_ORDER = (EXIT_OK, EXIT_RESTART)
 #: Seconds that frames which have arrived are given when the daemon is asked to stop.
 DRAIN_S = 5.0
 
@@ -180,7 +182,7 @@ class Daemon:
     async def _close(self, tasks: list[asyncio.Task[None]]) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._ended.done() and self._ended.result() == 0:
+        if self._ended.done() and self._ended.result() in _IN_ORDER:
             await self._drain()
         if self._uplink is not None:
             self._uplink.close()
@@ -262,6 +264,7 @@ class Daemon:
             self._store.digests(),
             self._store.partials(),
             self._store.trust(),
+            self._store.restarted(),
         )
         return self._workbench.look(), restored
 
@@ -332,7 +335,7 @@ class Daemon:
             self._executor.deactivate(effect.key)
             self._workbench.loaded.pop(effect.key, None)
         elif isinstance(effect, effects.Stop):
-            (log.info if effect.code == 0 else log.error)("board %s stops: %s", self._board, effect.reason)
+            (log.info if effect.code in _IN_ORDER else log.error)("board %s stops: %s", self._board, effect.reason)
             self._end(effect.code)
         else:
             work = functools.partial(self._workbench.store, effect)
@@ -475,10 +478,19 @@ def _version() -> str:
 
 
 async def serve(configs: tuple[Config, ...], pool: Pool, on_started: Callable[[list[Daemon]], None]) -> int:
-    """Run a daemon for each configuration until all have ended; the highest exit code. Raises what a start raises."""
+    """Run a daemon for each configuration until all have ended; the highest exit code. Raises what a start raises.
+
+    One of several that is to restart does so in this process, in its place of the list; a single one ends it, and who
+    started it starts it again.
+    """
     daemons: list[Daemon] = []
     for config in configs:
         daemons.append(Daemon(config, pool))
     on_started(daemons)
-    codes = await asyncio.gather(*(daemon.run() for daemon in daemons))
-    return max(codes)
+
+    async def run(place: int) -> int:
+        while (code := await daemons[place].run()) == EXIT_RESTART and len(configs) > 1:
+            daemons[place] = Daemon(configs[place], pool)
+        return code
+
+    return max(await asyncio.gather(*(run(place) for place in range(len(configs)))))

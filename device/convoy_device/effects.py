@@ -100,6 +100,13 @@ class SaveEpoch:
 
 
 @dataclass(frozen=True)
+class SaveRestart:
+    """Keep the token by which the daemon is about to restart, so that it does so once."""
+
+    token: str
+
+
+@dataclass(frozen=True)
 class SaveTrust:
     """Keep which keys may sign, the floors, and the newest signed time."""
 
@@ -201,6 +208,7 @@ StoreEffect = (
     | SaveModel
     | SaveLastGood
     | SaveEpoch
+    | SaveRestart
     | SaveTrust
     | CollectGarbage
     | DropArtifacts

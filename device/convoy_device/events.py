@@ -36,6 +36,7 @@ class Restored:
     artifacts: frozenset[str]
     partials: tuple[Partial, ...]
     statements: Statements = field(default_factory=Statements)
+    restarted: str = ""
 
 
 @dataclass(frozen=True)

@@ -31,13 +31,14 @@ class Service:
     """Looks after `daemons`; construct and `start` it inside the running loop."""
 
     def __init__(self, daemons: Sequence[Daemon], environment: Mapping[str, str] = os.environ) -> None:
-        self._daemons = tuple(daemons)
+        #: The caller's own: one that restarts is exchanged in it.
+        self._daemons = daemons
         self._notifier = Notifier(environment)
         # systemd separates several by colons; the units name one.
         directory = environment.get("RUNTIME_DIRECTORY", "").partition(":")[0]
         self._directory = Path(directory) if directory else None
         now = time.monotonic()
-        self._progress = [Progress(now) for _ in self._daemons]
+        self._progress = {daemon: Progress(now) for daemon in daemons}
         self._asked_at = now
         self._is_ready = False
         self._said: tuple[Condition, ...] = ()
@@ -66,7 +67,8 @@ class Service:
             for daemon in self._daemons:
                 daemon.ask_fabric()
         conditions = []
-        for daemon, progress in zip(self._daemons, self._progress, strict=True):
+        self._progress = {daemon: self._progress.get(daemon) or Progress(now) for daemon in self._daemons}
+        for daemon, progress in self._progress.items():
             conditions.append(daemon.condition(progress.stuck(daemon.sight(), now)))
         self._tell(tuple(conditions))
 

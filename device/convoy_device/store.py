@@ -302,6 +302,21 @@ class Store:
             log.warning("store: the epoch cannot be read: %s", error)
             return 0
 
+    def save_restart(self, token: str) -> None:
+        """Keep the token by which this daemon restarts, before it does."""
+        with self._explained("the restart token cannot be written"):
+            self._write(self._directory / "restart", token.encode())
+
+    def restarted(self) -> str:
+        """The token of the last restart that was asked for, '' at first."""
+        try:
+            return (self._directory / "restart").read_bytes().decode()
+        except FileNotFoundError:
+            return ""
+        except (OSError, ValueError) as error:
+            log.warning("store: the restart token cannot be read: %s", error)
+            return ""
+
     def save_trust(self, statements: Statements) -> None:
         """Keep which keys may sign, the floors, and the newest signed time: none of them may fall by a power loss."""
         with self._explained("delegations and floors cannot be written"):

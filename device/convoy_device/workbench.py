@@ -64,6 +64,8 @@ class Workbench:
                 self._store.save_last_good(desired)
             case effects.SaveEpoch(epoch):
                 self._store.save_epoch(epoch)
+            case effects.SaveRestart(token):
+                self._store.save_restart(token)
             case effects.SaveTrust(statements):
                 self._store.save_trust(statements)
             case effects.CollectGarbage(artifacts, models):

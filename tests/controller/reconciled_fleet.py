@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from convoy_controller.candidate import answered
-from convoy_controller.database.records import GenerationState
+from convoy_controller.database.records import GenerationState, NewEvent
 from convoy_controller.effects import (
     DeploymentChanged,
     Effect,
     PlanWanted,
     PublishDesired,
     PublishGatewayDesired,
+    Record,
     SaveGeneration,
 )
 from convoy_controller.reconciler import Reconciler
@@ -77,6 +78,8 @@ class Fleet:
     fails: dict[str, bool] = field(default_factory=dict)  # board -> whether a retry can help
     stuck: set[str] = field(default_factory=set)
     dead: set[str] = field(default_factory=set)
+    restarted: dict[str, str] = field(default_factory=dict)  # board -> the token that its session began by
+    events: list[NewEvent] = field(default_factory=list)
     awaited: tuple[InFlight, ...] = ()  # what the gateway still waits for
     probe_passes: bool = True
     gateways: tuple[str, ...] = ("gate",)
@@ -104,7 +107,9 @@ class Fleet:
         for name, desired in self.desired.items():
             if name not in self.dead:
                 reports = tuple(self._report(name, assignment) for assignment in desired.assignments)
-                reported = Reported(self.sessions[name], desired.epoch, desired.revision, "", reports, (), 0, 1)
+                token = self.restarted.get(name, "")
+                session, told = self.sessions[name], (desired.epoch, desired.revision)
+                reported = Reported(session, *told, "", reports, (), 0, 1, restarted=token)
                 self.registry.board_reported(name, reported, False, self.now)
         for name in self.gateways:
             self.registry.gateway_state(name, GatewayState(Presence.ONLINE, 1), False, self.now)
@@ -142,6 +147,8 @@ class Fleet:
                 self.feeds[effect.gateway] = effect.desired
             elif isinstance(effect, DeploymentChanged):
                 self.states.append(effect)
+            elif isinstance(effect, Record):
+                self.events.append(effect.event)
             elif isinstance(effect, SaveGeneration):
                 self.saved[str(effect.placement.generation)] = effect.placement.state
 

@@ -15,7 +15,7 @@ from convoy_controller.api.app import rules
 from convoy_controller.api.paging import decode, encode
 from convoy_controller.api.problems import CursorError, Problem
 from convoy_controller.api.roles import rules_of
-from convoy_controller.api.shapes import boards, deployments, events, models
+from convoy_controller.api.shapes import boards, deployments, events, groups, models, tokens
 from convoy_controller.database import pages, queries, views
 from convoy_controller.database.records import BoardPresence, NewEvent, Severity
 from convoy_controller.plain import plain
@@ -50,6 +50,10 @@ def api(fleet: Fleet, tmp_path: Path) -> Api:
         (boards.BoardFacts, views.BoardFacts),
         (boards.Assigned, views.Assigned),
         (boards.SessionLine, views.SessionLine),
+        (boards.BoardWishes, views.BoardWishes),
+        (groups.GroupLine, views.GroupLine),
+        (tokens.TokenLine, views.TokenLine),
+        (tokens.AuditLine, views.AuditLine),
         (boards.BoardStatistics, views.BoardStatistics),
         (boards.BoardDetail, views.BoardDetail),
         (deployments.DeploymentLine, views.DeploymentLine),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from api_client import Api, copied_fleet
 from convoy_controller.database import audit, queries
 from convoy_controller.database.audit import AuditFilter
 from convoy_controller.database.recorder import Recorder
-from convoy_controller.database.records import DeploymentState
+from convoy_controller.database.records import BoardWish, DeploymentState
 from convoy_schema.bundle import Method
 from convoy_schema.messages.desired import Intent
-from database_samples import Fleet
+from database_samples import Fleet, reported
 
 WANTED = {"model": "tiny", "method": "library", "boards": 1}
 
@@ -118,6 +119,66 @@ def test_no_body_breaks_it(api: Api, text: str):
     for path, method in (("/deployments/shop", "PUT"), ("/tokens", "POST")):
         headers = {"content-type": "application/json"}
         assert api.call(method, path, content=text.encode("latin-1"), headers=headers).status_code in (400, 422)
+
+
+def test_a_board_is_drained_and_put_back(api: Api, fleet: Fleet):
+    drained = api.call("PUT", "/boards/board-1/drain")
+    assert (drained.status_code, drained.json()["drained"]) == (200, True)
+    assert api.call("PUT", "/boards/board-1/drain").json() == drained.json()  # a repeat changes nothing
+    wish = Recorder(fleet.database).wishes_since(drained.json()["revision"] - 1)
+    assert wish == (BoardWish("board-1", True, "", False, drained.json()["revision"]),)
+    assert api.get("/boards/board-1/why")["condition"] == "drained"
+    assert "still serves stage 1 of 2" in api.get("/boards/board-1/why")["sentence"]
+    assert not api.call("DELETE", "/boards/board-1/drain").json()["drained"]
+    assert api.get("/boards/board-1/why")["condition"] == "ready"
+    assert Recorder(fleet.database).load_state().wishes[0].drained is False
+    assert problem(api.call("PUT", "/boards/board-9/drain")) == (404, "not-found")
+    kinds = [line["kind"] for line in api.get("/boards/board-1/events")["items"]]
+    assert kinds == ["board-undrained", "board-drained"]
+
+
+def test_a_restart_is_asked_for_once_a_token(api: Api, fleet: Fleet):
+    first = api.call("POST", "/boards/board-1/restart", json={"token": "t-1"})
+    assert (first.status_code, first.json()["restart_pending"]) == (202, True)
+    assert api.call("POST", "/boards/board-1/restart", json={"token": "t-1"}).json() == first.json()
+    assert api.get("/boards/board-1/why")["condition"] == "restarting"
+    fleet.recorder.record_reported("board-1", replace(reported(), restarted="t-1"))
+    assert not api.get("/boards/board-1/wishes")["restart_pending"]
+    drawn = api.call("POST", "/boards/board-1/restart", json={"forced": True}).json()
+    assert drawn["restart_forced"]
+    assert drawn["restart_token"] not in ("", "t-1")
+    assert problem(api.call("POST", "/boards/board-1/restart", json={"token": "No!"})) == (422, "invalid")
+
+
+def test_boards_are_found_by_label_and_by_group(api: Api):
+    assert api.call("PUT", "/boards/board-1/labels", json={"labels": {"hall": "3"}}).json()["labels"] == {"hall": "3"}
+    api.call("PUT", "/boards/board-2/labels", json={"labels": {"hall": "4"}})
+    assert [line["board"] for line in api.get("/boards?label=hall%3D3")["items"]] == ["board-1"]
+    body = {"site": "hall-3", "boards": ["board-2", "board-1", "board-2"]}
+    made = api.call("PUT", "/groups/left", json=body)
+    assert (made.status_code, made.json()["boards"]) == (201, ["board-1", "board-2"])
+    assert [line["board"] for line in api.get("/boards?group=left&label=hall%3D4")["items"]] == ["board-2"]
+    assert api.get("/boards?group=none", 404)["code"] == "not-found"
+    assert problem(api.call("PUT", "/boards/board-1/labels", json={"labels": {"hall": "\u0000"}})) == (422, "invalid")
+
+
+def test_a_group_is_changed_by_whom_has_seen_it_and_means_its_boards_when_named(api: Api):
+    made = api.call("PUT", "/groups/left", json={"boards": ["board-1"]})
+    assert problem(api.call("PUT", "/groups/left", json={"boards": []})) == (428, "precondition-required")
+    assert problem(api.call("PUT", "/groups/left", json={"boards": ["board-9"]})) == (404, "not-found")
+    assert put(api, "shop", {"model": "tiny", "group": "left"}).json()["board_names"] == ["board-1"]
+    etag = {"If-Match": made.headers["etag"]}
+    assert api.call("PUT", "/groups/left", json={"boards": ["board-1", "board-2"]}, headers=etag).status_code == 200
+    assert problem(api.call("PUT", "/groups/left", json={"boards": []}, headers=etag)) == (412, "stale")
+    assert api.get("/deployments/shop")["board_names"] == ["board-1"]  # it follows no later change
+    scaled = api.call("PATCH", "/deployments/shop", json={"group": "left"}, headers={"If-Match": "*"})
+    assert scaled.json()["board_names"] == ["board-1", "board-2"]
+    both = {"model": "tiny", "group": "left", "board_names": ["board-3"]}
+    assert problem(put(api, "other", both)) == (422, "invalid")
+    assert [line["group"] for line in api.get("/groups?board=board-2")["items"]] == ["left"]
+    assert problem(api.call("DELETE", "/groups/left", headers=etag)) == (412, "stale")
+    assert api.call("DELETE", "/groups/left").status_code == 200
+    assert problem(put(api, "other", {"model": "tiny", "group": "left"})) == (404, "not-found")
 
 
 def test_models_and_boards_go_when_nobody_needs_them(api: Api):

@@ -55,6 +55,7 @@ class Disk:
     last_good: Desired | None = None
     epoch: int = 0
     statements: Statements = field(default_factory=Statements)
+    restarted: str = ""
 
 
 @dataclass
@@ -96,6 +97,7 @@ class Bench:
                 frozenset(self.disk.artifacts),
                 tuple(Partial(manifest, frozenset(blocks)) for manifest, blocks in self.disk.parts.values()),
                 self.disk.statements,
+                self.disk.restarted,
             )
         )
         self.send(self.logic.seen())
@@ -173,6 +175,8 @@ class Bench:
                 self.disk.last_good = desired
             case effects.SaveEpoch(epoch):
                 self.disk.epoch = epoch
+            case effects.SaveRestart(token):
+                self.disk.restarted = token
             case effects.SaveTrust(statements):
                 self.disk.statements = statements
             case effects.DropArtifacts(digests):

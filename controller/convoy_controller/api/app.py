@@ -12,7 +12,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
-from convoy_controller.api import boards, changes, deployments, events, fleet, models, tokens
+from convoy_controller.api import (
+    board_wishes,
+    boards,
+    changes,
+    deployments,
+    events,
+    fleet,
+    groups,
+    models,
+    tokens,
+)
 from convoy_controller.api.access import Access
 from convoy_controller.api.book import Book
 from convoy_controller.api.context import Context
@@ -33,6 +43,7 @@ _ABOUT = (
 _TAGS = [
     {"name": "fleet", "description": "The fleet as a whole, and who asks."},
     {"name": "boards", "description": "Devices: where they are and why, and what is asked of them."},
+    {"name": "groups", "description": "Named sets of boards."},
     {"name": "models", "description": "What can be deployed."},
     {"name": "artifacts", "description": "The blobs that models consist of, by digest."},
     {"name": "deployments", "description": "What is to be served, and the placements that serve it."},
@@ -42,7 +53,9 @@ _TAGS = [
 ]
 
 
-ROUTERS = tuple(module.router for module in (fleet, boards, models, deployments, events, changes, tokens))
+ROUTERS = tuple(
+    module.router for module in (fleet, boards, board_wishes, groups, models, deployments, events, changes, tokens)
+)
 
 
 def rules() -> tuple[Rule, ...]:

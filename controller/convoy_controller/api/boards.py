@@ -22,7 +22,7 @@ from convoy_controller.api.shapes.boards import (
     Why,
 )
 from convoy_controller.api.shapes.events import EventPage
-from convoy_controller.database import pages, queries, removals
+from convoy_controller.database import board_wishes, groups, pages, queries, removals
 from convoy_controller.database.pages import EventFilter
 from convoy_controller.database.records import BoardPresence, TokenRole
 from convoy_controller.database.views import Condition
@@ -37,6 +37,11 @@ class BoardQuery(PageQuery):
     presence: BoardPresence | None = None
     condition: Condition | None = None
     deployment: Annotated[Name | None, Field(description="Boards that hold something of it.")] = None
+    group: Annotated[Name | None, Field(description="Boards of that group.")] = None
+    label: Annotated[
+        str | None,
+        Field(max_length=300, pattern=r"^[a-z0-9-]{1,63}=[^\x00-\x1f\x7f]*$", description="KEY=VALUE that they carry."),
+    ] = None
 
 
 class BoardEventQuery(PageQuery):
@@ -45,13 +50,19 @@ class BoardEventQuery(PageQuery):
     order: Direction = Direction.NEWEST
 
 
-@router.get("", **needs(VIEWER, "list_boards"))
+@router.get("", **needs(VIEWER, "list_boards", 404))
 def list_boards(here: Here, query: Annotated[BoardQuery, Query()]) -> BoardPage:
     """Every board with its condition, by name."""
+    among = None if query.group is None else set(groups.group(here.database, query.group).boards)
+    if query.label is not None:
+        key, _, value = query.label.partition("=")
+        carriers = {board for board, found in board_wishes.labels(here.database).items() if found.get(key) == value}
+        among = carriers if among is None else among & carriers
     found = [
         line
         for line in queries.fleet(here.database)
-        if query.presence in (None, line.presence)
+        if (among is None or line.board in among)
+        and query.presence in (None, line.presence)
         and query.condition in (None, line.condition)
         and query.deployment in (None, line.deployment)
     ]

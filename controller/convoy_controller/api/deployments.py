@@ -12,6 +12,7 @@ from pydantic import Field
 from convoy_controller.api.context import Calling, Here
 from convoy_controller.api.paging import PageQuery, cut, shortened
 from convoy_controller.api.preconditions import IfMatch, IfNoneMatch, etag, expected
+from convoy_controller.api.problems import ApiError
 from convoy_controller.api.roles import needs
 from convoy_controller.api.shapes.base import GENERATION, Name
 from convoy_controller.api.shapes.deployments import (
@@ -23,7 +24,7 @@ from convoy_controller.api.shapes.deployments import (
     GivenScale,
     PlanView,
 )
-from convoy_controller.database import intents, pages, queries
+from convoy_controller.database import groups, intents, pages, queries
 from convoy_controller.database.publications import find_model
 from convoy_controller.database.records import DeploymentState, TokenRole
 
@@ -91,7 +92,7 @@ def put_deployment(
     To replace what is wanted, If-Match must name the revision that was seen (428 without, 412 for another).
     """
     condition = expected(if_match, if_none_match, must_say=True)
-    boards, names = _boards(body.boards, body.board_names)
+    boards, names = _boards(here, body.boards, body.board_names, body.group)
     chosen = find_model(here.database, body.model, body.version)
     intent = Intent(
         deployment,
@@ -119,8 +120,8 @@ def scale_deployment(
     """Run it on more or fewer boards, or on others; all else stays, and no request is lost."""
     condition = expected(if_match, must_say=True)
     given = None
-    if body.board_names is not None or body.boards is not None:
-        given = _boards(body.boards or 0, body.board_names or ())
+    if body.board_names is not None or body.boards is not None or body.group is not None:
+        given = _boards(here, body.boards or 0, body.board_names or (), body.group)
     call.trail.before = queries.deployment(here.database, deployment).intent_revision
     intents.scale_deployment(here.database, deployment, given, body.replicas, condition)
     line = _shown(here, deployment, response)
@@ -138,8 +139,21 @@ def withdraw_deployment(
     return _shown(here, deployment, response)
 
 
-def _boards(count: int, names: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
-    """How many boards and which: named ones are counted."""
+class NamedTwiceError(ApiError):
+    """Boards and a group were named, or a group without boards."""
+
+    code = "invalid"
+    status = 422
+
+
+def _boards(here: Here, count: int, names: tuple[str, ...], group: str | None) -> tuple[int, tuple[str, ...]]:
+    """How many boards and which: named ones are counted, and a group means its boards."""
+    if group is not None:
+        if names:
+            raise NamedTwiceError("board_names and group were given: say which boards by one of them")
+        names = groups.group(here.database, group).boards
+        if not names:
+            raise NamedTwiceError(f"group {group} has no boards: put some into it, or name others")
     distinct = tuple(dict.fromkeys(names))
     return (len(distinct) if distinct else count), distinct
 

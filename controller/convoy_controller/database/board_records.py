@@ -15,6 +15,7 @@ from convoy_controller.database.models import (
     AssignmentRow,
     BoardRow,
     BoardStatisticsRow,
+    BoardWishRow,
     EventRow,
     GatewayRow,
     GenerationRow,
@@ -62,6 +63,7 @@ def forget_board(db: Session, name: str) -> None:
     db.execute(delete(AssignmentRow).where(AssignmentRow.board == name))
     db.execute(delete(SessionRow).where(SessionRow.board == name))
     db.execute(delete(BoardStatisticsRow).where(BoardStatisticsRow.board == name))
+    db.execute(delete(BoardWishRow).where(BoardWishRow.board == name))
     db.execute(delete(BoardRow).where(BoardRow.name == name))
 
 
@@ -125,7 +127,7 @@ def reported(db: Session, now: datetime, board: str, report: Reported) -> None:
     row = board_row(db, board)
     _seen(row, now)
     row.reported_epoch, row.reported_revision, row.reported_at = report.epoch, report.revision, now
-    row.shell, row.blocked = report.shell, report.blocked
+    row.shell, row.blocked, row.restarted = report.shell, report.blocked, report.restarted
     row.degraded = ",".join(item.partition for item in report.partitions if item.degraded)
     row.store_bytes, row.store_quota = report.store_bytes, report.store_quota
     row.reported = codec.pack(report)

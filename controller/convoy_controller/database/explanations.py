@@ -29,6 +29,9 @@ CURES = {
 }
 
 
+_ACTIVITY = {GenerationState.SERVING: "serves", GenerationState.DRAINING: "finishes what is in flight of"}
+
+
 def never_seen(board: str) -> Why:
     """The answer for a name that nobody has heard of."""
     return Why(
@@ -48,7 +51,14 @@ def explain(facts: BoardFacts) -> Why:
     """What stands out about a board that the database knows."""
     if facts.first_seen is None:
         return _never_seen(facts)
-    return _unreachable(facts) or _unable(facts) or _unfinished(facts) or _left_out(facts) or _settled(facts)
+    return (
+        _unreachable(facts)
+        or _unable(facts)
+        or _leaving(facts)
+        or _unfinished(facts)
+        or _left_out(facts)
+        or _settled(facts)
+    )
 
 
 def _never_seen(facts: BoardFacts) -> Why:
@@ -144,6 +154,46 @@ def _unable(facts: BoardFacts) -> Why | None:
     return None
 
 
+def _leaving(facts: BoardFacts) -> Why | None:
+    """Out of service because its owner wants it, or on its way there."""
+    if facts.drained_at is None and facts.restart_at is None:
+        return None
+    drained, board, assigned = facts.drained_at is not None, facts.board, facts.assigned
+    since = facts.drained_at if drained else facts.restart_at
+    wanted = "is drained" if drained else "is to restart"
+    if assigned is not None:
+        activity = _ACTIVITY.get(assigned.generation_state, "holds")
+        return _why(
+            facts,
+            Condition.DRAINED if drained else Condition.RESTARTING,
+            "leaving",
+            since,
+            "its part has to run elsewhere first",
+            f"{board} {wanted}, asked for at {_date(since)}, and still {activity} {_stage(assigned)}: "
+            "it leaves once that is served elsewhere.",
+            f"wait; if it lasts, `convoy deployments {assigned.deployment}` says what no other board can take over",
+        )
+    if drained:
+        return _why(
+            facts,
+            Condition.DRAINED,
+            "drained",
+            since,
+            "",
+            f"{board} is drained since {_date(since)}: it holds nothing, and nothing is placed on it.",
+            "give it back to the fleet when you are done with it",
+        )
+    return _why(
+        facts,
+        Condition.RESTARTING,
+        "restarting",
+        since,
+        "",
+        f"{board} holds nothing and is to restart, asked for at {_date(since)}.",
+        "a moment is normal; if it lasts, see that whoever runs its daemon starts it again",
+    )
+
+
 def _unfinished(facts: BoardFacts) -> Why | None:
     if facts.reported < facts.desired:
         return _why(
@@ -202,10 +252,7 @@ def _settled(facts: BoardFacts) -> Why:
             f"{facts.board} is online and free: no deployment has been placed on it.",
             "`convoy deploy MODEL` uses it if the plan gains by it",
         )
-    activity = {
-        GenerationState.SERVING: "serves",
-        GenerationState.DRAINING: "finishes what is in flight of",
-    }.get(assigned.generation_state, "is ready and waits for the others with")
+    activity = _ACTIVITY.get(assigned.generation_state, "is ready and waits for the others with")
     refused = _refused_since(facts, assigned)
     return _why(
         facts,

@@ -11,7 +11,9 @@ from sqlalchemy import Select, case, func, select
 
 from convoy_controller.database.engine import Database
 from convoy_controller.database.models import (
+    BoardGroupRow,
     BoardRow,
+    BoardWishRow,
     DeploymentRow,
     EventRow,
     FleetFactsRow,
@@ -30,11 +32,13 @@ _MARKS: dict[str, Select[Any]] = {
         func.sum(case((BoardRow.presence == BoardPresence.ONLINE, 1), else_=0)),
         func.sum(BoardRow.desired_revision),
         func.sum(BoardRow.reported_revision),
+        select(func.max(BoardWishRow.revision)).scalar_subquery(),
         func.max(BoardRow.presence_since),
         func.max(BoardRow.reported_at),
     ),
     "generations": select(FleetFactsRow.epoch, FleetFactsRow.generation, FleetFactsRow.revision),
     "gateways": select(func.count(), func.max(GatewayRow.presence_since)),
+    "groups": select(func.count(), func.max(BoardGroupRow.revision)),
     "models": select(func.count(), func.max(ModelRow.imported_at)),
 }
 

@@ -37,6 +37,7 @@ from convoy_controller.database.records import (
     CertificateWay,
     DeploymentState,
     GenerationState,
+    OperationState,
     RemovalKind,
     Severity,
     TokenRole,
@@ -132,6 +133,8 @@ class BoardRow(Base):
     reported_epoch: Mapped[int]
     reported_revision: Mapped[int]
     reported_at: Mapped[datetime | None]
+    #: The restart token that its session began by.
+    restarted: Mapped[str | None] = mapped_column(String(63))
     shell: Mapped[str] = mapped_column(NAME)
     blocked: Mapped[str] = mapped_column(Text)
     degraded: Mapped[str] = mapped_column(Text)  # partitions that failed to configure, joined by commas
@@ -140,6 +143,58 @@ class BoardRow(Base):
     reported: Mapped[bytes | None]
 
     __table_args__ = (Index("ix_boards_presence_name", "presence", "name"),)
+
+
+class BoardWishRow(Base):
+    """What an owner wants of a board beside what it runs, and what he calls it."""
+
+    __tablename__ = "board_wishes"
+
+    board: Mapped[str] = mapped_column(NAME, ForeignKey("boards.name"), primary_key=True)
+    drained_at: Mapped[datetime | None]
+    restart_token: Mapped[str] = mapped_column(String(63))
+    restart_at: Mapped[datetime | None]
+    forced: Mapped[bool] = mapped_column(Boolean)
+    labels: Mapped[dict[str, Any]]
+    revision: Mapped[int]
+
+    __table_args__ = (Index("ix_board_wishes_revision", "revision"),)
+
+
+class BoardGroupRow(Base):
+    """A named set of boards."""
+
+    __tablename__ = "board_groups"
+
+    name: Mapped[str] = mapped_column(NAME, primary_key=True)
+    site: Mapped[str] = mapped_column(NAME)
+    boards: Mapped[list[str]] = mapped_column(JSON)
+    note: Mapped[str] = mapped_column(Text)
+    revision: Mapped[int]
+    changed_at: Mapped[datetime]
+
+
+class OperationRow(Base):
+    """Long work that was asked for over the API. `beat_at` moves while somebody is at it."""
+
+    __tablename__ = "operations"
+
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    subject: Mapped[str] = mapped_column(String(200))
+    actor: Mapped[str] = mapped_column(NAME)
+    state: Mapped[OperationState] = mapped_column(by_value(OperationState))
+    step: Mapped[str] = mapped_column(Text)
+    done: Mapped[int]
+    total: Mapped[int]
+    result: Mapped[dict[str, Any]]
+    code: Mapped[str] = mapped_column(String(60))
+    message: Mapped[str] = mapped_column(Text)
+    started_at: Mapped[datetime]
+    beat_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
 
 class SessionRow(Base):

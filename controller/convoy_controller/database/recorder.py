@@ -16,10 +16,11 @@ from convoy_schema.messages.gateways import GatewayReported
 from convoy_schema.names import Generation
 from sqlalchemy.orm import Session
 
-from convoy_controller.database import board_records, placement_records, restart
+from convoy_controller.database import board_records, board_wishes, placement_records, restart
 from convoy_controller.database.engine import Database
 from convoy_controller.database.records import (
     BoardPresence,
+    BoardWish,
     Counters,
     DeploymentState,
     FleetState,
@@ -173,6 +174,11 @@ class Recorder:
         """Deployments whose intent changed after `revision`, oldest change first; 0 gives all."""
         with self._database.read() as db:
             return restart.intents_since(db, revision)
+
+    def wishes_since(self, revision: int) -> tuple[BoardWish, ...]:
+        """What owners want of boards, as far as it changed after `revision`, oldest change first; 0 gives all."""
+        with self._database.read() as db:
+            return board_wishes.wishes_since(db, revision)
 
     def models_except(self, known: Collection[str]) -> tuple[SavedModel, ...]:
         """Model versions whose bundle digest is not in `known`: what another process has published meanwhile."""

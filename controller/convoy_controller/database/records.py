@@ -108,6 +108,14 @@ class TokenRole(enum.Enum):
         return order.index(self) >= order.index(other)
 
 
+class OperationState(enum.Enum):
+    """How far long work is."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
 class RemovalKind(enum.Enum):
     """What an owner removes by name."""
 
@@ -198,6 +206,20 @@ class SavedGateway:
 
 
 @dataclass(frozen=True)
+class BoardWish:
+    """What an owner wants of one board: to be out of service, or to restart by a token ('': not).
+
+    `forced` restarts it although it serves; else it is taken out of service first.
+    """
+
+    board: str
+    drained: bool = False
+    restart_token: str = ""
+    forced: bool = False
+    revision: int = 0
+
+
+@dataclass(frozen=True)
 class Counters:
     """The fleet's counters: they only grow. `epoch` 0 says that no controller has ever been in charge."""
 
@@ -218,6 +240,7 @@ class FleetState:
     deployments: tuple[SavedDeployment, ...]
     generations: tuple[SavedGeneration, ...]
     models: tuple[SavedModel, ...]
+    wishes: tuple[BoardWish, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from convoy_schema.names import Generation
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from convoy_controller.database.board_wishes import wishes_since
 from convoy_controller.database.models import (
     AssignmentRow,
     BoardRow,
@@ -57,6 +58,7 @@ def load_state(db: Session) -> FleetState:
         ),
         _live_generations(db),
         tuple(saved_model(row) for row in db.scalars(select(ModelRow).order_by(ModelRow.name, ModelRow.serial))),
+        wishes_since(db, 0),
     )
 
 

@@ -22,6 +22,7 @@ from convoy_controller.database.models import (
     AssignmentRow,
     BoardRow,
     BoardStatisticsRow,
+    BoardWishRow,
     DeploymentRow,
     EventRow,
     GenerationRow,
@@ -69,7 +70,8 @@ def board_rows() -> Select[Any]:
     happened = aliased(EventRow)
     last_event = select(func.max(happened.id)).where(happened.board == BoardRow.name).correlate(BoardRow)
     return (
-        select(BoardRow, BoardStatisticsRow.at, SessionRow, AssignmentRow, GenerationRow, EventRow)
+        select(BoardRow, BoardStatisticsRow.at, SessionRow, AssignmentRow, GenerationRow, EventRow, BoardWishRow)
+        .outerjoin(BoardWishRow, BoardWishRow.board == BoardRow.name)
         .outerjoin(BoardStatisticsRow, BoardStatisticsRow.board == BoardRow.name)
         .outerjoin(SessionRow, SessionRow.id == last_session.scalar_subquery())
         .outerjoin(EventRow, EventRow.id == last_event.scalar_subquery())
@@ -80,7 +82,8 @@ def board_rows() -> Select[Any]:
 
 def board_facts(found: Row[Any]) -> BoardFacts:
     """What `board_rows` found of one board."""
-    row, pulsed_at, session, assignment, generation, event = found
+    row, pulsed_at, session, assignment, generation, event, wish = found
+    is_to_restart = wish is not None and wish.restart_token not in ("", row.restarted)
     is_given_up = event is not None and event.kind == GIVEN_UP
     seen = [at for at in (row.last_seen, pulsed_at) if at is not None]
     return BoardFacts(
@@ -108,6 +111,8 @@ def board_facts(found: Row[Any]) -> BoardFacts:
         assigned=None if assignment is None else _assigned(assignment, generation),
         given_up=event.sentence if is_given_up else "",
         given_up_at=event.at if is_given_up else None,
+        drained_at=None if wish is None else wish.drained_at,
+        restart_at=wish.restart_at if is_to_restart else None,
     )
 
 

@@ -26,7 +26,7 @@ from convoy_controller.database.records import (
 
 
 class Condition(enum.Enum):
-    """What stands out about a board, the worst first; everything but the last three is a problem."""
+    """What stands out about a board, the worst first; everything but the last five is a problem."""
 
     NEVER_SEEN = "never-seen"
     OFFLINE = "offline"
@@ -36,6 +36,8 @@ class Condition(enum.Enum):
     DEGRADED = "degraded"
     BLOCKED = "blocked"
     STALE = "stale"
+    RESTARTING = "restarting"
+    DRAINED = "drained"
     PREPARING = "preparing"
     UNASSIGNED = "unassigned"
     READY = "ready"
@@ -66,7 +68,8 @@ class Assigned:
 class BoardFacts:
     """All that explains a board, read in one row. `assigned` is the live assignment that matters most now.
 
-    `given_up` is why it was left out of a generation, while nothing has happened to it since; else ''.
+    `given_up` is why it was left out of a generation, while nothing has happened to it since; else ''. `drained_at` and
+    `restart_at` are when its owner asked for it, None where he did not or it is done.
     """
 
     board: str
@@ -93,6 +96,8 @@ class BoardFacts:
     assigned: Assigned | None
     given_up: str = ""
     given_up_at: datetime | None = None
+    drained_at: datetime | None = None
+    restart_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,33 @@ class SessionLine:
     started_at: datetime
     ended_at: datetime | None
     reason: str
+
+
+@dataclass(frozen=True)
+class BoardWishes:
+    """What owners want of one board beside what it runs; `restart_pending`: it has yet to restart."""
+
+    board: str
+    drained: bool = False
+    drained_at: datetime | None = None
+    restart_token: str = ""
+    restart_at: datetime | None = None
+    restart_forced: bool = False
+    restart_pending: bool = False
+    labels: dict[str, str] = field(default_factory=dict)
+    revision: int = 0
+
+
+@dataclass(frozen=True)
+class GroupLine:
+    """A named set of boards. It means those boards when a request names it, and follows no later change."""
+
+    group: str
+    site: str
+    boards: tuple[str, ...]
+    note: str
+    revision: int
+    changed_at: datetime
 
 
 @dataclass(frozen=True)

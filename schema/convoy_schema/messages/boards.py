@@ -148,6 +148,7 @@ class Reported:
     """board -> controller, retained: what is true on the board now, and what keeps it from more.
 
     `held` repeats the assignments whole, so that a controller that lost its database can rebuild it from the fleet.
+    `restarted` is the restart token that this session began by, or one before it did.
     """
 
     MAX_BYTES: ClassVar[int] = 320 * 1024
@@ -162,6 +163,7 @@ class Reported:
     store_quota: Count
     blocked: Text = ""
     held: Annotated[tuple[Assignment, ...], Size(64)] = ()
+    restarted: Annotated[str, Size(63)] = ""
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,10 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Desired:
-    """controller -> board, retained: all assignments it must hold. A lower (epoch, revision) than seen is stale."""
+    """controller -> board, retained: all assignments it must hold. A lower (epoch, revision) than seen is stale.
+
+    A `restart_token` that the board has not restarted by makes it restart, once.
+    """
 
     MAX_BYTES: ClassVar[int] = 256 * 1024
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from convoy_schema.messages.boards import Capability, PartitionReport, Phase
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from convoy_controller.api.paging import Page
-from convoy_controller.api.shapes.base import Answer, Date, GenerationText
+from convoy_controller.api.shapes.base import Answer, Date, GenerationText, Given, Line
 from convoy_controller.database.records import BoardPresence, GenerationState
 from convoy_controller.database.views import Condition
 
@@ -94,6 +96,8 @@ class BoardFacts(Answer):
     assigned: Assigned | None
     given_up: str
     given_up_at: Date | None
+    drained_at: Date | None
+    restart_at: Date | None
 
 
 class ForgottenBoard(Answer):
@@ -101,6 +105,40 @@ class ForgottenBoard(Answer):
 
     board: str
     last_seen: Date | None
+
+
+class BoardWishes(Answer):
+    """What owners want of a board beside what it runs; `restart_pending`: it has yet to restart."""
+
+    board: str
+    drained: bool
+    drained_at: Date | None
+    restart_token: str
+    restart_at: Date | None
+    restart_forced: bool
+    restart_pending: bool
+    labels: dict[str, str]
+    revision: int
+
+
+class GivenRestart(Given):
+    """How a board is to restart. The same token again is the same restart, so that a request may be repeated."""
+
+    token: Annotated[str | None, Field(pattern="^[a-z0-9-]{1,63}$", description="Drawn unless given.")] = None
+    forced: Annotated[bool, Field(description="At once, though it serves; else it is taken out of service first.")] = (
+        False
+    )
+
+
+LabelKey = Annotated[str, Field(pattern="^[a-z0-9-]{1,63}$")]
+
+
+class GivenLabels(Given):
+    """Labels, in place of those it has."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"labels": {"hall": "3"}}]})
+
+    labels: Annotated[dict[LabelKey, Line], Field(max_length=32)]
 
 
 class SessionLine(Answer):

@@ -49,7 +49,8 @@ MOST_BOARDS = 100_000
 
 
 class GivenDeployment(Given):
-    """What is to be served. `boards` 0: as many as help; `board_names`: only these take part.
+    """What is to be served. `boards` 0: as many as help; `board_names`: only these take part; `group`: its boards as
+    they are now.
 
     `replicas`: at most so many boards share a stage, 0: one in a pipeline, else as many as help. `spare` boards stay
     out, to take over from others.
@@ -62,6 +63,7 @@ class GivenDeployment(Given):
     method: Method = Method.LIBRARY
     boards: Annotated[int, Field(ge=0, le=MOST_BOARDS)] = 0
     board_names: Annotated[tuple[Name, ...], Field(max_length=256)] = ()
+    group: Name | None = None
     objective: Objective = Objective.THROUGHPUT
     cut: Cut = Cut.PIPELINE
     batch: Annotated[int, Field(ge=1, le=4096, description="Most samples in one frame.")] = 32
@@ -76,6 +78,7 @@ class GivenScale(Given):
 
     boards: Annotated[int | None, Field(ge=0, le=MOST_BOARDS)] = None
     board_names: Annotated[tuple[Name, ...] | None, Field(max_length=256)] = None
+    group: Annotated[Name | None, Field(description="Its boards as they are now.")] = None
     replicas: Annotated[int | None, Field(ge=0, le=1024)] = None
 
 
