@@ -20,7 +20,10 @@ from convoy_controller.api import (
     events,
     fleet,
     groups,
+    imports,
     models,
+    operations,
+    plans,
     tokens,
 )
 from convoy_controller.api.access import Access
@@ -47,6 +50,8 @@ _TAGS = [
     {"name": "models", "description": "What can be deployed."},
     {"name": "artifacts", "description": "The blobs that models consist of, by digest."},
     {"name": "deployments", "description": "What is to be served, and the placements that serve it."},
+    {"name": "plan", "description": "How something would be placed."},
+    {"name": "operations", "description": "Long work, and how far it is."},
     {"name": "events", "description": "History."},
     {"name": "gateways", "description": "Where requests enter."},
     {"name": "access", "description": "Who may ask, and who did what."},
@@ -54,7 +59,21 @@ _TAGS = [
 
 
 ROUTERS = tuple(
-    module.router for module in (fleet, boards, board_wishes, groups, models, deployments, events, changes, tokens)
+    module.router
+    for module in (
+        fleet,
+        boards,
+        board_wishes,
+        groups,
+        models,
+        imports,
+        operations,
+        deployments,
+        plans,
+        events,
+        changes,
+        tokens,
+    )
 )
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import ClassVar
 
 from convoy_schema.errors import ConvoyError
+from fastapi import HTTPException
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -224,7 +225,8 @@ def _counted(receive: Receive, most: int) -> Receive:
         message = await receive()
         size += len(message.get("body", b""))
         if size > most:
-            raise _too_large(most)
+            # Of all errors the one that FastAPI lets through while it reads a form.
+            raise HTTPException(413, str(_too_large(most)))
         return message
 
     return count

@@ -227,10 +227,11 @@ async def on_invalid(request: Request, error: Exception) -> Response:
 async def on_http(request: Request, error: Exception) -> Response:
     """Handler of what the framework itself refuses: bodies that cannot be read."""
     assert isinstance(error, HTTPException)
-    _note(request, "request")
     status = error.status_code
+    code = "body-too-large" if status == 413 else "request"
+    _note(request, code)
     detail = f"the request cannot be read: {str(error.detail)[:200]}"
-    return answer(_plain_problem(request, status, "request", detail), error.headers)
+    return answer(_plain_problem(request, status, code, detail), error.headers)
 
 
 async def on_failure(request: Request, error: Exception) -> Response:

@@ -19,6 +19,7 @@ from convoy_controller.database.models import (
     FleetFactsRow,
     GatewayRow,
     ModelRow,
+    OperationRow,
 )
 from convoy_controller.database.records import BoardPresence
 
@@ -39,6 +40,7 @@ _MARKS: dict[str, Select[Any]] = {
     "generations": select(FleetFactsRow.epoch, FleetFactsRow.generation, FleetFactsRow.revision),
     "gateways": select(func.count(), func.max(GatewayRow.presence_since)),
     "groups": select(func.count(), func.max(BoardGroupRow.revision)),
+    "operations": select(func.count(), func.max(OperationRow.beat_at), func.max(OperationRow.ended_at)),
     "models": select(func.count(), func.max(ModelRow.imported_at)),
 }
 

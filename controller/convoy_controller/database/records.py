@@ -109,11 +109,12 @@ class TokenRole(enum.Enum):
 
 
 class OperationState(enum.Enum):
-    """How far long work is."""
+    """How far long work is; `lost`: nobody has been at it for a minute."""
 
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    LOST = "lost"
 
 
 class RemovalKind(enum.Enum):

@@ -20,6 +20,7 @@ from convoy_controller.database.records import (
     BoardPresence,
     DeploymentState,
     GenerationState,
+    OperationState,
     Severity,
     TokenRole,
 )
@@ -360,6 +361,28 @@ class AuditLine:
     after: int | None
     status: int | None
     code: str
+
+
+@dataclass(frozen=True)
+class OperationLine:
+    """Long work that was asked for over the API. `done` of `total`, 0 while not known; `result` once it is done.
+
+    `code` and `message` say why it failed.
+    """
+
+    id: int
+    kind: str
+    subject: str
+    actor: str
+    state: OperationState
+    step: str
+    done: int
+    total: int
+    result: dict[str, Any]
+    code: str
+    message: str
+    started_at: datetime
+    ended_at: datetime | None
 
 
 @dataclass(frozen=True)
