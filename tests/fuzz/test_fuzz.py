@@ -108,7 +108,7 @@ def test_a_fault_is_found_saved_and_shown_again(
 @pytest.mark.parametrize(("name", "reason"), [("faulty-death", "code -11"), ("faulty-hang", "did not return")])
 def test_an_input_that_ends_or_stops_the_process_is_found(name: str, reason: str, tmp_path: Path) -> None:
     plan = Plan("blind", 1, tmp_path, inputs=2000, patience_s=2.0)
-    ran = plan.run(TARGETS[name], 0.5)
+    ran = plan.run(TARGETS[name], 20.0)  # it ends with the fault
     assert ran.faults == 1
     assert ran.inputs == 2  # the second one is the fault
     (file,) = plan.faults_of(name)
