@@ -1,4 +1,4 @@
-"""The controller's and the gateway's units, with this tree's programs: they come up, come back, and end in order."""
+"""The units of controller, gateway and API, with this tree's programs: they come up, come back, and end in order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from own_ports import own_port
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-UNITS = ("convoy-controller.service", "convoy-gateway.service")
+UNITS = ("convoy-controller.service", "convoy-gateway.service", "convoy-api.service")
 SITE = "units"
 
 
@@ -46,19 +46,20 @@ def program(machine: Machine) -> None:
 
 
 @pytest.fixture
-def units(machine: Machine, broker: Any) -> Iterator[int]:
-    """Both started on a broker outside; the gateway's port."""
+def units(machine: Machine, broker: Any) -> Iterator[tuple[str, str]]:
+    """All started on a broker outside; where the gateway and the API say that they live."""
     program(machine)
-    port = own_port()
+    port, api_port = own_port(), own_port()
     for unit in UNITS:
         machine.write(f"/etc/systemd/system/{unit}", (SOURCE / "controller" / "systemd" / unit).read_text())
-    for name in ("controller", "gateway"):
+    for name in ("controller", "gateway", "api"):
         settings = f"CONVOY_BROKER={broker.url}\nCONVOY_SITE={SITE}\nCONVOY_HTTP_PORT={port}\n"
+        settings += f"CONVOY_API_LISTEN=127.0.0.1:{api_port}\n"
         machine.write(f"/etc/convoy/{name}.env", settings)
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "start", *UNITS)
     try:
-        yield port
+        yield f"http://127.0.0.1:{port}/v2/health/live", f"http://127.0.0.1:{api_port}/api/v1/about"
     finally:
         machine.run("systemctl", "stop", *UNITS, check=False)
 
@@ -96,8 +97,7 @@ def pid_of(machine: Machine, unit: str) -> int:
     return int(machine.show("MainPID", unit=unit)["MainPID"])
 
 
-def test_they_come_up_and_back_and_end_in_order(machine: Machine, broker: Any, units: int) -> None:
-    answer = f"http://127.0.0.1:{units}/v2/health/live"
+def test_they_come_up_and_back_and_end_in_order(machine: Machine, broker: Any, units: tuple[str, str]) -> None:
     with subscribed(broker.url, Topics(SITE).controller_state()) as heard:
 
         def in_charge(besides: int = 0) -> int:
@@ -105,12 +105,12 @@ def test_they_come_up_and_back_and_end_in_order(machine: Machine, broker: Any, u
             return next((session for session in reversed(found) if session != besides), 0)
 
         until(machine, in_charge, "a controller in charge")
-        until(machine, lambda: answers(answer), "the gateway answers")
+        until(machine, lambda: all(map(answers, units)), "gateway and API answer")
         first, restarts = in_charge(), {unit: restarts_of(machine, unit) for unit in UNITS}
         for unit in UNITS:
             os.kill(machine.outside(pid_of(machine, unit)), signal.SIGKILL)
         until(machine, lambda: in_charge(first), "another controller in charge")
-        until(machine, lambda: answers(answer), "the gateway answers again")
+        until(machine, lambda: all(map(answers, units)), "gateway and API answer again")
         assert {unit: restarts_of(machine, unit) - count for unit, count in restarts.items()} == dict.fromkeys(UNITS, 1)
         began = time.monotonic()
         machine.run("systemctl", "stop", *UNITS)

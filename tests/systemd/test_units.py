@@ -49,6 +49,7 @@ def test_every_unit_is_clean(bare: Machine, folder: Path, drop_in: str) -> None:
         ("convoy-device", "board", 6.0),
         ("convoy-controller", "emulated", 3.0),
         ("convoy-gateway", "emulated", 3.0),
+        ("convoy-api", "emulated", 3.0),
     ],
 )
 def test_exposure_is_below_its_bound(bare: Machine, folder: Path, unit: str, drop_in: str, most: float) -> None:
