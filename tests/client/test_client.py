@@ -14,6 +14,7 @@ import convoy
 import numpy as np
 import pytest
 from conftest import MosquittoProcess
+from convoy import retry
 from convoy.connections import BrokenConnectionError, Gateway, Reply
 from convoy.protocol import MAX_SENTENCE, as_rows, read_index, read_model, read_response, sentence
 from convoy.results import ModelInfo, Result
@@ -60,7 +61,7 @@ def test_an_array_becomes_classes_and_probabilities(site: SiteThread) -> None:
         np.testing.assert_array_equal(client.infer(PIXELS[0, 0]).array, logits[:1])
         assert client.models() == [("digits", "1")]
         assert client.model("digits").shape == (1, 28, 28)
-        assert client.is_ready()
+        assert wait_until(client.is_ready, PATIENCE_S), "while answers are overdue it may be in doubt"
 
 
 @pytest.mark.parametrize("ending", [SOFTMAX, ARGMAX])
@@ -89,7 +90,8 @@ def test_several_classes_a_row_have_no_one_label() -> None:
         assert result.labels
 
 
-def test_mistakes_are_told_apart(site: SiteThread) -> None:
+def test_mistakes_are_told_apart(site: SiteThread, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "SLACK_S", PATIENCE_S)  # the gateway says it first, however busy the machine is
     with convoy.connect(site.address, timeout_s=PATIENCE_S) as client:
         with pytest.raises(convoy.InvalidInputError, match=r"\(n, 1, 28, 28\), \(4, 27, 28\) came"):
             client.infer(PIXELS[:, 0, 1:])
@@ -162,7 +164,8 @@ def test_another_gateway_takes_over(broker: MosquittoProcess) -> None:
         assert client.infer(PIXELS).gateway == other.address
 
 
-def test_overload_is_waited_out(broker: MosquittoProcess) -> None:
+def test_overload_is_waited_out(broker: MosquittoProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "SLACK_S", PATIENCE_S)
     with (
         SiteThread(broker.url, limits=Limits(rows=4)) as site,
         convoy.connect(site.address, timeout_s=PATIENCE_S) as client,

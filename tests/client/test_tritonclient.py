@@ -16,6 +16,7 @@ from convoy_schema.names import Generation
 from gateway_fleet import SiteThread
 from gateway_models import announced
 from numpy.typing import NDArray
+from patience import PATIENCE_S
 
 http = pytest.importorskip("tritonclient.http", reason="tritonclient is not installed")
 aio = pytest.importorskip("tritonclient.http.aio")
@@ -94,9 +95,11 @@ def test_many_at_once_over_its_asyncio_client(served: Served) -> None:
 
             parts = await asyncio.gather(*[ask(start) for start in range(0, 250, 10)])
             np.testing.assert_array_equal(np.concatenate(parts), served.logits[:250])
-            assert await client.is_server_ready()
+            # While answers are overdue, as on a busy machine, the gateway doubts its deployment, and tests it again.
+            while not await client.is_server_ready():
+                await asyncio.sleep(0.05)
 
-    asyncio.run(asyncio.wait_for(work(), 60))
+    asyncio.run(asyncio.wait_for(work(), 4 * PATIENCE_S))
 
 
 def test_classes_by_name(served: Served) -> None:

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import lasting_port
 from convoy_controller.conformance.board_trial import BoardTrial, try_board
 from convoy_controller.conformance.keys import trial_keys
 from convoy_controller.conformance.verdicts import Outcome, Report
+from own_ports import own_port
+from patience import PATIENCE_S
 
 BOARD = "board-1"
 BROKEN = Path(__file__).with_name("broken_boards.py")
@@ -58,7 +59,7 @@ def run_trials(url: str, directory: Path, candidates: Mapping[str, Candidate], a
 
 async def _try(url: str, folder: Path, name: str, candidate: Candidate) -> Report:
     folder.mkdir(parents=True)
-    tap = ("127.0.0.1", lasting_port())
+    tap = ("127.0.0.1", own_port())
     keys = trial_keys(folder / "keys")
     trial = BoardTrial(url, name, BOARD, keys, rules=candidate.rules, tap=tap, may_stop=True)
     config = folder / "board.toml"
@@ -89,6 +90,6 @@ async def _try(url: str, folder: Path, name: str, candidate: Candidate) -> Repor
         if board.returncode is None:
             board.terminate()
         try:
-            await asyncio.wait_for(board.wait(), 10)
+            await asyncio.wait_for(board.wait(), PATIENCE_S)
         except asyncio.TimeoutError:
             board.kill()

@@ -20,6 +20,7 @@ from convoy_controller.database.engine import Database
 from convoy_controller.home import Home
 from database_samples import Fleet, open_fleet, three_boards
 from fastapi import FastAPI
+from patience import PATIENCE_S
 
 
 @lru_cache(maxsize=1)
@@ -129,7 +130,7 @@ class Api:
                         gone.set()
 
             scope = _scope("GET", f"/api/v1{path}", {"host": "localhost"} | (headers or {}))
-            await asyncio.wait_for(self.app(scope, receive, send), 20)  # type: ignore[arg-type]
+            await asyncio.wait_for(self.app(scope, receive, send), PATIENCE_S)  # type: ignore[arg-type]
 
         asyncio.run(listen())
         return told
@@ -147,7 +148,7 @@ class Api:
                 found.append(message["status"])
 
         asked: list[None] = []
-        asyncio.run(asyncio.wait_for(self.app(_scope(method, path, headers), receive, send), 20))  # type: ignore[arg-type]
+        asyncio.run(asyncio.wait_for(self.app(_scope(method, path, headers), receive, send), PATIENCE_S))  # type: ignore[arg-type]
         return found[0]
 
     def all_of(self, path: str, limit: int = 1, **parameters: Any) -> list[Any]:

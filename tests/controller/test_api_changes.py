@@ -14,6 +14,7 @@ from convoy_controller.database import tokens
 from convoy_controller.database.records import BoardPresence, NewEvent, Severity, TokenRole, utc_now
 from convoy_controller.database.retention import sweep
 from database_samples import Fleet
+from patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_followers_are_bounded(api: Api, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_who_does_not_read_holds_up_nobody_and_is_let_go(api: Api, fleet: Fleet, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(changes, "SEND_S", 0.5)
+    monkeypatch.setattr(changes, "SEND_S", 2.0)
     read: list[bytes] = []
 
     async def play() -> None:
@@ -130,16 +131,16 @@ def test_who_does_not_read_holds_up_nobody_and_is_let_go(api: Api, fleet: Fleet,
 
         slow = asyncio.create_task(api.app(scope(), asked(), silent))  # type: ignore[arg-type]
         quick = asyncio.create_task(api.app(scope(), asked(), reads))  # type: ignore[arg-type]
-        await asyncio.wait_for(stuck.wait(), 10)
+        await asyncio.wait_for(stuck.wait(), PATIENCE_S)
         await asyncio.to_thread(note, fleet, "one", "two")
         while len([text for text in read if b"event: event" in text]) < 2:
             await asyncio.sleep(0.01)
         assert not slow.done()
-        await asyncio.wait_for(slow, 10)
+        await asyncio.wait_for(slow, PATIENCE_S)
         quick.cancel()
         await asyncio.gather(quick, return_exceptions=True)
 
-    asyncio.run(asyncio.wait_for(play(), 20))
+    asyncio.run(asyncio.wait_for(play(), 4 * PATIENCE_S))
     assert api.app.state.hub._followers == 0
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from convoy_controller.broker import free_port
 from convoy_controller.cli import app, deploying
 from convoy_controller.database.records import NewEvent
 from database_samples import Fleet, publish, three_boards
+from own_ports import own_port
+from patience import PATIENCE_S
 from typer.testing import CliRunner, Result
 
 #: What neither knows beforehand.
@@ -31,7 +32,7 @@ class Place:
         self.fleet: Fleet = three_boards(folder)
         publish(self.fleet.database, folder, name="other")
         self.fleet.recorder.record_event(NewEvent("planned", "digits is placed", deployment="digits"))
-        self.url = f"http://127.0.0.1:{free_port()}"
+        self.url = f"http://127.0.0.1:{own_port()}"
         command = [sys.executable, "-m", "convoy_controller", "api", "--listen", self.url.removeprefix("http://")]
         self.process = subprocess.Popen(
             [*command, "--home", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -48,7 +49,7 @@ class Place:
 
     def close(self) -> None:
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(PATIENCE_S)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.fleet.database.close()
@@ -190,7 +191,7 @@ def test_events_are_followed_as_they_happen(place: Place, remote: bool) -> None:
         numbers = [line["data"]["number"] for line in lines]
         assert numbers == list(range(numbers[0], numbers[0] + 3))
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_S) == 0
     finally:
         stopping.set()
         telling.join()

@@ -76,7 +76,7 @@ def test_the_api_says_where_it_listens(tmp_path: Path, started: list[Command]) -
     command = Command(tmp_path, "api", "--listen", "127.0.0.1:0")
     started.append(command)
     address = command.says("the API listens on ").partition("listens on ")[2].split()[0]
-    with urlopen(f"{address}/api/v1/boards", timeout=10) as answer:
+    with urlopen(f"{address}/api/v1/boards", timeout=PATIENCE_S) as answer:
         assert json.load(answer) == {"items": [], "next": None}
     assert command.stop() == 0
 

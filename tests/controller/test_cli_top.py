@@ -29,6 +29,7 @@ from convoy_schema.messages.boards import Published
 from convoy_schema.messages.gateways import FeedReport, GatewayReported, InFlight
 from convoy_schema.names import Generation
 from database_samples import START, Fleet, pulse, three_boards
+from patience import PATIENCE_S
 from rich.console import Console
 
 
@@ -178,7 +179,7 @@ class Terminal:
     def resize(self, lines: int, columns: int) -> None:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
-    def shows(self, text: str, seconds: float = 30.0) -> None:
+    def shows(self, text: str, seconds: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + seconds
         while text not in self.text:
             assert time.monotonic() < deadline, self.text
@@ -203,6 +204,6 @@ def test_the_live_screen_follows_the_fleet_and_its_window_and_ends_at_q(fleet: F
         terminal.resize(12, 60)
         terminal.shows("boards more")
         os.write(terminal.master, b"xq")
-        assert terminal.process.wait(10) == 0
+        assert terminal.process.wait(PATIENCE_S) == 0
     finally:
         terminal.close()

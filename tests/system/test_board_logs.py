@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from convoy_controller.cli import app
+from convoy_controller.cli import logs as logs_command
 from convoy_controller.local_fleet import wait_until
 from system_fleet import PATIENCE_S, SystemFleet
 from typer.testing import CliRunner, Result
@@ -21,9 +22,12 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemFleet]:
         yield made
 
 
-def logs(fleet: SystemFleet, *arguments: str) -> Result:
+def logs(fleet: SystemFleet, *arguments: str, answer_s: float = PATIENCE_S) -> Result:
+    """As people see it, but for how long the board may take to answer."""
     home: Path = fleet.home.root
-    result = CliRunner().invoke(app, ["logs", *arguments, "--home", str(home)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logs_command, "ANSWER_S", answer_s)
+        result = CliRunner().invoke(app, ["logs", *arguments, "--home", str(home)])
     assert result.exit_code == 0, result.output
     return result
 
@@ -44,6 +48,6 @@ def test_a_board_that_is_gone_shows_what_is_kept_and_says_so(fleet: SystemFleet)
     assert before.stderr == ""
     fleet.local.processes.stop_one("board-2")
     assert wait_until(lambda: "board-2" not in fleet.online(), PATIENCE_S)
-    after = logs(fleet, "board-2")
+    after = logs(fleet, "board-2", answer_s=1.0)
     assert after.stderr.startswith("board-2 is offline: this is what is kept of its log")
     assert after.stdout.startswith(before.stdout)

@@ -39,7 +39,7 @@ def ask(address: str, method: str, path: str, body: dict[str, Any] | None = None
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
-            with urlopen(request, None if body is None else json.dumps(body).encode(), timeout=10) as answer:
+            with urlopen(request, None if body is None else json.dumps(body).encode(), timeout=PATIENCE_S) as answer:
                 found: dict[str, Any] = json.load(answer)
                 return found
         except HTTPError:
