@@ -21,6 +21,7 @@ from typer.testing import CliRunner, Result
 
 #: What neither knows beforehand.
 MOMENTS = {"changed_at", "created_at", "last_used_at", "revoked_at", "expires_at", "intent_revision", "token"}
+MOMENTS |= {"revision", "drained_at"}
 
 
 class Place:
@@ -90,6 +91,8 @@ READS = [
     ("events", "--board", "board-1", "--limit", "1"),
     ("token", "list"),
     ("audit",),
+    ("groups",),
+    ("groups", "--board", "board-1"),
 ]
 REFUSALS = [
     (("boards", "nobody"), 3),
@@ -104,6 +107,11 @@ REFUSALS = [
     (("model", "remove", "nothing"), 3),
     (("logs", "nobody"), 3),
     (("token", "revoke", "nobody"), 3),
+    (("board", "drain", "nobody"), 3),
+    (("board", "restart", "nobody"), 3),
+    (("board", "label", "board-1", "hall"), 2),
+    (("group", "set", "all", "nobody"), 3),
+    (("group", "remove", "nothing"), 3),
     (("token", "create", "Not A Name"), 2),
 ]
 
@@ -131,12 +139,19 @@ def test_writes_are_the_same(place: Place) -> None:
             place.run("deploy", "other", "--name", name, "--replicas", "2", "--json", remote=remote),
             place.run("scale", name, "--boards", "board-1,board-2", "--json", remote=remote),
             place.run("undeploy", name, "--json", remote=remote),
+            place.run("group", "set", name, "board-1", "board-2", "--json", remote=remote),
+            place.run("group", "set", name, "board-1", "--note", "fewer", "--json", remote=remote),
+            place.run("group", "remove", name, "--json", remote=remote),
+            place.run("board", "drain", "board-2", "--json", remote=remote),
+            place.run("board", "undrain", "board-2", "--json", remote=remote),
+            place.run("board", "label", "board-2", "hall=3", "--json", remote=remote),
+            place.run("board", "label", "board-2", "--json", remote=remote),
             place.run("token", "create", f"token-{name}", "--days", "1", "--json", remote=remote),
             place.run("token", "revoke", f"token-{name}", "--json", remote=remote),
         ]
         answers[remote] = [timeless(json.loads(each.stdout)) for each in said]
         assert answers[remote][0]["deployment"] == name
-        assert json.loads(said[4].stdout)["token"].startswith("convoy_")
+        assert json.loads(said[-2].stdout)["token"].startswith("convoy_")
     texts = [json.dumps(answer).replace("far", "near") for answer in answers[True]]
     assert [timeless(json.loads(text)) for text in texts] == answers[False]
     audit = json.loads(place.run("audit", "--json", remote=True).stdout)
@@ -146,6 +161,9 @@ def test_writes_are_the_same(place: Place) -> None:
         ("boss", "put_deployment"),
         ("boss", "scale_deployment"),
         ("boss", "withdraw_deployment"),
+        ("boss", "put_group"),
+        ("boss", "put_group"),
+        ("boss", "remove_group"),
     ]
     assert {line["actor"] for line in audit if line["subject"].endswith("/near")} == {"local"}
 

@@ -19,11 +19,13 @@ from convoy_controller.database.views import (
     Activity,
     AuditLine,
     BoardDetail,
+    BoardWishes,
     DeploymentLine,
     EventLine,
     FleetLine,
     GatewayLine,
     GenerationLine,
+    GroupLine,
     LogLine,
     LogState,
     ModelLine,
@@ -118,6 +120,45 @@ class FleetClient:
         """Lines of a board's log that are kept: `limit`, `after`, `level`, `since`."""
         found = self._json("GET", f"/boards/{board}/log", query=wanted)
         return tuple(structured(LogLine, item) for item in _list(found, "items"))
+
+    def wishes(self, board: str) -> BoardWishes:
+        """Whether it is to be drained or to restart, and its labels."""
+        return self._get(BoardWishes, f"/boards/{board}/wishes")
+
+    def drain(self, board: str) -> BoardWishes:
+        """Take it out of every deployment."""
+        return structured(BoardWishes, self._send("PUT", f"/boards/{board}/drain"))
+
+    def undrain(self, board: str) -> BoardWishes:
+        """Let it take part again."""
+        return structured(BoardWishes, self._send("DELETE", f"/boards/{board}/drain"))
+
+    def restart(self, board: str, forced: bool) -> BoardWishes:
+        """Have its daemon start anew; `forced`: though it serves."""
+        return structured(BoardWishes, self._send("POST", f"/boards/{board}/restart", {"forced": forced}))
+
+    def label(self, board: str, labels: Mapping[str, str]) -> BoardWishes:
+        """Give it labels, in place of those it has."""
+        return structured(BoardWishes, self._send("PUT", f"/boards/{board}/labels", {"labels": dict(labels)}))
+
+    # Groups ----------------------------------------------------------------------------------------------------------
+
+    def groups(self, board: str | None = None) -> tuple[GroupLine, ...]:
+        """Every group by name, or those with that board."""
+        return tuple(self._items(GroupLine, "/groups", {"board": board}))
+
+    def group(self, name: str) -> GroupLine:
+        """One; raises `NotFoundError`."""
+        return self._get(GroupLine, f"/groups/{name}")
+
+    def set_group(self, name: str, wanted: Mapping[str, Any], seen: GroupLine | None) -> GroupLine:
+        """Make it, in place of what was `seen` of it; raises `ApiStaleError` when that is old."""
+        head = {"If-None-Match": "*"} if seen is None else {"If-Match": f'"{seen.revision}"'}
+        return structured(GroupLine, self._json("PUT", f"/groups/{name}", body=wanted, headers=head))
+
+    def remove_group(self, name: str) -> GroupLine:
+        """Remove it; raises `NotFoundError`."""
+        return structured(GroupLine, self._send("DELETE", f"/groups/{name}"))
 
     # Deployments and models ------------------------------------------------------------------------------------------
 

@@ -35,6 +35,11 @@ def complete_models(ctx: typer.Context, incomplete: str) -> list[str]:
     return _names(ctx, incomplete, lambda fleet: (line.model for line in fleet.models()))
 
 
+def complete_groups(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of groups."""
+    return _names(ctx, incomplete, lambda fleet: (line.group for line in fleet.groups()))
+
+
 def complete_profiles(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of profiles."""
     with contextlib.suppress(Exception):
