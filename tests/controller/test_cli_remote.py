@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from convoy_controller.broker import free_port
 from convoy_controller.cli import app, deploying
+from convoy_controller.composing import Network
 from convoy_controller.database.records import NewEvent
 from database_samples import Fleet, publish, three_boards
 from typer.testing import CliRunner, Result
@@ -93,6 +95,7 @@ READS = [
     ("audit",),
     ("groups",),
     ("groups", "--board", "board-1"),
+    ("plan", "other", "--boards", "2"),
 ]
 REFUSALS = [
     (("boards", "nobody"), 3),
@@ -112,6 +115,8 @@ REFUSALS = [
     (("board", "label", "board-1", "hall"), 2),
     (("group", "set", "all", "nobody"), 3),
     (("group", "remove", "nothing"), 3),
+    (("plan", "nothing"), 3),
+    (("plan", "other", "--boards", "2", "--kind", "vax"), 3),
     (("token", "create", "Not A Name"), 2),
 ]
 
@@ -166,6 +171,25 @@ def test_writes_are_the_same(place: Place) -> None:
         ("boss", "remove_group"),
     ]
     assert {line["actor"] for line in audit if line["subject"].endswith("/near")} == {"local"}
+
+
+def test_a_model_is_imported_alike(place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "small.toml"
+    file.write_text(Network("small", input=(1, 8, 8)).conv2d(2, 3).relu().dense(3).to_toml())
+    options = ("--parameters", "seeded", "--calibration", "seeded", "--json")
+    here, there = (
+        json.loads(place.run("model", "import", file, *options, "--name", name, remote=remote).stdout)
+        for remote, name in ((False, "small-here"), (True, "small-there"))
+    )
+    for which in ("model", "digest", "serial"):
+        here.pop(which), there.pop(which)
+    assert there == here
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model at all")
+    np.savez(tmp_path / "samples.npz", np.zeros((4, 1, 8, 8), np.uint8))
+    given = ("model", "import", broken, "--calibration", tmp_path / "samples.npz")
+    refusals = [place.run(*given, remote=remote, code=1).stderr for remote in (False, True)]
+    assert all("ONNX" in refusal for refusal in refusals), refusals
 
 
 def test_whoever_may_not_has_an_exit_code_of_his_own(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

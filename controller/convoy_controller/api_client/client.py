@@ -29,6 +29,7 @@ from convoy_controller.database.views import (
     LogLine,
     LogState,
     ModelLine,
+    OperationLine,
     PlanView,
     TokenLine,
     Why,
@@ -40,6 +41,8 @@ PREFIX = "/api/v1"
 PAGE = 1000
 #: Seconds for an answer, and for the connection before it.
 ANSWER_S, CONNECT_S = 30.0, 5.0
+#: Seconds that an upload may stand still.
+UPLOAD_S = 120.0
 #: Seconds of silence after which a stream counts as lost; the server says something every 15.
 SILENCE_S = 45.0
 
@@ -186,6 +189,27 @@ class FleetClient:
         """Ask for a deployment to end."""
         return structured(DeploymentLine, self._json("DELETE", f"/deployments/{name}"))
 
+    def what_if(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """How a model would be placed, as `convoy plan --json` prints it."""
+        return self._send("POST", "/plan", wanted)
+
+    def import_model(self, form: Mapping[str, Any], model: bytes, samples: bytes) -> OperationLine:
+        """Upload an ONNX file and calibration samples (.npz); the operation that imports them."""
+        files = {
+            "model": ("model.onnx", model, "application/octet-stream"),
+            "calibration": ("samples.npz", samples, "application/octet-stream"),
+        }
+        with self._answering():
+            wait = httpx.Timeout(ANSWER_S, write=UPLOAD_S)
+            answer = self._http.post(f"{PREFIX}/models", data=dict(form), files=files, timeout=wait)
+        if answer.is_error or answer.is_redirect:
+            raise error_of(answer)
+        return structured(OperationLine, _object(answer))
+
+    def operation(self, number: int) -> OperationLine:
+        """How far long work is."""
+        return self._get(OperationLine, f"/operations/{number}")
+
     def remove_model(self, model: str, version: str) -> RemovedModel:
         """Take a version out of the catalogue."""
         return structured(RemovedModel, self._json("DELETE", f"/models/{model}/{version}"))
@@ -304,12 +328,7 @@ class FleetClient:
             )
         if answer.is_error or answer.is_redirect:
             raise error_of(answer)
-        if not answer.content:
-            return None
-        try:
-            return answer.json()
-        except (ValueError, RecursionError) as error:
-            raise ApiAnswerError(f"{self.place} does not answer in JSON: is it a convoy API?") from error
+        return _object(answer) if answer.content else None
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -317,6 +336,13 @@ class FleetClient:
             yield
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise unreachable(self.place, error) from error
+
+
+def _object(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except (ValueError, RecursionError) as error:
+        raise ApiAnswerError(f"{answer.request.url.host} does not answer in JSON: is it a convoy API?") from error
 
 
 def _list(page: Any, key: str) -> list[Any]:
