@@ -15,6 +15,7 @@ import httpx
 from convoy_controller.api_client.answers import error_of, unreachable
 from convoy_controller.api_client.following import Notice, follow
 from convoy_controller.api_client.structure import structured
+from convoy_controller.database.records import SavedCollection
 from convoy_controller.database.views import (
     Activity,
     AuditLine,
@@ -260,6 +261,14 @@ class FleetClient:
                 yield answer.iter_lines()
 
         return follow(connect, after)
+
+    def ask_clearing(self, *, dry_run: bool, orphans: bool) -> SavedCollection:
+        """Ask the controller in charge to clear what nobody refers to, or to say what it would."""
+        return structured(SavedCollection, self._send("POST", "/clearings", {"dry_run": dry_run, "orphans": orphans}))
+
+    def clearing(self, number: int) -> SavedCollection:
+        """How far that is."""
+        return self._get(SavedCollection, f"/clearings/{number}")
 
     def activity(self) -> Activity:
         """Every board's and every feed's latest counters."""
