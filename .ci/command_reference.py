@@ -160,7 +160,9 @@ def _wrapped(text: str) -> str:
 
 
 def _argument(each: Any) -> str:
-    name = (each.metavar or each.name.upper()).strip("[]")
+    name = each.metavar or each.name.upper()
+    if name.startswith("["):
+        name = name.replace("[", "", 1).replace("]", "", 1)
     many = "" if each.nargs == 1 or name.endswith("...") else "..."
     return f"{name}{many}" if each.required else f"[{name}{many}]"
 

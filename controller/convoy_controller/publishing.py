@@ -21,7 +21,8 @@ from convoy_controller.keys import load_trust, usable_signing_key
 class Agreed:
     """How far an import is from onnxruntime over `rows` samples: parts of the elements, and steps of int8 at most.
 
-    `layers` is the worst layer's part, fed with onnxruntime's own integers; `output` is end to end.
+    `layers` is the worst layer's part, fed with onnxruntime's own integers; `output` and `plain_output` are end to end
+    against onnxruntime optimised and not, `onnxruntime` is the one of those against the other.
     """
 
     rows: int
@@ -29,6 +30,10 @@ class Agreed:
     layer_steps: int
     output: float
     output_steps: int
+    plain_output: float
+    plain_output_steps: int
+    onnxruntime: float
+    onnxruntime_steps: int
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,10 @@ def publish(
             max(each.steps for each in found.layers.values()),
             found.output.share,
             found.output.steps,
+            found.plain_output.share,
+            found.plain_output.steps,
+            found.onnxruntime.share,
+            found.onnxruntime.steps,
         ),
         imported.notes,
     )

@@ -273,7 +273,7 @@ class Agent:
 
     def _command(self, command: Command, now: float) -> list[Effect]:
         if command.order is Order.COLLECT_LOG:
-            return [SendLog(command.log_after if command.log_session == self._session else 0)]
+            return [SendLog(command.log_session, command.log_after)]
         self._reporter.rebirth(command.within_ms, now)
         return []
 

@@ -434,9 +434,8 @@ class Daemon:
                 self._publish(effect, self._links[role], leaf, codec.encode(message), retain)
             case effects.EmitPulse():
                 self._pulse(effect)
-            case effects.SendLog(after):
-                answer = codec.encode(self._log.after(self._session, after, self._clock()))
-                self._send("log", answer)
+            case effects.SendLog(session, after):
+                self._send("log", codec.encode(self._log.after(session, after, self._clock())))
 
     def _publish(self, effect: effects.Publish, link: Link, leaf: str, payload: bytes, retain: bool) -> None:
         if link.publish(self._topics.board(self._board, leaf), payload, qos=1, retain=retain):

@@ -60,8 +60,9 @@ class EmitPulse:
 
 @dataclass(frozen=True)
 class SendLog:
-    """Send what was logged since record `after` of this session, as far as one message takes it."""
+    """Send what was logged since record `after` of the log's `session`, as far as one message takes it."""
 
+    session: int
     after: int
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -61,9 +62,12 @@ class Kept:
 
 
 class LogRing:
-    """One board's. Records come from any thread."""
+    """One board's. Records come from any thread; `session` names their numbers, which go on when a daemon begins anew
+    in the same process.
+    """
 
     def __init__(self, most_records: int = KEPT_RECORDS, most_bytes: int = KEPT_BYTES) -> None:
+        self.session = 1 + secrets.randbits(62)
         self._most_records = most_records
         self._most_bytes = most_bytes
         self._kept: deque[Kept] = deque()
@@ -85,21 +89,22 @@ class LogRing:
                 self._bytes -= self._kept.popleft().size
 
     def after(self, session: int, number: int, now: float) -> BoardLog:
-        """As many of the records behind `number` as one message takes, the oldest first."""
+        """As many of the records behind `number` of that session as one message takes, the oldest first."""
+        known = number if session == self.session else 0
         with self._lock:
             kept = tuple(self._kept)
             newest = self._newest
         records: list[LogRecord] = []
         size = 0
         for each in kept:
-            if each.number <= number:
+            if each.number <= known:
                 continue
             size += each.size
             if len(records) == MOST_RECORDS or (size > MESSAGE_BYTES and records):
                 break
             age_ms = max(0, int((now - each.at) * 1000))
             records.append(LogRecord(each.number, age_ms, each.level, each.logger, each.sentence, *each.fields))
-        return BoardLog(session, kept[0].number if kept else 0, newest, tuple(records))
+        return BoardLog(self.session, kept[0].number if kept else 0, newest, tuple(records))
 
 
 class RingHandler(logging.Handler):

@@ -16,6 +16,7 @@ from convoy_schema.frames import Frame
 from convoy_schema.messages.boards import BoardState, Capability, Command, Pulse, Reported, Want
 from convoy_schema.messages.desired import Desired
 from convoy_schema.messages.gateways import ControllerState, GatewayDesired, GatewayReported, GatewayState
+from convoy_schema.messages.logs import BoardLog
 from convoy_schema.signing import Delegation, Floor, SignedDelegation, SignedFloor, Statements
 from convoy_schema.topics import (
     ROOT,
@@ -142,6 +143,16 @@ CHANNELS = (
         _CONTROLLER,
         _BOARD,
         "An order that is harmless when lost or repeated.",
+    ),
+    Channel(
+        "boardLog",
+        "boards/{board}/log",
+        BoardLog,
+        0,
+        False,
+        _BOARD,
+        _CONTROLLER,
+        "What the board's daemon logged, when it is asked; a board that keeps no log may leave the order unanswered.",
     ),
     Channel(
         "controllerState",

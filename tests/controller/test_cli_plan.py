@@ -151,7 +151,7 @@ def test_measured_figures_stand_in_place_of_modelled_ones(run: Run, fleet: Fleet
         (("none", "--boards", "1"), 3, "there is no model"),
         (("tiny", "--boards", "many"), 2, "neither a number nor"),
         (("tiny", "--boards", "0"), 2, "not from 1 to"),
-        (("tiny", "--boards", "2", "--profile", "vax"), 3, "there is pynq-z2"),
+        (("tiny", "--boards", "2", "--kind", "vax"), 3, "there is pynq-z2"),
         (("tiny", "--boards", "1", "--spare", "1"), 1, "at least one is needed"),
         (("tiny", "--boards", "2", "--plot", "/none/plan.png"), 2, "cannot be written"),
     ],

@@ -9,11 +9,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from convoy_controller.cli import app, deploying
+from convoy_controller.composing import Network
 from convoy_controller.database.records import NewEvent
 from database_samples import Fleet, publish, three_boards
 from own_ports import own_port
@@ -22,6 +25,7 @@ from typer.testing import CliRunner, Result
 
 #: What neither knows beforehand.
 MOMENTS = {"changed_at", "created_at", "last_used_at", "revoked_at", "expires_at", "intent_revision", "token"}
+MOMENTS |= {"revision", "drained_at"}
 
 
 class Place:
@@ -91,6 +95,9 @@ READS = [
     ("events", "--board", "board-1", "--limit", "1"),
     ("token", "list"),
     ("audit",),
+    ("groups",),
+    ("groups", "--board", "board-1"),
+    ("plan", "other", "--boards", "2"),
 ]
 REFUSALS = [
     (("boards", "nobody"), 3),
@@ -105,6 +112,14 @@ REFUSALS = [
     (("model", "remove", "nothing"), 3),
     (("logs", "nobody"), 3),
     (("token", "revoke", "nobody"), 3),
+    (("board", "drain", "nobody"), 3),
+    (("board", "restart", "nobody"), 3),
+    (("board", "label", "board-1", "hall"), 2),
+    (("group", "set", "all", "nobody"), 3),
+    (("group", "remove", "nothing"), 3),
+    (("plan", "nothing"), 3),
+    (("gc", "--dry-run", "--wait", "0"), 1),
+    (("plan", "other", "--boards", "2", "--kind", "vax"), 3),
     (("token", "create", "Not A Name"), 2),
 ]
 
@@ -132,12 +147,19 @@ def test_writes_are_the_same(place: Place) -> None:
             place.run("deploy", "other", "--name", name, "--replicas", "2", "--json", remote=remote),
             place.run("scale", name, "--boards", "board-1,board-2", "--json", remote=remote),
             place.run("undeploy", name, "--json", remote=remote),
+            place.run("group", "set", name, "board-1", "board-2", "--json", remote=remote),
+            place.run("group", "set", name, "board-1", "--note", "fewer", "--json", remote=remote),
+            place.run("group", "remove", name, "--json", remote=remote),
+            place.run("board", "drain", "board-2", "--json", remote=remote),
+            place.run("board", "undrain", "board-2", "--json", remote=remote),
+            place.run("board", "label", "board-2", "hall=3", "--json", remote=remote),
+            place.run("board", "label", "board-2", "--json", remote=remote),
             place.run("token", "create", f"token-{name}", "--days", "1", "--json", remote=remote),
             place.run("token", "revoke", f"token-{name}", "--json", remote=remote),
         ]
         answers[remote] = [timeless(json.loads(each.stdout)) for each in said]
         assert answers[remote][0]["deployment"] == name
-        assert json.loads(said[4].stdout)["token"].startswith("convoy_")
+        assert json.loads(said[-2].stdout)["token"].startswith("convoy_")
     texts = [json.dumps(answer).replace("far", "near") for answer in answers[True]]
     assert [timeless(json.loads(text)) for text in texts] == answers[False]
     audit = json.loads(place.run("audit", "--json", remote=True).stdout)
@@ -147,8 +169,30 @@ def test_writes_are_the_same(place: Place) -> None:
         ("boss", "put_deployment"),
         ("boss", "scale_deployment"),
         ("boss", "withdraw_deployment"),
+        ("boss", "put_group"),
+        ("boss", "put_group"),
+        ("boss", "remove_group"),
     ]
     assert {line["actor"] for line in audit if line["subject"].endswith("/near")} == {"local"}
+
+
+def test_a_model_is_imported_alike(place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "small.toml"
+    file.write_text(Network("small", input=(1, 8, 8)).conv2d(2, 3).relu().dense(3).to_toml())
+    options = ("--parameters", "seeded", "--calibration", "seeded", "--json")
+    here, there = (
+        json.loads(place.run("model", "import", file, *options, "--name", name, remote=remote).stdout)
+        for remote, name in ((False, "small-here"), (True, "small-there"))
+    )
+    for which in ("model", "digest", "serial"):
+        here.pop(which), there.pop(which)
+    assert there == here
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model at all")
+    np.savez(tmp_path / "samples.npz", np.zeros((4, 1, 8, 8), np.uint8))
+    given = ("model", "import", broken, "--calibration", tmp_path / "samples.npz")
+    refusals = [place.run(*given, remote=remote, code=1).stderr for remote in (False, True)]
+    assert all("ONNX" in refusal for refusal in refusals), refusals
 
 
 def test_whoever_may_not_has_an_exit_code_of_his_own(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,8 +231,8 @@ def test_events_are_followed_as_they_happen(place: Place, remote: bool) -> None:
     telling = threading.Thread(target=_tell, args=(place, stopping))
     telling.start()
     try:
-        lines = [json.loads(process.stdout.readline()) for _ in range(3)]
-        numbers = [line["data"]["number"] for line in lines]
+        lines = (json.loads(text) for text in process.stdout)
+        numbers = [line["data"]["number"] for line in islice((each for each in lines if each["kind"] == "noted"), 3)]
         assert numbers == list(range(numbers[0], numbers[0] + 3))
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 0

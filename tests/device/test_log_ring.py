@@ -35,7 +35,7 @@ def test_asking_again_and_again_gives_every_record_once_and_each_answer_fits(tex
         ring.add(LogLevel.WARNING, "a", text, {"deployment": text}, 0.0)
     after, numbers = first, []
     while True:
-        answer = codec.decode(BoardLog, codec.encode(ring.after(7, after, 1.0)))
+        answer = codec.decode(BoardLog, codec.encode(ring.after(ring.session, after, 1.0)))
         numbers += [record.number for record in answer.records]
         if not answer.records or answer.records[-1].number == answer.newest:
             break
@@ -51,6 +51,13 @@ def test_a_ring_keeps_the_newest_within_its_bounds_and_says_what_is_gone() -> No
     for _ in range(100):
         small.add(LogLevel.INFO, "a", "x" * 100, {}, 0.0)
     assert len(small.after(1, 0, 0.0).records) == 4
+
+
+def test_numbers_of_another_session_are_not_ours() -> None:
+    ring = filled(3)
+    assert [record.number for record in ring.after(ring.session, 2, 0.0).records] == [3]
+    assert [record.number for record in ring.after(ring.session + 1, 2, 0.0).records] == [1, 2, 3]
+    assert ring.after(0, 0, 0.0).session == ring.session
 
 
 def test_an_answer_is_bounded_in_bytes() -> None:

@@ -15,18 +15,22 @@ import httpx
 from convoy_controller.api_client.answers import error_of, unreachable
 from convoy_controller.api_client.following import Notice, follow
 from convoy_controller.api_client.structure import structured
+from convoy_controller.database.records import SavedCollection
 from convoy_controller.database.views import (
     Activity,
     AuditLine,
     BoardDetail,
+    BoardWishes,
     DeploymentLine,
     EventLine,
     FleetLine,
     GatewayLine,
     GenerationLine,
+    GroupLine,
     LogLine,
     LogState,
     ModelLine,
+    OperationLine,
     PlanView,
     TokenLine,
     Why,
@@ -38,6 +42,8 @@ PREFIX = "/api/v1"
 PAGE = 1000
 #: Seconds for an answer, and for the connection before it.
 ANSWER_S, CONNECT_S = 30.0, 5.0
+#: Seconds that an upload may stand still.
+UPLOAD_S = 120.0
 #: Seconds of silence after which a stream counts as lost; the server says something every 15.
 SILENCE_S = 45.0
 
@@ -119,6 +125,45 @@ class FleetClient:
         found = self._json("GET", f"/boards/{board}/log", query=wanted)
         return tuple(structured(LogLine, item) for item in _list(found, "items"))
 
+    def wishes(self, board: str) -> BoardWishes:
+        """Whether it is to be drained or to restart, and its labels."""
+        return self._get(BoardWishes, f"/boards/{board}/wishes")
+
+    def drain(self, board: str) -> BoardWishes:
+        """Take it out of every deployment."""
+        return structured(BoardWishes, self._send("PUT", f"/boards/{board}/drain"))
+
+    def undrain(self, board: str) -> BoardWishes:
+        """Let it take part again."""
+        return structured(BoardWishes, self._send("DELETE", f"/boards/{board}/drain"))
+
+    def restart(self, board: str, forced: bool) -> BoardWishes:
+        """Have its daemon start anew; `forced`: though it serves."""
+        return structured(BoardWishes, self._send("POST", f"/boards/{board}/restart", {"forced": forced}))
+
+    def label(self, board: str, labels: Mapping[str, str]) -> BoardWishes:
+        """Give it labels, in place of those it has."""
+        return structured(BoardWishes, self._send("PUT", f"/boards/{board}/labels", {"labels": dict(labels)}))
+
+    # Groups ----------------------------------------------------------------------------------------------------------
+
+    def groups(self, board: str | None = None) -> tuple[GroupLine, ...]:
+        """Every group by name, or those with that board."""
+        return tuple(self._items(GroupLine, "/groups", {"board": board}))
+
+    def group(self, name: str) -> GroupLine:
+        """One; raises `NotFoundError`."""
+        return self._get(GroupLine, f"/groups/{name}")
+
+    def set_group(self, name: str, wanted: Mapping[str, Any], seen: GroupLine | None) -> GroupLine:
+        """Make it, in place of what was `seen` of it; raises `ApiStaleError` when that is old."""
+        head = {"If-None-Match": "*"} if seen is None else {"If-Match": f'"{seen.revision}"'}
+        return structured(GroupLine, self._json("PUT", f"/groups/{name}", body=wanted, headers=head))
+
+    def remove_group(self, name: str) -> GroupLine:
+        """Remove it; raises `NotFoundError`."""
+        return structured(GroupLine, self._send("DELETE", f"/groups/{name}"))
+
     # Deployments and models ------------------------------------------------------------------------------------------
 
     def deployments(self, removed: bool = False) -> tuple[DeploymentLine, ...]:
@@ -144,6 +189,27 @@ class FleetClient:
     def undeploy(self, name: str) -> DeploymentLine:
         """Ask for a deployment to end."""
         return structured(DeploymentLine, self._json("DELETE", f"/deployments/{name}"))
+
+    def what_if(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """How a model would be placed, as `convoy plan --json` prints it."""
+        return self._send("POST", "/plan", wanted)
+
+    def import_model(self, form: Mapping[str, Any], model: bytes, samples: bytes) -> OperationLine:
+        """Upload an ONNX file and calibration samples (.npz); the operation that imports them."""
+        files = {
+            "model": ("model.onnx", model, "application/octet-stream"),
+            "calibration": ("samples.npz", samples, "application/octet-stream"),
+        }
+        with self._answering():
+            wait = httpx.Timeout(ANSWER_S, write=UPLOAD_S)
+            answer = self._http.post(f"{PREFIX}/models", data=dict(form), files=files, timeout=wait)
+        if answer.is_error or answer.is_redirect:
+            raise error_of(answer)
+        return structured(OperationLine, _object(answer))
+
+    def operation(self, number: int) -> OperationLine:
+        """How far long work is."""
+        return self._get(OperationLine, f"/operations/{number}")
 
     def remove_model(self, model: str, version: str) -> RemovedModel:
         """Take a version out of the catalogue."""
@@ -195,6 +261,14 @@ class FleetClient:
                 yield answer.iter_lines()
 
         return follow(connect, after)
+
+    def ask_clearing(self, *, dry_run: bool, orphans: bool) -> SavedCollection:
+        """Ask the controller in charge to clear what nobody refers to, or to say what it would."""
+        return structured(SavedCollection, self._send("POST", "/clearings", {"dry_run": dry_run, "orphans": orphans}))
+
+    def clearing(self, number: int) -> SavedCollection:
+        """How far that is."""
+        return self._get(SavedCollection, f"/clearings/{number}")
 
     def activity(self) -> Activity:
         """Every board's and every feed's latest counters."""
@@ -263,12 +337,7 @@ class FleetClient:
             )
         if answer.is_error or answer.is_redirect:
             raise error_of(answer)
-        if not answer.content:
-            return None
-        try:
-            return answer.json()
-        except (ValueError, RecursionError) as error:
-            raise ApiAnswerError(f"{self.place} does not answer in JSON: is it a convoy API?") from error
+        return _object(answer) if answer.content else None
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -276,6 +345,13 @@ class FleetClient:
             yield
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise unreachable(self.place, error) from error
+
+
+def _object(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except (ValueError, RecursionError) as error:
+        raise ApiAnswerError(f"{answer.request.url.host} does not answer in JSON: is it a convoy API?") from error
 
 
 def _list(page: Any, key: str) -> list[Any]:

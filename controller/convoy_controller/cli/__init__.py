@@ -20,6 +20,7 @@ from convoy_controller.cli import (
     deploying,
     deployments,
     events,
+    groups,
     infer,
     keys,
     logs,
@@ -30,6 +31,7 @@ from convoy_controller.cli import (
     tokens,
     top,
     why,
+    wishes,
 )
 from convoy_controller.cli.program import make_app, register_under
 
@@ -37,7 +39,22 @@ app = make_app()
 #: Under which heading of the help; what is about this machine takes no `--api`.
 FLEET, HERE = "A fleet, here or elsewhere", "This machine"
 _MODULES = {
-    FLEET: (top, boards, why, deployments, deploying, plan, models, clearing, events, logs, tokens, profile),
+    FLEET: (
+        top,
+        boards,
+        wishes,
+        groups,
+        why,
+        deployments,
+        deploying,
+        plan,
+        models,
+        clearing,
+        events,
+        logs,
+        tokens,
+        profile,
+    ),
     HERE: (running, api, infer, certificates, keys, bitstreams, contract, conformance, demo, bench),
 }
 for _panel, _modules in _MODULES.items():

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from convoy_controller.database.views import BoardDetail, FleetLine
 
 #: Colours of conditions; what is not named is a problem.
-_STYLES = {"ready": "green", "unassigned": "", "preparing": "cyan", "presence-unknown": "yellow", "stale": "yellow"}
+STYLES = {
+    "ready": "green",
+    "unassigned": "",
+    "preparing": "cyan",
+    "restarting": "cyan",
+    "drained": "blue",
+    "presence-unknown": "yellow",
+    "stale": "yellow",
+}
 
 
 board_app = typer.Typer(name="board", no_args_is_help=True, help="Do something about one board.")
@@ -98,9 +106,9 @@ def _show_fleet(lines: tuple[FleetLine, ...]) -> None:
             )
             for line in lines
         ],
-        [_STYLES.get(line.condition.value, "red") for line in lines],
+        [STYLES.get(line.condition.value, "red") for line in lines],
     )
-    if any(_STYLES.get(line.condition.value, "red") == "red" for line in lines):
+    if any(STYLES.get(line.condition.value, "red") == "red" for line in lines):
         typer.echo("`convoy why BOARD` says what is wrong with a board, and what to do.")
 
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convoy_controller.cli.exit_codes import ExitCode
-from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption, opened
+from convoy_controller.cli.fleet import fleet_command
+from convoy_controller.cli.options import JsonOption
 from convoy_controller.cli.printing import print_json, print_table, size
 
 if TYPE_CHECKING:
-    from convoy_controller.database.engine import Database
+    from convoy_controller.api_client.client import FleetClient
     from convoy_controller.database.records import SavedCollection
 
 #: Seconds between two looks while waiting.
@@ -41,7 +42,9 @@ def register(app: typer.Typer) -> None:
     app.command("gc")(collect)
 
 
+@fleet_command
 def collect(
+    fleet: FleetClient,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be cleared.")] = False,
     orphans: Annotated[
         bool,
@@ -55,35 +58,28 @@ def collect(
         float, typer.Option("--wait", min=0, metavar="SECONDS", help="Wait for the controller, at most so long.")
     ] = 30.0,
     as_json: JsonOption = False,
-    home: HomeOption = None,
-    database: DatabaseOption = None,
 ) -> None:
     """Clear what nobody refers to: files of removed models, and what the broker retains without need.
 
     The controller does that by itself now and then; asked, it does not wait for what may be wanted again. What no
     table knows stays. JSON keys: done, dry_run, cleared_topics, cleared_topic_bytes, cleared_files,
     cleared_file_bytes, findings (kind, name, size, verdict, reason, due_in_s, cleared). Exit codes: 0 done, 1 no
-    controller did it in time (the one that comes will), 4 no database.
+    controller did it in time (the one that comes will), 4 no fleet there, 5 not
+    allowed.
     """
-    from convoy_controller.database.removals import request_collection
-
-    with opened(home, database) as fleet:
-        found = _await(fleet, request_collection(fleet, dry_run=dry_run, orphans=orphans), wait)
+    found = _await(fleet, fleet.ask_clearing(dry_run=dry_run, orphans=orphans), wait)
     answer = _answer(found)
     print_json(answer) if as_json else _show(answer)
     if not answer.done:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _await(fleet: Database, number: int, wait_s: float) -> SavedCollection:
-    from convoy_controller.database.removals import collection
-
+def _await(fleet: FleetClient, found: SavedCollection, wait_s: float) -> SavedCollection:
     deadline = time.monotonic() + wait_s
-    while True:
-        found = collection(fleet, number)
-        if found.done_at is not None or time.monotonic() >= deadline:
-            return found
+    while found.done_at is None and time.monotonic() < deadline:
         time.sleep(POLL_S)
+        found = fleet.clearing(found.number)
+    return found
 
 
 def _answer(found: SavedCollection) -> _Answer:

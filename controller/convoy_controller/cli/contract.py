@@ -28,7 +28,7 @@ def contract(
 ) -> None:
     """Print the MQTT contract as AsyncAPI 3.0: every channel and every message, made from the code.
 
-    With --json as JSON instead of YAML. Exit codes: 0, 1 with --check the file is not what the code says, 2.
+    JSON: the document, in place of YAML. Exit codes: 0, 1 with --check the file is not what the code says, 2 usage.
     """
     from convoy_controller.cli.printing import print_json
     from convoy_controller.contract.document import difference, document, text

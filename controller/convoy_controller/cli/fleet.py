@@ -1,6 +1,7 @@
 """Commands about a fleet: which one they mean, as options that all of them take, and the client they are given.
 
-`@fleet_command` gives a command its `FleetClient` as the parameter `fleet`, and adds the options that say which one.
+`@fleet_command` gives a command its `FleetClient` as the parameter `fleet`, `@target_command` only says where it is;
+both add the options that say which one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from convoy_controller.cli.target import Given, resolve
 
 if TYPE_CHECKING:
     from convoy_controller.api_client.client import FleetClient
+    from convoy_controller.api_client.opening import Elsewhere
+    from convoy_controller.home import Home
 
 T = TypeVar("T")
 
@@ -57,23 +60,45 @@ _OPTIONS: dict[str, Any] = {
 def fleet_command(command: Callable[..., T]) -> Callable[..., T]:
     """`command` with the options that say which fleet; its parameter `fleet` is a client of it while it runs."""
 
-    @functools.wraps(command)
-    def run(**arguments: Any) -> T:
-        given = Given(**{name: arguments.pop(name) for name in _OPTIONS})
+    def run(given: Given, arguments: dict[str, Any]) -> T:
         with opened_fleet(given) as fleet:
             return command(fleet=fleet, **arguments)
 
-    hints = typing.get_type_hints(command, localns={"FleetClient": Any}, include_extras=True)
+    return _with_options(command, "fleet", run)
+
+
+def target_command(command: Callable[..., T]) -> Callable[..., T]:
+    """As `fleet_command`, for what does its work here if the fleet is here: its parameter `target` says where it is."""
+
+    def run(given: Given, arguments: dict[str, Any]) -> T:
+        return command(target=resolve(given), **arguments)
+
+    return _with_options(command, "target", run)
+
+
+def _with_options(
+    command: Callable[..., T], left_out: str, call: Callable[[Given, dict[str, Any]], T]
+) -> Callable[..., T]:
+    """A function that Typer takes for `command`, with the options that say where in place of parameter `left_out`."""
+
+    @functools.wraps(command)
+    def run(**arguments: Any) -> T:
+        given = Given(**{name: arguments.pop(name) for name in _OPTIONS})
+        return call(given, arguments)
+
+    places = {"FleetClient": Any, "Home": Any, "Elsewhere": Any}
+    hints = typing.get_type_hints(command, localns=places, include_extras=True)
     found = inspect.signature(command)
-    own = [each.replace(annotation=hints[each.name]) for each in found.parameters.values() if each.name != "fleet"]
+    own = [
+        each.replace(annotation=hints[each.name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for each in found.parameters.values()
+        if each.name != left_out
+    ]
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
         for name, kind in _OPTIONS.items()
     ]
-    run.__signature__ = found.replace(  # type: ignore[attr-defined]
-        parameters=[*(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own), *added],
-        return_annotation=None,
-    )
+    run.__signature__ = found.replace(parameters=[*own, *added], return_annotation=None)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in (*own, *added)}
     return run
 
@@ -81,9 +106,15 @@ def fleet_command(command: Callable[..., T]) -> Callable[..., T]:
 @contextmanager
 def opened_fleet(given: Given) -> Iterator[FleetClient]:
     """A client of the fleet that is meant; raises what `resolve` raises, `DatabaseError`, and what calls raise."""
+    with client_of(resolve(given)) as client:
+        yield client
+
+
+@contextmanager
+def client_of(target: Home | Elsewhere) -> Iterator[FleetClient]:
+    """A client of that fleet; a token that would travel readable is warned of."""
     from convoy_controller.api_client.opening import Elsewhere, open_client
 
-    target = resolve(given)
     if isinstance(target, Elsewhere) and target.exposes_token:
         typer.secho(f"the token travels to {target.url} unencrypted: use https://", fg="yellow", err=True)
     with open_client(target) as client:

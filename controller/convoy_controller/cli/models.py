@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,9 +14,10 @@ import typer
 
 from convoy_controller.cli.calibration import read_samples
 from convoy_controller.cli.completing import complete_models
-from convoy_controller.cli.fleet import fleet_command
-from convoy_controller.cli.options import DatabaseOption, HomeOption, JsonOption, opened
+from convoy_controller.cli.fleet import client_of, fleet_command, target_command
+from convoy_controller.cli.options import JsonOption
 from convoy_controller.cli.printing import ago, console, print_json, print_table, size
+from convoy_controller.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,10 +27,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from convoy_controller.api_client.client import FleetClient
+    from convoy_controller.api_client.opening import Elsewhere
     from convoy_controller.cli.composed import Composed
-    from convoy_controller.database.engine import Database
     from convoy_controller.importer import ImportedModel
+    from convoy_controller.publishing import Agreed, Published
 
+#: Seconds between two looks at an import elsewhere.
+POLL_S = 0.5
 _model = typer.Typer(name="model", no_args_is_help=True, help="Bring a model into the fleet's catalogue, or out of it.")
 
 
@@ -42,40 +47,6 @@ class _Source:
     offset: float
     class_names: tuple[str, ...]
     shipped: ShippedModel | Composed | None = None
-
-
-@dataclass(frozen=True)
-class _Agreement:
-    """How far the import is from onnxruntime over `rows` samples: parts of the elements, and steps of int8 at most.
-
-    `layers` is the worst layer's part, fed with onnxruntime's own integers; `output` and `plain_output` are end to end
-    against onnxruntime optimised and not, `onnxruntime` is the one of those against the other.
-    """
-
-    rows: int
-    layers: float
-    layer_steps: int
-    output: float
-    output_steps: int
-    plain_output: float
-    plain_output_steps: int
-    onnxruntime: float
-    onnxruntime_steps: int
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What `convoy model import --json` prints; `parameters` in bytes."""
-
-    model: str
-    version: str
-    serial: int
-    digest: str
-    layers: int
-    parameters: int
-    artifacts: int
-    agreement: _Agreement
-    notes: tuple[str, ...]
 
 
 def register(app: typer.Typer) -> None:
@@ -120,7 +91,9 @@ def models(fleet: FleetClient, as_json: JsonOption = False) -> None:
 
 
 @_model.command("import")
+@target_command
 def import_(
+    target: Home | Elsewhere,
     file: Annotated[
         str,
         typer.Argument(
@@ -150,40 +123,104 @@ def import_(
         str | None, typer.Option("--classes", help="Class names: a file with one a line, or a,b,c.")
     ] = None,
     as_json: JsonOption = False,
-    home: HomeOption = None,
-    database: DatabaseOption = None,
 ) -> None:
     """Quantise an ONNX model or a composed network, sign it with this fleet's key, and store it for the boards.
 
     The same file under the same version changes nothing; other content needs another --version.
     What boards will compute is compared with onnxruntime first. Class names are the calibration folder's subfolders
     where there are any and --classes is not given. JSON keys: model, version, serial, digest, layers, parameters,
-    artifacts, agreement, notes. Exit codes: 0 imported, 1 refused (the reasons are listed), 2 no such name can be, 3 no
-    such file, 4 no database.
+    artifacts, agreement, notes. A fleet elsewhere is sent the file and the samples, and does the work. Exit codes: 0
+    imported, 1 refused (the reasons are listed), 2 no such name can be, 3 no such file, 4 no fleet there, 5 not
+    allowed.
     """
     from convoy_schema import names
 
     source = _source(file, parameters, name, scale, offset, classes)
     names.check_name(source.name, "model")
     names.check_name(version, "version")
-    with opened(home, database) as fleet, _steps(as_json) as step:
+    with _steps(as_json) as step:
         step("reading the calibration samples", 0, 0)
         with _whole(source) as whole:
             samples = read_samples(calibration, whole.path, whole.scale, whole.offset, whole.shipped)
-            step("quantising, and computing the self-test", 0, 0)
-            imported = _imported(whole, samples)
-        source = _classified(source, calibration, imported)
-        answer = _publish(fleet, home, source, version, imported, lambda done, total: step("storing", done, total))
+            if isinstance(target, Home):
+                answer = _import_here(target, source, whole, version, samples, calibration, step)
+            else:
+                answer = _import_there(target, source, whole, version, samples, calibration, step)
     if as_json:
         print_json(answer)
-    else:
-        typer.echo(
-            f"{source.name} {version}: {answer.layers} layers, {size(answer.parameters)} of parameters, "
-            f"{answer.artifacts} artifacts; `convoy deploy {source.name}` serves it"
-        )
-        typer.echo(_told(answer.agreement))
-        for note in answer.notes:
-            typer.echo(note)
+        return
+    typer.echo(
+        f"{source.name} {version}: {answer.layers} layers, {size(answer.parameters)} of parameters, "
+        f"{answer.artifacts} artifacts; `convoy deploy {source.name}` serves it"
+    )
+    typer.echo(_told(answer.agreement))
+    for note in answer.notes:
+        typer.echo(note)
+
+
+def _import_here(
+    home: Home,
+    source: _Source,
+    whole: _Source,
+    version: str,
+    samples: NDArray[np.float32],
+    calibration: str,
+    step: Callable[[str, int, int], None],
+) -> Published:
+    from convoy_controller.database.engine import open_database
+    from convoy_controller.publishing import publish
+
+    def progress(done: int, total: int) -> None:
+        step("storing", done, total)
+
+    database = open_database(home.database_url)
+    try:
+        step("quantising, and computing the self-test", 0, 0)
+        imported = _imported(whole, samples)
+        names = _classified(source, calibration, imported).class_names
+        pixels = (source.scale, source.offset)
+        return publish(database, home, imported, source.name, version, pixels, names, progress)
+    finally:
+        database.close()
+
+
+def _import_there(
+    target: Elsewhere,
+    source: _Source,
+    whole: _Source,
+    version: str,
+    samples: NDArray[np.float32],
+    calibration: str,
+    step: Callable[[str, int, int], None],
+) -> Published:
+    """Send the file and the samples, and wait for what comes of it."""
+    import io
+
+    import numpy as np
+
+    from convoy_controller.api_client.structure import structured
+    from convoy_controller.errors import ApiAnswerError
+    from convoy_controller.publishing import Published
+
+    packed = io.BytesIO()
+    np.savez_compressed(packed, images=samples)
+    form = {
+        "name": source.name,
+        "version": version,
+        "scale": repr(source.scale),
+        "offset": repr(source.offset),
+        "classes": list(source.class_names or _subfolders(calibration)),
+    }
+    step("sending", 0, 0)
+    with client_of(target) as fleet:
+        work = fleet.import_model(form, whole.path.read_bytes(), packed.getvalue())
+        while work.state.value == "running":
+            step(work.step or "waiting", work.done, work.total)
+            time.sleep(POLL_S)
+            work = fleet.operation(work.id)
+    if work.state.value != "done":
+        raise ApiAnswerError(work.message, answered=work.code)
+    return structured(Published, work.result)
 
 
 @_model.command("remove")
@@ -269,13 +306,16 @@ def _whole(source: _Source) -> Iterator[_Source]:
 
 def _classified(source: _Source, calibration: str, imported: ImportedModel) -> _Source:
     """`source` with the calibration folder's subfolders as class names, if it has none and there are that many."""
-    folder = Path(calibration)
-    if source.class_names or not folder.is_dir():
+    names = _subfolders(calibration)
+    if source.class_names or len(names) != imported.topology.tensor(imported.output).size:
         return source
-    names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
-    return (
-        replace(source, class_names=names) if len(names) == imported.topology.tensor(imported.output).size else source
-    )
+    return replace(source, class_names=names)
+
+
+def _subfolders(calibration: str) -> tuple[str, ...]:
+    """Names of a calibration folder's subfolders, none where it is no folder."""
+    folder = Path(calibration)
+    return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir())) if folder.is_dir() else ()
 
 
 def _class_names(classes: str) -> tuple[str, ...]:
@@ -290,60 +330,7 @@ def _imported(source: _Source, samples: NDArray[np.float32]) -> ImportedModel:
     return import_model(source.path, samples, name=source.name)
 
 
-def _publish(
-    fleet: Database,
-    home: Path | None,
-    source: _Source,
-    version: str,
-    imported: ImportedModel,
-    progress: Callable[[int, int], None],
-) -> _Answer:
-    import convoy_bitstreams
-    from convoy_schema.bundle import InputSpec
-
-    from convoy_controller.blobs import BlobStore
-    from convoy_controller.catalogue import Catalogue
-    from convoy_controller.cli.target import home_here
-    from convoy_controller.database import publications
-    from convoy_controller.keys import load_trust, usable_signing_key
-
-    place, topology = home_here(home), imported.topology
-    spec = InputSpec(topology.input, imported.layout, source.scale, source.offset)
-    images, key = convoy_bitstreams.catalogue_with(place.bitstreams), usable_signing_key(place.keys)
-    floor = load_trust(place.keys).lowest(source.name)
-    announcement = Catalogue(fleet, BlobStore(place.blobs)).publish_model(
-        imported, source.name, version, spec, source.class_names, images, key, progress, floor
-    )
-    saved = publications.find_model(fleet, source.name, version)
-    return _Answer(
-        source.name,
-        version,
-        saved.serial,
-        announcement.digest,
-        len(topology.layers),
-        sum(len(content) for content in imported.parameters.values()),
-        len(publications.bundle_of(saved).artifacts(topology)),
-        _agreement(imported),
-        imported.notes,
-    )
-
-
-def _agreement(imported: ImportedModel) -> _Agreement:
-    found = imported.agreement
-    return _Agreement(
-        found.rows,
-        max(each.share for each in found.layers.values()),
-        max(each.steps for each in found.layers.values()),
-        found.output.share,
-        found.output.steps,
-        found.plain_output.share,
-        found.plain_output.steps,
-        found.onnxruntime.share,
-        found.onnxruntime.steps,
-    )
-
-
-def _told(found: _Agreement) -> str:
+def _told(found: Agreed) -> str:
     return (
         f"against onnxruntime over {found.rows} samples: each layer alone differs in {found.layers:.4%} of its "
         f"elements at most, by {found.layer_steps} steps; end to end {found.output:.2%} by {found.output_steps} "

@@ -18,7 +18,7 @@ from convoy_controller.database.views import (
 )
 
 #: Conditions that nobody has to look at.
-FINE = frozenset({Condition.READY, Condition.UNASSIGNED, Condition.PREPARING})
+FINE = frozenset(list(Condition)[-5:])
 #: What has counters, a session that they began with, and a date.
 Counters = BoardActivity | FeedActivity
 _ORDER = {condition: number for number, condition in enumerate(Condition)}

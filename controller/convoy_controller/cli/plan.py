@@ -5,6 +5,8 @@ It changes nothing, and needs neither a controller nor boards. Which boards it p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,12 +14,17 @@ import typer
 from convoy_schema.bundle import Method
 from convoy_schema.messages.desired import Cut, Objective
 
-from convoy_controller.cli.options import REPLICAS_HELP, DatabaseOption, HomeOption, JsonOption, opened
+from convoy_controller.cli.completing import complete_models
+from convoy_controller.cli.fleet import client_of, target_command
+from convoy_controller.cli.options import REPLICAS_HELP, JsonOption
+from convoy_controller.cli.plan_boards import FLEET, said_of
 from convoy_controller.cli.printing import print_facts, print_json, print_table, size
+from convoy_controller.home import Home
 
 if TYPE_CHECKING:
     from convoy_schema.topology import Topology
 
+    from convoy_controller.api_client.opening import Elsewhere
     from convoy_controller.cli.plan_boards import Boards
     from convoy_controller.planning.solution import Solution
     from convoy_controller.planning.solver import OneMore
@@ -28,14 +35,18 @@ def register(app: typer.Typer) -> None:
     app.command()(plan)
 
 
+@target_command
 def plan(
-    model: Annotated[str, typer.Argument(help="Name of a model, as `convoy models` lists it.")],
+    target: Home | Elsewhere,
+    model: Annotated[
+        str, typer.Argument(help="Name of a model, as `convoy models` lists it.", autocompletion=complete_models)
+    ],
     boards: Annotated[
         str | None,
         typer.Option(
             "--boards",
             metavar="N|FILE|fleet",
-            help="So many boards of --profile, a TOML file that lists boards, or `fleet`: those online now, with "
+            help="So many boards of --kind, a TOML file that lists boards, or `fleet`: those online now, with "
             "measured figures where there are. Unless given: those online, by the model alone, as `convoy deploy`.",
         ),
     ] = None,
@@ -47,7 +58,7 @@ def plan(
     cut: Annotated[Cut, typer.Option("--cut", help="Whether several boards may share a stage.")] = Cut.PIPELINE,
     replicas: Annotated[int, typer.Option("--replicas", min=0, max=1024, help=REPLICAS_HELP)] = 0,
     batch: Annotated[int, typer.Option("--batch", min=1, max=4096, help="Most samples in one frame.")] = 32,
-    profile: Annotated[str, typer.Option("--profile", help="What N boards are.")] = "pynq-z2",
+    kind: Annotated[str, typer.Option("--kind", help="What N boards are.")] = "pynq-z2",
     spare: Annotated[int, typer.Option("--spare", min=0, help="Boards to keep out of the plan.")] = 0,
     exactly: Annotated[
         bool, typer.Option("--exactly", help="Use every board that can have a layer, as `convoy deploy --boards` does.")
@@ -56,7 +67,7 @@ def plan(
         bool,
         typer.Option(
             "--processor",
-            help="Let layers run on the processors of --profile or a file; boards online say it themselves.",
+            help="Let layers run on the processors of --kind or a file; boards online say it themselves.",
         ),
     ] = False,
     plot: Annotated[
@@ -67,8 +78,6 @@ def plan(
         typer.Option("--save-profiles", metavar="FILE.toml", help="Write the boards as a file that --boards reads."),
     ] = None,
     as_json: JsonOption = False,
-    home: HomeOption = None,
-    database: DatabaseOption = None,
 ) -> None:
     """Say how a model would be cut over boards: stages, bottleneck, proven bound, and what one more board would buy.
 
@@ -76,41 +85,79 @@ def plan(
     latency_s, bound_s, gap, exact, search, bottleneck, ready_s, stages (first, last, layers, boards, replicas,
     seconds, receive_s, send_s, memory_bytes, ready_s, processor, figures), one_more (kind, value_s, gain), notes,
     figures (by boards: source, factor, rows), hop (source, seconds). Exit codes: 0, 1 no plan (board, need and have
-    are named), 2 not a number or file of boards, or nowhere to draw or write, 3 no such model or profile, or no board
-    online, 4 no database.
+    are named), 2 not a number or file of boards, or nowhere to draw or write, 3 no such model or kind, or no board
+    online, 4 no fleet there.
     """
+    wish = _Asked(model, version, method, objective, cut, replicas, batch, spare, exactly)
+    if not isinstance(target, Home):
+        if plot is not None or save is not None or (boards is not None and boards != FLEET and not boards.isdecimal()):
+            raise typer.BadParameter("a file of boards, --plot and --save-profiles are for a fleet on this machine")
+        with client_of(target) as fleet:
+            found = fleet.what_if(wish.body(boards, kind, processor))
+    else:
+        found = _plan_here(target, wish, boards, kind, processor, plot, save)
+    print_json(found) if as_json else _show(found)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be planned."""
+
+    model: str
+    version: str | None
+    method: Method
+    objective: Objective
+    cut: Cut
+    replicas: int
+    batch: int
+    spare: int
+    exactly: bool
+
+    def body(self, boards: str | None, kind: str, processor: bool) -> dict[str, Any]:
+        """As the API takes it."""
+        body = {name: getattr(value, "value", value) for name, value in vars(self).items()}
+        if boards is None or boards == FLEET:
+            return body | {"measured": boards == FLEET}
+        return body | {"profile": {"name": kind, "count": int(boards), "processor": processor}}
+
+
+def _plan_here(
+    home: Home, asked: _Asked, boards: str | None, kind: str, processor: bool, plot: Path | None, save: Path | None
+) -> dict[str, Any]:
+    """The plan as `--json` prints it, and drawn or written where that is wanted."""
     from convoy_schema import codec
     from convoy_schema.topology import Topology
 
     from convoy_controller.cli.plan_boards import boards_for
+    from convoy_controller.database.engine import open_database
     from convoy_controller.database.publications import find_model
     from convoy_controller.planner import may_share
     from convoy_controller.planning.costing import HOP_S, instance_of
     from convoy_controller.planning.instance import Wish
     from convoy_controller.planning.solver import notes, one_more, solve
 
-    with opened(home, database) as fleet:
-        saved = find_model(fleet, model, version)
-        there = boards_for(fleet, boards, profile, method, processor)
+    database = open_database(home.database_url)
+    try:
+        saved = find_model(database, asked.model, asked.version)
+        there = boards_for(database, boards, kind, asked.method, processor)
+    finally:
+        database.close()
     topology = codec.unpack(Topology, saved.announcement.topology)
-    whole = method is Method.STREAM  # a shell with the whole network: boards can only be replicas
+    whole = asked.method is Method.STREAM  # a shell with the whole network: boards can only be replicas
     hop_s = HOP_S if there.hop_s is None else there.hop_s
-    instance = instance_of(topology, there.models(method), batch, cuts=not whole, hop_s=hop_s)
-    wish = Wish(objective, whole or may_share(cut, replicas), replicas, spare=spare, exactly=exactly)
+    instance = instance_of(topology, there.models(asked.method), asked.batch, cuts=not whole, hop_s=hop_s)
+    may = whole or may_share(asked.cut, asked.replicas)
+    wish = Wish(asked.objective, may, asked.replicas, spare=asked.spare, exactly=asked.exactly)
     solution = solve(instance, wish)
-    more, said = one_more(instance, wish, solution), notes(instance, wish, solution)
     if plot is not None:
-        _draw(solution, f"{saved.name} {saved.version}, {method.value}, {cut.value}", plot)
+        _draw(solution, f"{saved.name} {saved.version}, {asked.method.value}, {asked.cut.value}", plot)
     if save is not None:
         _save(there, save)
-    if as_json:
-        facts = {"model": saved.name, "version": saved.version, "method": method.value, "cut": cut.value}
-        plain = plain_plan(solution, topology, more, said)
-        for stage in plain["stages"]:
-            stage["figures"] = there.figures(stage["boards"])
-        print_json(facts | {"boards_there": instance.boards} | plain | there.plain())
-    else:
-        _show(solution, topology, more, said, there)
+    found = plain_plan(solution, topology, one_more(instance, wish, solution), notes(instance, wish, solution))
+    for stage in found["stages"]:
+        stage["figures"] = there.figures(stage["boards"])
+    facts = {"model": saved.name, "version": saved.version, "method": asked.method.value, "cut": asked.cut.value}
+    return facts | {"boards_there": instance.boards} | found | there.plain()
 
 
 def plain_plan(
@@ -152,10 +199,8 @@ def plain_plan(
     }
 
 
-def _show(
-    solution: Solution, topology: Topology, more: tuple[OneMore, ...], said: tuple[str, ...], there: Boards
-) -> None:
-    names = [layer.name for layer in topology.layers]
+def _show(found: Mapping[str, Any]) -> None:
+    """The plan that `--json` prints, for people."""
     print_table(
         (
             "STAGE",
@@ -172,38 +217,39 @@ def _show(
         [
             (
                 str(number),
-                f"{stage.replicas} x {stage.kind}",
-                f"{names[stage.first]} to {names[stage.last - 1]} ({stage.last - stage.first})",
-                ", ".join(stage.processor) or "-",
-                _time(stage.seconds),
-                _time(stage.receive_s),
-                _time(stage.send_s),
-                size(stage.memory_bytes),
-                _time(stage.ready_s),
-                there.figures(stage.kind),
+                f"{stage['replicas']} x {stage['boards']}",
+                f"{stage['layers'][0]} to {stage['layers'][-1]} ({len(stage['layers'])})",
+                ", ".join(stage["processor"]) or "-",
+                _time(stage["seconds"]),
+                _time(stage["receive_s"]),
+                _time(stage["send_s"]),
+                size(stage["memory_bytes"]),
+                _time(stage["ready_s"]),
+                stage["figures"],
             )
-            for number, stage in enumerate(solution.stages)
+            for number, stage in enumerate(found["stages"])
         ],
     )
-    proof = "no plan is better" if solution.gap <= 1e-9 else f"no plan is more than {solution.gap:.2%} better"
+    gap, period_s = found["gap"], found["period_s"]
+    proof = "no plan is better" if gap <= 1e-9 else f"no plan is more than {gap:.2%} better"
     print_facts(
         [
-            ("boards", f"{solution.boards} of {sum(kind.count for kind in there.kinds)}"),
-            ("throughput", f"{1 / solution.period_s:,.1f} samples/s, one every {_time(solution.period_s)}"),
-            ("latency", f"{_time(solution.latency_s)} a sample, in frames of {solution.batch_rows}"),
-            ("bottleneck", solution.bottleneck),
-            ("bound", f"{_time(solution.bound_s)} for {solution.objective.value}: {proof} ({solution.method})"),
-            *(("one more", _worth(each)) for each in more),
-            *(("note", note) for note in said),
-            *there.said(),
+            ("boards", f"{found['boards']} of {found['boards_there']}"),
+            ("throughput", f"{1 / period_s:,.1f} samples/s, one every {_time(period_s)}"),
+            ("latency", f"{_time(found['latency_s'])} a sample, in frames of {found['batch_rows']}"),
+            ("bottleneck", found["bottleneck"]),
+            ("bound", f"{_time(found['bound_s'])} for {found['objective']}: {proof} ({found['search']})"),
+            *(("one more", _worth(each)) for each in found["one_more"]),
+            *(("note", note) for note in found["notes"]),
+            *said_of(found["figures"], found["hop"]),
         ]
     )
 
 
-def _worth(more: OneMore) -> str:
-    if more.gain < 1e-6:
-        return f"{more.kind} would buy nothing"
-    return f"{more.kind} would bring it to {_time(more.value_s)}, {more.gain:.1%} less"
+def _worth(more: Mapping[str, Any]) -> str:
+    if more["gain"] < 1e-6:
+        return f"{more['kind']} would buy nothing"
+    return f"{more['kind']} would bring it to {_time(more['value_s'])}, {more['gain']:.1%} less"
 
 
 def _time(seconds: float) -> str:

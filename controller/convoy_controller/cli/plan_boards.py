@@ -6,7 +6,7 @@ Of those online the figures are the model's, or the fleet's own where it has cou
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,22 +84,28 @@ class Boards:
 
     def said(self) -> list[tuple[str, str]]:
         """Which figures of the fleet are measured, and which are not, for people; nothing of boards from a profile."""
-        if any(kind.is_stated for kind in self.kinds):
-            return []
-        lines = [
-            (
-                kind.figures,
-                f"{kind.profile.name}: the cycle model's times, as nothing of it is measured yet"
-                if kind.speed is None
-                else f"{kind.profile.name}: {kind.speed.factor:.3g} times the model's, over {kind.speed.rows:,} rows",
-            )
-            for kind in self.kinds
-        ]
-        if self.hop_s is not None:
-            lines.append(("measured", f"a hop: {1e3 * self.hop_s:.4g} ms beside what its bytes take"))
-        else:
-            lines.append(("modelled", "a hop"))
-        return [*lines, ("modelled", "links, memory, and how long boards take to get ready")]
+        found = self.plain()
+        return said_of(found["figures"], found["hop"])
+
+
+def said_of(figures: Mapping[str, Any], hop: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """As `Boards.said`, of what `Boards.plain` gave."""
+    if any(each["source"] == "stated" for each in figures.values()):
+        return []
+    lines = [
+        (
+            each["source"],
+            f"{name}: the cycle model's times, as nothing of it is measured yet"
+            if each["factor"] is None
+            else f"{name}: {each['factor']:.3g} times the model's, over {each['rows']:,} rows",
+        )
+        for name, each in figures.items()
+    ]
+    if hop["source"] == "measured":
+        lines.append(("measured", f"a hop: {1e3 * hop['seconds']:.4g} ms beside what its bytes take"))
+    else:
+        lines.append(("modelled", "a hop"))
+    return [*lines, ("modelled", "links, memory, and how long boards take to get ready")]
 
 
 def boards_for(fleet: Database, wanted: str | None, profile: str, method: Method, processor: bool) -> Boards:

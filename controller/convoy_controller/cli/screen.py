@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from convoy_controller.cli.boards import STYLES
 from convoy_controller.cli.overview import Overview, TopBoard, TopDeployment
 from convoy_controller.cli.printing import ago
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_STYLES = {"ready": "green", "unassigned": "", "preparing": "cyan", "presence-unknown": "yellow", "stale": "yellow"}
 _STATES = {"serving": "green", "failed": "red", "paused": "yellow"}
 #: Lines of headings and gaps: the head, and of each table its titles, their rule and the gap above.
 _TABLE_LINES = 3
@@ -64,7 +64,7 @@ def _conditions(found: Overview) -> Text:
     line = _line(f"{sum(found.conditions.values()):,} boards")
     for condition, count in found.conditions.items():
         line.append("  ")
-        line.append(f"{condition} {count:,}", _STYLES.get(condition, "red"))
+        line.append(f"{condition} {count:,}", STYLES.get(condition, "red"))
     return line
 
 
@@ -127,7 +127,7 @@ def _boards(lines: Sequence[TopBoard], found: Overview) -> Table:
             ago(line.last_seen, found.at),
             line.sentence if line.is_problem else "",
         )
-        _add(table, cells, _STYLES.get(line.condition, "red"))
+        _add(table, cells, STYLES.get(line.condition, "red"))
     return table
 
 

@@ -190,8 +190,8 @@ class Order(enum.Enum):
 
 @dataclass(frozen=True)
 class Command:
-    """controller -> board: restate everything, within `within_ms`; or send the log, in which case the records of
-    session `log_session` up to number `log_after` are known already. Another session's records are all sent.
+    """controller -> board: restate everything, within `within_ms`; or send the log, of which the records up to number
+    `log_after` are known already if `log_session` is the log's own session, and else none.
     """
 
     MAX_BYTES: ClassVar[int] = 1024

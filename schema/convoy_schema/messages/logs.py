@@ -47,8 +47,8 @@ class LogRecord:
 class BoardLog:
     """board -> controller, when asked: the records after the number that was asked for, the oldest first.
 
-    The board still has the numbers `oldest` to `newest`; where `records` end before `newest`, asking again gives more.
-    Both are 0 while there are none.
+    `session` is that of the numbers, drawn when they begin. The board still has the numbers `oldest` to `newest`; where
+    `records` end before `newest`, asking again gives more. Both are 0 while there are none.
     """
 
     MAX_BYTES: ClassVar[int] = 64 * 1024
