@@ -45,7 +45,7 @@ def test_at_least_fifteen_faults_are_planted_and_nearly_every_rule_is_broken_by_
 @pytest.mark.long
 def test_every_fault_is_found_at_its_rule_by_the_whole_trial(start_broker: Callable[[], Any], tmp_path: Path) -> None:
     candidates = {name: Candidate(name) for name in FAULTS}
-    reports = run_trials(start_broker().url, tmp_path, candidates, at_once=8)
+    reports = run_trials(start_broker().url, tmp_path, candidates, at_once=6)
     missed: dict[str, tuple[set[str], str]] = {}
     for name, report in reports.items():
         if failed(report) - FAULTS[name].also != FAULTS[name].rules - FAULTS[name].also:
