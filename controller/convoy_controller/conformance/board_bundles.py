@@ -87,8 +87,21 @@ def _cases(bench: BoardBench) -> Iterator[_Bad]:
     yield _Bad("B26", "an artifact of another content", false, false.announcement)
 
 
-def _floor(bench: BoardBench, model: TrialModel, lowest: int) -> None:
-    floor = set_floor(Floor(model.bundle.model, lowest, 1), bench.keys.signer)
+async def _forge(bench: BoardBench, model: TrialModel, assignment: Assignment) -> None:
+    """A floor above what serves, of somebody whom nobody trusts."""
+    _floor(bench, model, model.bundle.serial + 1, SigningKey(bench.keys.stranger))
+    await asyncio.sleep(LATER_S)
+    answered = await bench.answered(bench.send(bench.frame(assignment, bench.inputs(assignment))))
+    bench.ledger.check(
+        "B50",
+        answered and bench.phase(assignment) is Phase.READY,
+        "ready, and answers, whatever a stranger's floor says",
+        bench.story(assignment) if answered else "no answer to a good frame",
+    )
+
+
+def _floor(bench: BoardBench, model: TrialModel, lowest: int, signer: SigningKey | None = None) -> None:
+    floor = set_floor(Floor(model.bundle.model, lowest, 1), signer or bench.keys.signer)
     bench.say(bench.topics.trust(), Statements((), (floor,)), retain=True)
 
 
@@ -108,6 +121,7 @@ async def _revoke(bench: BoardBench, model: TrialModel, assignment: Assignment) 
     bench.model, known = model, bench.model
     frame = bench.send(bench.frame(assignment, bench.inputs(assignment)))
     if await bench.answered(frame):
+        await _forge(bench, model, assignment)
         _floor(bench, model, model.bundle.serial + 1)
         stopped = await bench.wire.until(lambda: bench.phase(assignment) is not Phase.READY, 3.0)
         late = bench.send(bench.frame(assignment, bench.inputs(assignment)))
