@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import convoy_bitstreams
-from conftest import lasting_port
 from convoy_controller.blobs import BlobStore
 from convoy_controller.catalogue import Catalogue
 from convoy_controller.conformance.controller_trial import ControllerTrial, try_controller
@@ -20,6 +19,7 @@ from convoy_controller.home import Home
 from convoy_controller.keys import signing_key
 from convoy_schema.bundle import Method
 from convoy_schema.messages.desired import Cut, Intent
+from own_ports import own_port
 from system_fleet import CLASSES, SPEC, small_network
 
 BROKEN = Path(__file__).with_name("broken_controllers.py")
@@ -61,7 +61,7 @@ def run_controller_trials(
 
 async def _try(url: str, folder: Path, name: str, fault: str, rules: Sequence[str]) -> Report:
     home = prepare(folder)
-    tap = ("127.0.0.1", lasting_port())
+    tap = ("127.0.0.1", own_port())
     trial = ControllerTrial(url, name, rules=rules, tap=tap, trusted=home.trusted_key)
     program: Sequence[str] = ("-m", "convoy_controller.cli") if not fault else (str(BROKEN), fault)
     options = ("controller", "--broker", f"mqtt://{tap[0]}:{tap[1]}", "--site", name, "--home", str(folder))

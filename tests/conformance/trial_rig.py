@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import lasting_port
 from convoy_controller.conformance.board_trial import BoardTrial, try_board
 from convoy_controller.conformance.keys import trial_keys
 from convoy_controller.conformance.verdicts import Outcome, Report
+from own_ports import own_port
 
 BOARD = "board-1"
 BROKEN = Path(__file__).with_name("broken_boards.py")
@@ -58,7 +58,7 @@ def run_trials(url: str, directory: Path, candidates: Mapping[str, Candidate], a
 
 async def _try(url: str, folder: Path, name: str, candidate: Candidate) -> Report:
     folder.mkdir(parents=True)
-    tap = ("127.0.0.1", lasting_port())
+    tap = ("127.0.0.1", own_port())
     keys = trial_keys(folder / "keys")
     trial = BoardTrial(url, name, BOARD, keys, rules=candidate.rules, tap=tap, may_stop=True)
     config = folder / "board.toml"

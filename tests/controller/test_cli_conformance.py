@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from command_line import Run, in_home
-from conftest import lasting_port
+from own_ports import own_port
 
 
 @pytest.fixture
@@ -40,5 +40,5 @@ def test_a_board_that_never_comes_fails_and_says_what_it_must_trust(broker: Any,
 def test_what_cannot_be_is_refused_before_anything_is_tried(run: Run) -> None:
     assert "no rule B99" in run("conformance", "--rule", "B99", code=3).stderr
     assert "HOST:PORT" in run("conformance", "--tap", "nowhere", code=2).stderr
-    nowhere = f"mqtt://127.0.0.1:{lasting_port()}"
+    nowhere = f"mqtt://127.0.0.1:{own_port()}"
     assert "not encrypted" in run("conformance", "--broker", nowhere, "--ca", "ca.pem", code=4).stderr
