@@ -301,6 +301,13 @@ def ignores_floors() -> None:
     wrap(Trust, "check_floor", lambda honest: lambda self, model, version, serial: None)
 
 
+@fault("B50", also="B24")
+def believes_anyones_floor() -> None:
+    from convoy_schema import trust
+
+    wrap(trust, "is_floor_of", lambda honest: lambda signed, key: True)
+
+
 @fault("B24")
 def runs_on_when_it_was_revoked() -> None:
     from convoy_device.bringup import BringUp

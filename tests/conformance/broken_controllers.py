@@ -68,7 +68,7 @@ def names_its_epoch_in_its_will() -> None:
     wrap(service, "Link", made)
 
 
-@fault("C1", also="C25")
+@fault("C1", also="C5 C23 C25")
 def speaks_every_four_seconds() -> None:
     from convoy_schema.messages.gateways import ControllerState
 

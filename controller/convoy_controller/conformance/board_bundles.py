@@ -33,7 +33,7 @@ async def bad_bundles(bench: BoardBench) -> None:
     """All of them at once, beside a good one."""
     serving = bench.held[:1]
     cases = list(_cases(bench))
-    good = _model(bench, "good", 40)
+    good = _model(bench, "good")
     bench.announce(good)
     placed: list[Assignment] = []
     for case in cases:
@@ -65,30 +65,43 @@ def _refusal(bench: BoardBench, assignment: Assignment) -> bool:
     )
 
 
-def _model(bench: BoardBench, word: str, seed: int, **more: Any) -> TrialModel:
+def _model(bench: BoardBench, word: str, **more: Any) -> TrialModel:
     assert bench.way is not None
-    return small(f"{bench.name}-{word}", more.pop("signer", bench.keys.signer), bench.way, seed=seed, **more)
+    return small(f"{bench.name}-{word}", more.pop("signer", bench.keys.signer), bench.way, **more)
 
 
 def _cases(bench: BoardBench) -> Iterator[_Bad]:
     stranger = SigningKey(bench.keys.stranger)
-    foreign = _model(bench, "foreign", 10, signer=stranger)
+    foreign = _model(bench, "foreign", signer=stranger)
     yield _Bad("B20", "a bundle of a key that nobody delegated", foreign, foreign.announcement)
-    changed = _model(bench, "altered", 12)
+    changed = _model(bench, "altered")
     yield _Bad("B21", "an altered bundle", changed, altered(changed, bench.keys.signer))
-    first = _model(bench, "mixed", 14)
+    first = _model(bench, "mixed")
     yield _Bad("B22", "a bundle with another's topology", first, mixed(first))
-    below = _model(bench, "below", 18, serial=4)
+    below = _model(bench, "below", serial=4)
     _floor(bench, below, 5)
     yield _Bad("B23", "a bundle below its floor", below, below.announcement)
-    lying = _model(bench, "golden", 20, lie=True)
+    lying = _model(bench, "golden", lie=True)
     yield _Bad("B25", "a stage that misses its golden values", lying, lying.announcement)
-    false = _model(bench, "contents", 22)
+    false = _model(bench, "contents")
     yield _Bad("B26", "an artifact of another content", false, false.announcement)
 
 
-def _floor(bench: BoardBench, model: TrialModel, lowest: int) -> None:
-    floor = set_floor(Floor(model.bundle.model, lowest, 1), bench.keys.signer)
+async def _forge(bench: BoardBench, model: TrialModel, assignment: Assignment) -> None:
+    """A floor above what serves, of somebody whom nobody trusts."""
+    _floor(bench, model, model.bundle.serial + 1, SigningKey(bench.keys.stranger))
+    await asyncio.sleep(LATER_S)
+    answered = await bench.answered(bench.send(bench.frame(assignment, bench.inputs(assignment))))
+    bench.ledger.check(
+        "B50",
+        answered and bench.phase(assignment) is Phase.READY,
+        "ready, and answers, whatever a stranger's floor says",
+        bench.story(assignment) if answered else "no answer to a good frame",
+    )
+
+
+def _floor(bench: BoardBench, model: TrialModel, lowest: int, signer: SigningKey | None = None) -> None:
+    floor = set_floor(Floor(model.bundle.model, lowest, 1), signer or bench.keys.signer)
     bench.say(bench.topics.trust(), Statements((), (floor,)), retain=True)
 
 
@@ -108,6 +121,7 @@ async def _revoke(bench: BoardBench, model: TrialModel, assignment: Assignment) 
     bench.model, known = model, bench.model
     frame = bench.send(bench.frame(assignment, bench.inputs(assignment)))
     if await bench.answered(frame):
+        await _forge(bench, model, assignment)
         _floor(bench, model, model.bundle.serial + 1)
         stopped = await bench.wire.until(lambda: bench.phase(assignment) is not Phase.READY, 3.0)
         late = bench.send(bench.frame(assignment, bench.inputs(assignment)))

@@ -22,7 +22,7 @@ async def generations(bench: BoardBench) -> None:
     assert bench.way is not None
     old, before = bench.held[0], bench.model
     await bench.hold(old)
-    model = small(f"{bench.name}-next", bench.keys.signer, bench.way, seed=30)
+    model = small(f"{bench.name}-next", bench.keys.signer, bench.way)
     bench.announce(model)
     new = as_role(bench.assignment(model), Role.STAGED)
     sent: list[Frame] = []

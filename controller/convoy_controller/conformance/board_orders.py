@@ -104,7 +104,7 @@ async def garbage(bench: BoardBench) -> None:
     assert bench.model is not None
     assert bench.way is not None
     serving = bench.held[0]
-    unheard = small(f"{bench.name}-unheard", bench.keys.signer, bench.way, seed=50)
+    unheard = small(f"{bench.name}-unheard", bench.keys.signer, bench.way)
     lacking = wide(f"{bench.name}-lacking", bench.keys.signer, bench.way)
     waits, lacks = bench.assignment(unheard, "trial-waits"), bench.assignment(lacking, "trial-lacks")
     bench.announce(lacking, manifests=False)

@@ -228,5 +228,10 @@ _SAID = (
         "A generation that is no longer desired is let go: not reported, and its frames are refused.",
         "What nobody wants must not take room, nor answer.",
     ),
+    # Later ones: a number that was given stays
+    _Said(
+        "A floor that neither the root nor its delegate signed changes nothing.",
+        "Whoever reaches the broker could stop the fleet for good.",
+    ),
 )
 BOARD_RULES = tuple(Rule(f"B{number}", *said) for number, said in enumerate(_SAID, start=1))

@@ -70,7 +70,7 @@ _SCENARIOS = (
     _Scenario("frames", _span(34, 45), board_frames.frames),
     _Scenario("generations", _span(47, 49), board_generations.generations),
     _Scenario("artifacts", _span(28, 33), board_artifacts.artifacts),
-    _Scenario("bundles", _span(20, 27), board_bundles.bad_bundles),
+    _Scenario("bundles", (*_span(20, 27), "B50"), board_bundles.bad_bundles),
     _Scenario("cut connections", ("B1", "B3", "B19", "B46"), board_presence.cutting),
     _Scenario("garbage", ("B18",), board_orders.garbage),
     _Scenario("name taken", ("B10",), board_presence.name_taken),

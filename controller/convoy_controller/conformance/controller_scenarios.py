@@ -22,6 +22,8 @@ ROUND_TRIP_S = 0.2
 COMES_S = 5.0
 #: Seconds between two words of the one in charge, at most: twice what the contract says.
 STATE_S = 2.0
+#: Seconds for which its words are counted.
+LISTEN_S = 5.2
 CUT_S = 1.0
 BACK_S = 15.0
 RIVAL_S = 4.0
@@ -61,7 +63,7 @@ def _all_serving(bench: ControllerBench) -> bool:
 async def words(bench: ControllerBench) -> None:
     """What it says of itself, and what a late subscriber finds."""
     since = bench.now()
-    await asyncio.sleep(3.2)
+    await asyncio.sleep(LISTEN_S)
     times = [since, *(at for at, _ in bench.states if at >= since), bench.now()]
     longest = max(later - earlier for earlier, later in itertools.pairwise(times))
     bench.ledger.check("C1", longest <= STATE_S, "a state each second", f"{longest:.1f} s without")

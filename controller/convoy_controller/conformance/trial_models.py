@@ -1,4 +1,4 @@
-"""The networks that a board is tried with: small, drawn from a seed, signed on the spot."""
+"""The networks that a board is tried with: small, drawn anew for each trial, signed on the spot."""
 
 from __future__ import annotations
 
@@ -100,11 +100,11 @@ class TrialModel:
         return {digest: pack(content) for digest, content in self.blobs.items()}
 
 
-def small(
-    name: str, signer: SigningKey, way: Footing, *, serial: int = 1, seed: int = 1, lie: bool = False
-) -> TrialModel:
+def small(name: str, signer: SigningKey, way: Footing, *, serial: int = 1, lie: bool = False) -> TrialModel:
     """conv2d, max-pool and dense over (1, 8, 8). With `lie` the golden output is not what the layers give."""
     made: dict[str, bytes] = {}
+    conv = _weights(made, (4, 1, 3, 3), 0.002, f"{name} conv")
+    dense = _weights(made, (8, 36), 0.001, f"{name} dense")
     tensors = (
         Tensor("image", (1, 8, 8), 1 / 255, -128),
         Tensor("c1", (4, 6, 6), 0.05, -128),
@@ -112,11 +112,9 @@ def small(
         Tensor("scores", (8,), 0.125, 3),
     )
     layers = (
-        Layer(
-            "conv", Kind.CONV2D, ("image",), "c1", Window((3, 3)), parameters=_weights(made, (4, 1, 3, 3), 0.002, seed)
-        ),
+        Layer("conv", Kind.CONV2D, ("image",), "c1", Window((3, 3)), parameters=conv),
         Layer("pool", Kind.MAX_POOL, ("c1",), "p1", Window((2, 2), (2, 2))),
-        Layer("dense", Kind.DENSE, ("p1",), "scores", parameters=_weights(made, (8, 36), 0.001, seed + 1)),
+        Layer("dense", Kind.DENSE, ("p1",), "scores", parameters=dense),
     )
     return _sign(Topology(name, tensors, layers, "image", "scores"), made, signer, way, serial, lie)
 
@@ -125,12 +123,13 @@ def wide(name: str, signer: SigningKey, way: Footing) -> TrialModel:
     """One dense layer whose parameters take more blocks than may be outstanding."""
     made: dict[str, bytes] = {}
     tensors = (Tensor("image", (WIDE,), 1 / 255, -128), Tensor("scores", (WIDE,), 0.125, 3))
-    layer = Layer("dense", Kind.DENSE, ("image",), "scores", parameters=_weights(made, (WIDE, WIDE), 0.0001, 7))
+    layer = Layer("dense", Kind.DENSE, ("image",), "scores", parameters=_weights(made, (WIDE, WIDE), 0.0001, name))
     return _sign(Topology(name, tensors, (layer,), "image", "scores"), made, signer, way, 1, False)
 
 
-def _weights(made: dict[str, bytes], shape: tuple[int, ...], scale: float, seed: int) -> str:
-    random = np.random.default_rng(seed)
+def _weights(made: dict[str, bytes], shape: tuple[int, ...], scale: float, name: str) -> str:
+    """Drawn by a name that no other trial has: what a board kept of an earlier one it must fetch all the same."""
+    random = np.random.default_rng(list(name.encode()))
     multiplier, shift = fixed_point(scale)
     content = pack_parameters(
         Parameters(
