@@ -38,6 +38,8 @@ ROUNDS, ROUND_S, TRIED_S = 5, 2.0, 1.5
 #: In overload a request has so many images: then boards are what there is too little of, not the reading of requests.
 MANY = 32
 OVERLOAD, OVERLOAD_S, GOODPUT_BAR = 5.0, 8.0, 0.9
+#: More than a gateway holds requests of `MANY` images, so that refused ones find one free.
+CONNECTIONS = 512
 PEAK_CALLERS = (8, 16, 32)
 
 
@@ -144,7 +146,8 @@ def _peak(ask: Callable[..., Counted], url: str) -> float:
 
 
 def _too_much(base: Spec, url: str, peak: float) -> Spec:
-    return replace(base, url=url, rows=MANY, is_binary=True, seconds=OVERLOAD_S, warm_up_s=2.0, rate=OVERLOAD * peak)
+    changes: dict[str, Any] = {"rows": MANY, "is_binary": True, "connections": CONNECTIONS, "rate": OVERLOAD * peak}
+    return replace(base, url=url, seconds=OVERLOAD_S, warm_up_s=2.0, **changes)
 
 
 def _overload_figures(found: Counted, peak: float) -> list[Figure]:
