@@ -116,7 +116,9 @@ def test_wrong_refused_and_failed_answers_are_told_apart(start: Start, tmp_path:
 
 
 def test_an_open_loop_sends_at_its_rate_whatever_comes_back(start: Start, tmp_path: Path) -> None:
-    spec, asked = start(odd=lambda number: (429, {"Retry-After": "1"}) if number % 5 else None, rate=100.0, seconds=0.7)
+    spec, asked = start(
+        odd=lambda number: (429, {"Retry-After": "1"}) if number % 5 else None, rate=100.0, seconds=0.7, connections=16
+    )
     found = load(spec, tmp_path)
     assert 45 < found.sent < 125  # 80 on average, by chance
     assert found.sent == len(asked) == found.answered + found.refused

@@ -360,6 +360,9 @@ def broken(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (lambda b: b["inputs"][0].update(data=["a"] * 784), "data must be numbers"),
         (lambda b: b["inputs"][0].update(data=[256] * 784), "whole numbers in [0, 255]"),
         (lambda b: b["inputs"][0].update(data=[0.5] * 784), "whole numbers in [0, 255]"),
+        (lambda b: b["inputs"][0].update(data=[256.0] * 784), "whole numbers in [0, 255]"),
+        (lambda b: b["inputs"][0].update(data=[float("nan")] * 784), "whole numbers in [0, 255]"),
+        (lambda b: b["inputs"][0].update(data=[float("inf")] * 784), "whole numbers in [0, 255]"),
         (lambda b: b["inputs"][0].update(data=None), "must have data"),
         (lambda b: b["inputs"][0].update(parameters={"binary_data_size": 784}), "0 bytes came"),
         (lambda b: b["inputs"][0].update(parameters=[]), "must be a JSON object"),
@@ -386,6 +389,13 @@ def test_a_callers_mistake_names_what_was_expected(change: Callable[[dict[str, A
     converter = Converter(verify(digits()[0], TRUSTED))
     with pytest.raises(InvalidInputError, match=re.escape(words)):
         converter.rows(read_request(body, None, "image", "logits").array)
+
+
+def test_whole_numbers_may_be_written_with_a_point() -> None:
+    body = json.dumps(broken(lambda b: b["inputs"][0].update(data=PIXELS[:1].astype(float).ravel().tolist()))).encode()
+    read = read_request(body, None, "image", "logits").array
+    assert read.dtype == np.uint8
+    np.testing.assert_array_equal(read, PIXELS[:1])
 
 
 @pytest.mark.parametrize("shape", [[0, 2**62, 2**62], [0] * 65])

@@ -102,6 +102,20 @@ def test_rows_of_several_requests_share_a_batch_once_the_window_is_full() -> Non
     assert frames(effects)[0].requests == (4,)
 
 
+def test_the_urgent_are_sent_first_and_the_patient_are_not_forgotten() -> None:
+    session = started(route(1, window=1, rows=4))
+    (sent,) = frames(session.submit(1, "shop", rows_of(4), 60.0, 0.0))
+    session.submit(2, "shop", rows_of(4), 60.0, 0.0, 8)
+    order = []
+    for second in range(1, 12):
+        now = float(second)
+        session.submit(10 + second, "shop", rows_of(4), 60.0, now, 1)
+        (sent,) = frames(reply(session, answer(sent), now))
+        order.append(sent.requests)
+    assert order[:6] == [(10 + second,) for second in range(1, 7)]
+    assert order[6] == (2,), "seven levels are worth seven seconds, and of equals the first to come goes first"
+
+
 def test_a_full_pipeline_holds_small_batches_back_but_not_for_long() -> None:
     session = started(route(1, window=64, rows=4))
     now = 0.0

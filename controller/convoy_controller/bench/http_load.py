@@ -26,8 +26,6 @@ from numpy.typing import NDArray
 
 from convoy_controller.errors import DemoError
 
-#: Connections of an open loop; arrivals beyond wait in the generator, and are sent when one is free.
-MOST_CONNECTIONS = 512
 #: Seconds after the end within which everything that was sent must have an answer.
 PATIENCE_S = 60.0
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -38,7 +36,8 @@ _SPLIT = re.compile(rb"\r\ninference-header-content-length: *(\d+)", re.IGNORECA
 class Spec:
     """What to send: `pixels` names a file of uint8 (n, *shape), `classes` one of what each is to be answered with.
 
-    `rate` in requests a second makes it an open loop; else `connections` callers ask one after the other.
+    `rate` in requests a second makes it an open loop: arrivals that find none of `connections` free wait in the
+    generator, and are sent when one is. Else so many callers ask one after the other.
     """
 
     url: str
@@ -85,7 +84,7 @@ def load(spec: Spec, folder: Path) -> Counted:
 
 @dataclass(slots=True)
 class _Ticket:
-    """One request under way, or over: `moment` is when it was due, then how long it took."""
+    """One request, of the images from `first` on: when it was due, was sent and had its answer; 0 for not yet."""
 
     first: int
     due: float
@@ -149,7 +148,6 @@ class _Load:
         self.requests = {start: self._request(start) for start in self.starts}
         self.tickets: list[_Ticket] = []
         self.idle: deque[_Connection] = deque()
-        self.connections = 0
         self.backlog: deque[_Ticket] = deque()
         self.until = float("inf")
 
@@ -213,8 +211,7 @@ class _Load:
     async def opened(self) -> tuple[float, float]:
         """Arrivals at random moments, whatever became of those before."""
         chance = random.Random(1)
-        self.connections = MOST_CONNECTIONS
-        made = await asyncio.gather(*[self.connect(self._freed) for _ in range(MOST_CONNECTIONS)])
+        made = await asyncio.gather(*[self.connect(self._freed) for _ in range(self.spec.connections)])
         self.idle.extend(made)
         began = due = time.perf_counter() + 0.2
         self.until = began + self.spec.warm_up_s + self.spec.seconds

@@ -44,9 +44,7 @@ class Way:
 WAYS = (
     Way(),
     Way(threads=2),
-    Way(batch=8, batch_s=0.001),
     Way(batch=64, batch_s=0.002),
-    Way(batch=64, batch_s=0.01),
     Way(workers=1),
     Way(workers=2),
     Way(workers=2, batch=64, batch_s=0.002),

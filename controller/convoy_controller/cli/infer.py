@@ -31,6 +31,9 @@ def infer(
     model: Annotated[str | None, typer.Option("--model", help="Needed when several are served.")] = None,
     version: Annotated[str | None, typer.Option("--version", help="Version; what is served unless given.")] = None,
     top: Annotated[int, typer.Option("--top", min=1, max=1000, help="Classes shown for each image.")] = 3,
+    priority: Annotated[
+        int, typer.Option("--priority", min=0, help="1 is answered first, 8 last; 0 is the gateway's default.")
+    ] = 0,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="For each request.")] = 30.0,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,7 +53,9 @@ def infer(
         info = client.model(model, version)
         for start in range(0, len(files), AT_ONCE):
             some = files[start : start + AT_ONCE]
-            result = client.infer(np.stack([read_image(path, info.shape) for path in some]), model, version)
+            result = client.infer(
+                np.stack([read_image(path, info.shape) for path in some]), model, version, priority=priority
+            )
             known = [None] * len(some) if info.ending == "argmax" else result.probabilities
             for path, label, chances in zip(some, result.labels, known, strict=True):
                 answers.append((path, label, chances, result.generation))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from convoy_schema.frames import Frame
 from convoy_schema.messages.gateways import InFlight
 from convoy_schema.names import Generation
 
@@ -29,6 +30,14 @@ class Sending:
     stages: int
     sent_at: float
     due: float
+
+    def refusal(self, frame: Frame) -> str:
+        """Why `frame` cannot be its answer; '' when it can."""
+        if frame.generation != self.generation:
+            return "generation"
+        if frame.stage != self.stages:
+            return "stage"
+        return self.batch.contract.refusal(frame, self.rows)
 
 
 @dataclass(slots=True)

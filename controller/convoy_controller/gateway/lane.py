@@ -212,7 +212,7 @@ class Lane:
         if sending is None:
             self._count.late += 1
             return []
-        refusal = self._refusal(sending, frame)
+        refusal = sending.refusal(frame)
         if refusal:
             self._count.refuse(refusal)
             return []
@@ -224,14 +224,6 @@ class Lane:
             self.readiness.heard(now)
             self._count.hops.add(max(0.0, on_the_way_s) / (sending.stages + 1))
         return self._settle(sending, frame, now) + self._pump(now)
-
-    @staticmethod
-    def _refusal(sending: Sending, frame: Frame) -> str:
-        if frame.generation != sending.generation:
-            return "generation"
-        if frame.stage != sending.stages:
-            return "stage"
-        return sending.batch.contract.refusal(frame, sending.rows)
 
     def _settle(self, sending: Sending, frame: Frame, now: float) -> list[Effect]:
         values = np.frombuffer(frame.tensors[0].data, np.int8).reshape(sending.rows, -1)
