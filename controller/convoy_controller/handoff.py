@@ -32,7 +32,7 @@ class Handoff:
             if part.text == self.device:
                 return part
         known = ", ".join(part.text for part in PARTS.values())
-        raise HandoffError(f"the handoff is for device {self.device!r}; known are {known}", device=self.device)
+        raise HandoffError(f"the handoff is for device {self.device[:80]!r}; known are {known}", device=self.device)
 
 
 class _Builder(ElementTree.TreeBuilder):

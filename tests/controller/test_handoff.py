@@ -57,6 +57,12 @@ def test_an_unknown_device_is_refused() -> None:
         _ = parse_handoff(handoff("7z045")).part
 
 
+def test_a_refusal_stays_short_whatever_it_is_about() -> None:
+    with pytest.raises(HandoffError) as refused:
+        assert parse_handoff(handoff(device="x" * 8000)).part
+    assert len(str(refused.value)) < 400
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=200))
 def test_garbage_is_refused(content: bytes) -> None:

@@ -25,7 +25,7 @@ from worker import Notes, save
 
 HERE = Path(__file__).resolve().parent
 #: Seconds after which an input is taken for one that does not return, and those that a start may take beside.
-PATIENCE_S, START_S = 60.0, 120.0
+PATIENCE_S, START_S = 60.0, 300.0
 #: Where workers write the input that they try, and decoders want it as a file: in memory where there is such a place.
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 #: Where inputs that failed are kept.

@@ -5,38 +5,32 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import re
 import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 from conftest import MosquittoProcess
-from convoy_controller.errors import InvalidInputError
 from convoy_controller.gateway import bodies
 from convoy_controller.gateway.answers import Answer
 from convoy_controller.gateway.classes import as_bytes_tensor
 from convoy_controller.gateway.idempotency import Answers
 from convoy_controller.gateway.inference import LONG_JSON
-from convoy_controller.gateway.protocol import HEADER_LENGTH, read_request
+from convoy_controller.gateway.protocol import HEADER_LENGTH
 from convoy_controller.gateway.session import Limits
-from convoy_controller.gateway.tensors import Converter
-from convoy_schema.bundle import verify
 from convoy_schema.ending import Ending
 from convoy_schema.fixedpoint import dequantise
 from convoy_schema.names import Generation
 from gateway_fleet import Site, until
-from gateway_models import ARGMAX, DIGITS, SOFTMAX, TRUSTED, digits
-from hypothesis import given
-from hypothesis import strategies as st
+from gateway_models import ARGMAX, DIGITS, SOFTMAX
+from infer_requests import PIXELS, binary_request, json_request
 from numpy.typing import NDArray
 from patience import PATIENCE_S
 
-PIXELS = np.random.default_rng(11).integers(0, 256, (3, 1, 28, 28)).astype(np.uint8)
 INFER = "/v2/models/digits/infer"
 
 
@@ -52,18 +46,6 @@ async def gateway(
     transport = httpx.ASGITransport(app=site.app)
     async with site.running(), httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         yield site, client
-
-
-def json_request(array: NDArray[np.generic], datatype: str, **more: Any) -> dict[str, Any]:
-    tensor = {"name": "image", "datatype": datatype, "shape": list(array.shape), "data": array.tolist()}
-    return {"inputs": [tensor], **more}
-
-
-def binary_request(array: NDArray[np.generic], datatype: str, **more: Any) -> tuple[bytes, dict[str, str]]:
-    size = {"binary_data_size": array.nbytes}
-    tensor = {"name": "image", "datatype": datatype, "shape": list(array.shape), "parameters": size}
-    head = json.dumps({"inputs": [tensor], **more}).encode()
-    return head + array.tobytes(), {HEADER_LENGTH: str(len(head))}
 
 
 def expected(site: Site) -> NDArray[np.int8]:
@@ -336,101 +318,6 @@ def test_packed_bodies_are_taken_and_given(broker: MosquittoProcess, coding: str
 def raw_deflate(body: bytes) -> bytes:
     packer = zlib.compressobj(wbits=-15)
     return packer.compress(body) + packer.flush()
-
-
-def broken(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-    body = json_request(PIXELS[:1], "UINT8")
-    change(body)
-    return body
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda b: b.update(inputs=[]), "one tensor, 'image'; 0 came"),
-        (lambda b: b.pop("inputs"), "none came"),
-        (lambda b: b["inputs"][0].update(name="x"), "input is 'image', 'x' came"),
-        (lambda b: b["inputs"][0].update(datatype="INT64"), "FP32, UINT8, INT8, FP16, FP64, 'INT64' came"),
-        (lambda b: b["inputs"][0].update(datatype=["FP32"]), "must be FP32"),
-        (lambda b: b["inputs"][0].update(shape=[1, 784], data=[0] * 784), "(n, 1, 28, 28), (1, 784) came"),
-        (lambda b: b["inputs"][0].update(shape="1"), "list of whole numbers"),
-        (lambda b: b["inputs"][0].update(shape=[-1, 1, 28, 28]), "list of whole numbers"),
-        (lambda b: b["inputs"][0].update(shape=[2, 1, 28, 28]), "is not UINT8 [2, 1, 28, 28]"),
-        (lambda b: b["inputs"][0].update(data=[[1, 2], [3]]), "is not UINT8"),
-        (lambda b: b["inputs"][0].update(data=["a"] * 784), "data must be numbers"),
-        (lambda b: b["inputs"][0].update(data=[256] * 784), "whole numbers in [0, 255]"),
-        (lambda b: b["inputs"][0].update(data=[0.5] * 784), "whole numbers in [0, 255]"),
-        (lambda b: b["inputs"][0].update(data=[256.0] * 784), "whole numbers in [0, 255]"),
-        (lambda b: b["inputs"][0].update(data=[float("nan")] * 784), "whole numbers in [0, 255]"),
-        (lambda b: b["inputs"][0].update(data=[float("inf")] * 784), "whole numbers in [0, 255]"),
-        (lambda b: b["inputs"][0].update(data=None), "must have data"),
-        (lambda b: b["inputs"][0].update(parameters={"binary_data_size": 784}), "0 bytes came"),
-        (lambda b: b["inputs"][0].update(parameters=[]), "must be a JSON object"),
-        (lambda b: b.update(id=7), "id must be a string"),
-        (lambda b: b.update(parameters={"timeout": "soon"}), "'timeout' must be a positive number"),
-        (lambda b: b.update(parameters={"timeout_ms": -1}), "'timeout_ms' must be a positive number"),
-        (lambda b: b.update(parameters={"priority": -1}), "'priority' must be a whole number from 0, '-1' came"),
-        (lambda b: b.update(parameters={"priority": 1.5}), "'priority' must be a whole number"),
-        (lambda b: b["inputs"][0].update(parameters={"shared_memory_region": "r"}), "is in shared memory"),
-        (lambda b: b.update(outputs=[{"name": "logits", "parameters": {"classification": -1}}]), "number of classes"),
-        (
-            lambda b: b.update(outputs=[{"name": "logits", "parameters": {"classification": 1, "datatype": "INT8"}}]),
-            "classification needs real outputs",
-        ),
-        (lambda b: b.update(parameters={"binary_data_output": 1}), "must be true or false"),
-        (lambda b: b.update(outputs=[{"name": "y"}]), "output is 'logits', 'y' was asked for"),
-        (lambda b: b.update(outputs=[]), "list of 1 to 2"),
-        (lambda b: b.update(outputs=["logits"]), "'logits' was asked for"),
-        (lambda b: b.update(outputs=[{"name": "logits", "parameters": {"datatype": "FP16"}}]), "FP32 or INT8"),
-    ],
-)
-def test_a_callers_mistake_names_what_was_expected(change: Callable[[dict[str, Any]], object], words: str) -> None:
-    body = json.dumps(broken(change)).encode()
-    converter = Converter(verify(digits()[0], TRUSTED))
-    with pytest.raises(InvalidInputError, match=re.escape(words)):
-        converter.rows(read_request(body, None, "image", "logits").array)
-
-
-def test_whole_numbers_may_be_written_with_a_point() -> None:
-    body = json.dumps(broken(lambda b: b["inputs"][0].update(data=PIXELS[:1].astype(float).ravel().tolist()))).encode()
-    read = read_request(body, None, "image", "logits").array
-    assert read.dtype == np.uint8
-    np.testing.assert_array_equal(read, PIXELS[:1])
-
-
-@pytest.mark.parametrize("shape", [[0, 2**62, 2**62], [0] * 65])
-def test_a_shape_that_no_array_has_is_refused_though_it_takes_no_bytes(shape: list[int]) -> None:
-    tensor = {"name": "image", "datatype": "INT8", "shape": shape, "parameters": {"binary_data_size": 0}}
-    body = json.dumps({"inputs": [tensor]}).encode()
-    with pytest.raises(InvalidInputError, match="'image' cannot have the shape"):
-        read_request(body, str(len(body)), "image", "logits")
-
-
-@given(st.binary(max_size=200), st.one_of(st.none(), st.text(max_size=5)))
-def test_garbage_is_refused_and_nothing_worse(body: bytes, header: str | None) -> None:
-    with pytest.raises(InvalidInputError):
-        read_request(body, header, "image", "logits")
-
-
-@given(
-    st.recursive(
-        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
-        lambda inner: st.one_of(
-            st.lists(inner, max_size=4),
-            st.dictionaries(
-                st.sampled_from(
-                    ("inputs", "outputs", "name", "shape", "datatype", "data", "parameters", "id", "timeout")
-                ),
-                inner,
-                max_size=6,
-            ),
-        ),
-        max_leaves=30,
-    )
-)
-def test_any_json_is_read_or_refused(value: object) -> None:
-    with suppress(InvalidInputError):
-        read_request(json.dumps(value).encode(), None, "image", "logits")
 
 
 def test_errors_have_the_status_a_client_can_act_on(broker: MosquittoProcess) -> None:

@@ -36,6 +36,8 @@ TIMEOUTS = {"timeout_ms": 1e-3, "timeout": 1e-6}
 #: Outputs that one request may ask for: the answer, and the int8 behind it.
 MAX_OUTPUTS = 2
 MAX_ID = 200
+#: Of a tensor's shape: more than anything has that fits a body.
+MAX_DIMENSIONS, MAX_EXTENT = 16, 2**31
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
@@ -188,17 +190,26 @@ def _input(head: dict[str, Any], tail: bytes, name: str) -> NDArray[np.generic]:
     datatype = tensor.get("datatype")
     if not isinstance(datatype, str) or datatype not in DTYPES:
         raise InvalidInputError(f"input {name!r} must be {', '.join(DTYPES)}, {str(datatype)[:40]!r} came")
-    shape = tensor.get("shape")
-    if not isinstance(shape, list) or not shape or any(type(extent) is not int or extent < 0 for extent in shape):
-        raise InvalidInputError(f"the shape of {name!r} must be a list of whole numbers, {str(shape)[:80]} came")
+    shape = _shape(name, tensor.get("shape"))
     own = _parameters(tensor, f"input {name!r}")
     _refuse_shared_memory(name, own)
     size = own.get("binary_data_size")
     if size is not None:
-        return _binary(name, datatype, tuple(shape), size, tail)
+        return _binary(name, datatype, shape, size, tail)
     if tail:
         raise InvalidInputError(f"{len(tail)} bytes follow the JSON header, but {name!r} has no binary_data_size")
-    return _from_json(name, datatype, tuple(shape), tensor.get("data"))
+    return _from_json(name, datatype, shape, tensor.get("data"))
+
+
+def _shape(name: str, shape: Any) -> tuple[int, ...]:
+    """Extents whose product can still be reckoned and written."""
+    is_list = isinstance(shape, list) and 1 <= len(shape) <= MAX_DIMENSIONS
+    if not is_list or not all(type(extent) is int and 0 <= extent < MAX_EXTENT for extent in shape):
+        raise InvalidInputError(
+            f"the shape of {name!r} must be a list of 1 to {MAX_DIMENSIONS} whole numbers below {MAX_EXTENT}, "
+            f"{str(shape)[:80]} came"
+        )
+    return tuple(shape)
 
 
 def _binary(name: str, datatype: str, shape: tuple[int, ...], size: Any, tail: bytes) -> NDArray[np.generic]:
@@ -238,7 +249,7 @@ def _from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> N
         with np.errstate(over="ignore"):
             return raw.astype(DTYPES[datatype]).reshape(shape)
     except (ValueError, OverflowError) as error:
-        raise InvalidInputError(f"data of {name!r} is not {datatype} {list(shape)}: {error}") from error
+        raise InvalidInputError(f"data of {name!r} is not {datatype} {list(shape)}: {str(error)[:200]}") from error
 
 
 def write_response(request: InferRequest, result: InferenceResult) -> tuple[bytes, dict[str, str]]:
