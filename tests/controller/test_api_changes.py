@@ -103,6 +103,25 @@ def test_who_may_no_longer_listen_is_let_go(fleet: Fleet, tmp_path: Path, monkey
     assert told[0].kind == "hello"
 
 
+@pytest.mark.parametrize(
+    ("query", "header"),
+    [
+        ("", "x"),
+        ("", "-1"),
+        ("", str(2**63)),
+        ("?after=-1", ""),
+        ("?after=1e3", ""),
+        ("?severity=loud", ""),
+        ("?board=No%00", ""),
+        ("?kind=", ""),
+        ("?colour=red", ""),
+    ],
+)
+def test_what_cannot_be_followed_is_refused(api: Api, query: str, header: str):
+    response = api.call("GET", f"/changes{query}", headers={"Last-Event-ID": header} if header else {})
+    assert (response.status_code, response.json()["code"]) == (422, "invalid")
+
+
 def test_followers_are_bounded(api: Api, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(hub, "MOST_FOLLOWERS", 0)
     refused = api.call("GET", "/changes")

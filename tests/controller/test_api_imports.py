@@ -55,6 +55,7 @@ def ended(api: Api, location: str) -> Any:
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_a_model_is_imported_and_what_is_none_says_why(api: Api, tmp_path: Path):
     lenet = convoy_models.SHIPPED["lenet5"].path.read_bytes()
     taken = upload(api, lenet, samples(), classes=[str(digit) for digit in range(10)])

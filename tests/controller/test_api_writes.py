@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from api_client import Api, copied_fleet
-from convoy_controller.database import audit, queries
+from convoy_controller.database import audit, queries, removals
 from convoy_controller.database.audit import AuditFilter
 from convoy_controller.database.recorder import Recorder
 from convoy_controller.database.records import BoardWish, DeploymentState
@@ -179,6 +179,17 @@ def test_a_group_is_changed_by_whom_has_seen_it_and_means_its_boards_when_named(
     assert problem(api.call("DELETE", "/groups/left", headers=etag)) == (412, "stale")
     assert api.call("DELETE", "/groups/left").status_code == 200
     assert problem(put(api, "other", {"model": "tiny", "group": "left"})) == (404, "not-found")
+
+
+def test_a_clearing_is_asked_for_and_its_findings_are_read(api: Api, fleet: Fleet):
+    asked = api.call("POST", "/clearings", json={"dry_run": True})
+    assert (asked.status_code, asked.json()["done_at"]) == (202, None)
+    (pending,) = removals.pending_collections(fleet.database)
+    removals.finish_collection(fleet.database, pending.number, [{"kind": "model"}])
+    found = api.get(asked.headers["location"].removeprefix("/api/v1"))
+    assert found["findings"] == [{"kind": "model"}]
+    assert found["done_at"]
+    assert api.get("/clearings/99", 404)["code"] == "not-found"
 
 
 def test_models_and_boards_go_when_nobody_needs_them(api: Api):

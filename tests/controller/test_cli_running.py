@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from convoy_controller.cli import app
@@ -81,6 +83,27 @@ def test_the_api_says_where_it_listens(tmp_path: Path, started: list[Command]) -
     assert command.stop() == 0
 
 
+def test_the_api_over_tls_wants_a_token_once_there_is_one(tmp_path: Path, started: list[Command]) -> None:
+    make = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", "2"]
+    make += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*make, "-keyout", tmp_path / "key", "-out", tmp_path / "pem"], check=True, capture_output=True)
+    token = RUNNER.invoke(app, ["token", "create", "me", "--home", str(tmp_path / "home")]).stdout.split()[0]
+    files = ("--tls-cert", str(tmp_path / "pem"), "--tls-key", str(tmp_path / "key"))
+    command = Command(tmp_path, "api", "--listen", "127.0.0.1:0", *files)
+    started.append(command)
+    address = command.says("the API listens on ").partition("listens on ")[2].split()[0]
+    assert address.startswith("https://")
+    context = ssl.create_default_context(cafile=str(tmp_path / "pem"))
+    with pytest.raises(HTTPError) as refused:
+        urlopen(f"{address}/api/v1/about", timeout=10, context=context)
+    refused.value.close()
+    assert refused.value.code == 401
+    request = Request(f"{address}/api/v1/about", headers={"Authorization": f"Bearer {token}"})
+    with urlopen(request, timeout=10, context=context) as answer:
+        assert json.load(answer)["role"] == "viewer"
+    assert command.stop() == 0
+
+
 def test_a_gateway_says_where_it_listens(tmp_path: Path, broker: BrokerProcess, started: list[Command]) -> None:
     signing_key(tmp_path / "home" / "keys")
     command = Command(tmp_path, "gateway", "--broker", broker.url, "--port", "0")
@@ -140,6 +163,8 @@ def descendants(pid: int) -> dict[int, str]:
         (("controller", "--site", "Not A Site"), 2, "Not A Site"),
         (("gateway", "--name", "Not A Name"), 2, "Not A Name"),
         (("api", "--listen", "8081"), 2, "is not HOST:PORT"),
+        (("api", "--listen", "0.0.0.0:0"), 1, "convoy token create"),
+        (("api", "--tls-key", "key.pem"), 2, "--tls-cert"),
         (("api", "--database", "sqlite:////proc/nowhere/convoy.db"), 4, "cannot be opened"),
         (("up", "--broker", "mqtts://127.0.0.1"), 4, "is encrypted: start it with --tls"),
         (("controller", "--broker", "mqtts://127.0.0.1"), 4, "controller.pem holds no certificate"),
