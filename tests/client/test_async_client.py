@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 
 import convoy
 import numpy as np
@@ -91,15 +92,45 @@ def test_another_gateway_takes_over_and_overload_is_waited_out(broker: Mosquitto
         play(work)
 
 
-async def answer_with(content: bytes) -> tuple[asyncio.Server, AsyncGateway]:
+@asynccontextmanager
+async def served_by(
+    answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """A server of its own kind, at the address yielded; every connection of it is closed at the end."""
+    running: set[asyncio.Task[None]] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        running.add(task)
+        try:
+            with suppress(OSError, EOFError):
+                await answer(reader, writer)
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        server.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+@asynccontextmanager
+async def answer_with(content: bytes) -> AsyncIterator[AsyncGateway]:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(content)
         await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    return server, AsyncGateway(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with served_by(answer) as url:
+        gateway = AsyncGateway(url)
+        yield gateway
+        await gateway.aclose()
 
 
 @pytest.mark.parametrize(
@@ -119,10 +150,8 @@ async def answer_with(content: bytes) -> tuple[asyncio.Server, AsyncGateway]:
 )
 def test_the_forms_of_an_answer(content: bytes, body: bytes) -> None:
     async def work() -> None:
-        server, gateway = await answer_with(content)
-        async with server:
+        async with answer_with(content) as gateway:
             assert (await gateway.request("GET", "/", b"", {}, 5.0)).body == body
-        await gateway.aclose()
 
     play(work)
 
@@ -145,8 +174,7 @@ def test_the_forms_of_an_answer(content: bytes, body: bytes) -> None:
 )
 def test_what_is_no_answer_is_a_broken_connection(content: bytes) -> None:
     async def work() -> None:
-        server, gateway = await answer_with(content)
-        async with server:
+        async with answer_with(content) as gateway:
             with pytest.raises(BrokenConnectionError):
                 await gateway.request("GET", "/", b"", {}, 5.0)
 
@@ -157,31 +185,28 @@ def test_silence_ends_in_time_and_a_kept_connection_that_died_is_replaced() -> N
     async def work() -> None:
         asked = 0
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             nonlocal asked
             await reader.readuntil(b"\r\n\r\n")
             asked += 1
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")  # and says nothing of closing
             await writer.drain()
-            writer.close()
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        gateway = AsyncGateway(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/base/")
-        async with server:
+        async with served_by(once) as url:
+            gateway = AsyncGateway(f"{url}/base/")
             for _ in range(3):
                 assert (await gateway.request("POST", "/v2", b"", {}, 5.0)).status == 200
-        assert asked == 3
-        await gateway.aclose()
+            assert asked == 3
+            await gateway.aclose()
 
         async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read()
-            writer.close()
 
-        deaf = await asyncio.start_server(silent, "127.0.0.1", 0)
-        gateway = AsyncGateway(f"http://127.0.0.1:{deaf.sockets[0].getsockname()[1]}")
-        async with deaf:
+        async with served_by(silent) as url:
+            gateway = AsyncGateway(url)
             with pytest.raises(BrokenConnectionError, match="timed out"):
                 await gateway.request("GET", "/", b"", {}, 0.1)
+            await gateway.aclose()
         with pytest.raises(convoy.InvalidInputError):
             convoy.AsyncClient("ftp://gateway")
 
