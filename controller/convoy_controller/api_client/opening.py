@@ -6,11 +6,11 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import metadata
 from urllib.parse import urlsplit
 
 import httpx
 
+from convoy_controller.api.version import version
 from convoy_controller.api_client.client import ANSWER_S, CONNECT_S, FleetClient
 from convoy_controller.errors import ConfigurationError
 from convoy_controller.home import Home
@@ -80,7 +80,7 @@ def open_client(target: Home | Elsewhere, wait_s: float = ANSWER_S) -> Iterator[
 
 
 def _remote(target: Elsewhere, wait_s: float) -> httpx.Client:
-    headers = {"User-Agent": f"convoy/{metadata.version('convoy-fleet')}"}
+    headers = {"User-Agent": f"convoy/{version()}"}
     if target.token:
         headers["Authorization"] = f"Bearer {target.token}"
     verify = ssl.create_default_context() if target.url.startswith("https:") else False
