@@ -13,7 +13,7 @@ from api_client import UNHURRIED, Api, copied_fleet
 from convoy_controller.api.access import Tokens
 from convoy_controller.api.app import rules
 from convoy_controller.api.book import REFUSALS_AT_ONCE
-from convoy_controller.api.limits import Buckets, Limits
+from convoy_controller.api.limits import Limits
 from convoy_controller.api.process import Listening, run_api
 from convoy_controller.api.roles import table
 from convoy_controller.database import audit, tokens
@@ -223,15 +223,6 @@ def test_who_asks_too_often_is_told_when_to_come_back(fleet: Fleet, tmp_path: Pa
     api = Api(fleet.database, tmp_path, limits=Limits(rate_per_s=0.001, burst=2))
     assert [api.call("GET", "/about").status_code for _ in range(3)] == [200, 200, 429]
     assert api.call("GET", "/about").headers["retry-after"] == "1"
-
-
-def test_a_bucket_fills_again_and_callers_do_not_share_it():
-    buckets = Buckets(rate_per_s=2.0, burst=1)
-    assert [buckets.take("a", 0.0), buckets.take("a", 0.0), buckets.take("b", 0.0)] == [True, False, True]
-    assert [buckets.take("a", 0.4), buckets.take("a", 0.6)] == [False, True]
-    for number in range(20_000):
-        buckets.take(str(number), 1.0)
-    assert len(buckets._left) == 10_000
 
 
 # Audit ---------------------------------------------------------------------------------------------------------------

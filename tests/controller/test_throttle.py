@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 
 import httpx
-from convoy_controller.enrollment.service import create_app
-from convoy_controller.enrollment.throttle import BURST, Throttle
+from convoy_controller.enrollment.service import BURST, create_app
+from convoy_controller.throttle import Throttle
 from enrollment_service import Desk
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +32,7 @@ def test_who_waits_as_long_as_is_said_is_answered(burst: int, rate: float) -> No
 
 
 def test_addresses_are_forgotten_the_oldest_first() -> None:
-    throttle = Throttle(burst=1, rate_per_s=0.001, most_addresses=2)
+    throttle = Throttle(burst=1, rate_per_s=0.001, most_callers=2)
     for address in ("a", "b", "c"):
         assert throttle.wait_s(address, 0.0) == 0
     assert throttle.wait_s("b", 0.0) > 0

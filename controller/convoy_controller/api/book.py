@@ -12,7 +12,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Scope
 
 from convoy_controller.api.access import Caller, peer_of
-from convoy_controller.api.limits import Buckets
 from convoy_controller.api.problems import status_of
 from convoy_controller.api.roles import PREFIX, Rule
 from convoy_controller.database import audit
@@ -20,6 +19,7 @@ from convoy_controller.database.audit import Attempt, Outcome
 from convoy_controller.database.engine import Database
 from convoy_controller.database.records import utc_now
 from convoy_controller.errors import DatabaseError
+from convoy_controller.throttle import Throttle
 
 if TYPE_CHECKING:
     from convoy_controller.api.guard import Call
@@ -36,7 +36,7 @@ class Book:
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._clock = clock
-        self._refusals = Buckets(REFUSALS_PER_S, REFUSALS_AT_ONCE)
+        self._refusals = Throttle(REFUSALS_AT_ONCE, REFUSALS_PER_S)
 
     async def begin(self, scope: Scope, call: Call) -> int:
         """A line of what is about to be done; raises `DatabaseError`, and then it must not be."""
@@ -54,7 +54,7 @@ class Book:
         """A line of what was not done."""
         attempt, status = _attempt(scope, caller, rule), status_of(error)
         log.warning("%s of %s by %s was refused: %s", attempt.operation, attempt.subject, caller.name, error)
-        if not self._refusals.take(caller.name, self._clock()):
+        if self._refusals.wait_s(caller.name, self._clock()):
             return
         try:
             await run_in_threadpool(audit.record, self._database, utc_now(), attempt, Outcome(status, error.code))

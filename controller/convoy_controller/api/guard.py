@@ -18,9 +18,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from convoy_controller.api.access import NOBODY, Access, Caller, peer_of
 from convoy_controller.api.book import Book
-from convoy_controller.api.limits import Buckets, Limits, TooLargeError, TooManyError
+from convoy_controller.api.limits import Limits, TooLargeError, TooManyError
 from convoy_controller.api.problems import ApiError, refused
 from convoy_controller.api.roles import Rule
+from convoy_controller.throttle import Throttle
 
 #: Paths that tell nothing about the fleet.
 OPEN_PATHS = frozenset({"/api/v1/openapi.json"})
@@ -99,7 +100,7 @@ class Guard:
         self._rules = rules
         self._book = book
         self._clock = clock
-        self._buckets = Buckets(limits.rate_per_s, limits.burst)
+        self._buckets = Throttle(limits.burst, limits.rate_per_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -139,7 +140,7 @@ class Guard:
         _check_role(await self._access.caller(scope), rule)
 
     def _check_rate(self, caller: str) -> None:
-        if not self._buckets.take(caller, self._clock()):
+        if self._buckets.wait_s(caller, self._clock()):
             rate = self._limits.rate_per_s
             raise TooManyError(f"more than {rate:g} requests a second came: come back in a second")
 

@@ -1,15 +1,11 @@
-"""How much may be sent, and how often. The bucket is deterministic: it is told the time."""
+"""How much may be sent, and how often."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import ClassVar
 
 from convoy_controller.api.problems import ApiError
-
-#: Callers whose rate is remembered; the one that was quiet longest is forgotten first.
-MOST_CALLERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -40,21 +36,3 @@ class TooManyError(ApiError):
     def headers(self) -> dict[str, str]:
         """When to come back."""
         return {"Retry-After": "1"}
-
-
-class Buckets:
-    """A token bucket for each caller."""
-
-    def __init__(self, rate_per_s: float, burst: int) -> None:
-        self._rate, self._burst = rate_per_s, float(burst)
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, caller: str, now: float) -> bool:
-        """Whether `caller` may have one more request at `now` (monotonic seconds)."""
-        left, at = self._left.pop(caller, (self._burst, now))
-        left = min(self._burst, left + (now - at) * self._rate)
-        may = left >= 1.0
-        self._left[caller] = (left - 1.0 if may else left, now)
-        if len(self._left) > MOST_CALLERS:
-            self._left.popitem(last=False)
-        return may

@@ -31,13 +31,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from convoy_controller.enrollment.authority import certificate_pem
 from convoy_controller.enrollment.folder import TlsFolder
 from convoy_controller.enrollment.office import Office
-from convoy_controller.enrollment.throttle import Throttle
 from convoy_controller.errors import AuthorityError, DatabaseError, EnrollmentError
+from convoy_controller.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
 #: Bytes of a request; a signing request in PEM has 500.
 MAX_BODY = 16 * 1024
+#: Requests of one address at once, and each second from then on: the CA's key and the database are not one caller's to
+#: keep busy. A site's boards share an address, and may all be started together.
+BURST, RATE_PER_S = 100.0, 5.0
 #: Where the certificate of the caller is, DER, in what an application is told of a request.
 PEER = "convoy.peer_certificate"
 
@@ -92,7 +95,7 @@ class _Service:
     def __init__(self, office: Office, trusted_key: str) -> None:
         self._office = office
         self._trusted_key = trusted_key
-        self._throttle = Throttle()
+        self._throttle = Throttle(BURST, RATE_PER_S)
 
     def admitted(self, endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         """The endpoint, for who does not ask too often."""
