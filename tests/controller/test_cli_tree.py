@@ -76,7 +76,7 @@ def test_help_is_a_letter_away_and_an_unknown_option_is_wrong_usage(run: Run, na
 
 
 #: What waits or measures, and is asked to do so no longer than it must; the others take no such option.
-SHORT = {"gc": ["--wait", "0"], "infer": ["--url", "nowhere"]}
+SHORT = {"gc": ["--wait", "0"], "infer": ["--url", "nowhere"], "conformance": ["--rule", "nowhere"]}
 
 
 @pytest.mark.parametrize("name", sorted(set(PRINTING) - {"bench"}))

@@ -193,8 +193,12 @@ def test_a_request_fails_once_at_its_deadline_and_frees_its_room() -> None:
     with pytest.raises(OverloadError) as refusal:
         session.submit(2, "shop", rows_of(1), 9.0, 0.0)
     assert refusal.value.data["retry_after_s"] == 1.0
+    with pytest.raises(OverloadError, match="4 of at most 4 rows"):
+        session.check_room("shop")
+    session.check_room("another")
     assert not only(session.tick(1.99), Fail)
     (failure,) = only(session.tick(2.0), Fail)
+    session.check_room("shop")
     assert isinstance(failure, Fail)
     assert isinstance(failure.error, DeadlineError)
     assert "within 2 s" in str(failure.error)

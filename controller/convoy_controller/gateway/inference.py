@@ -88,7 +88,8 @@ class Inference:
 
     async def _infer(self, name: str, version: str | None, body: bytes, header_length: str | None) -> Answer:
         try:
-            _, verified = self._service.offers.resolve(name, version)
+            feed, verified = self._service.offers.resolve(name, version)
+            self._service.session.check_room(feed.intent.deployment)  # what would be refused is not read
             bundle = verified.bundle
             arguments = body, header_length, bundle.input.name, bundle.answer, datatype_of(bundle.ending)
             if header_length is None and len(body) > LONG_JSON:

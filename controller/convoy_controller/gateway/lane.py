@@ -61,6 +61,14 @@ class Lane:
 
     # Requests --------------------------------------------------------------------------------------------------------
 
+    def check_room(self, rows: int) -> None:
+        """Raise `OverloadError` where so many more are not held."""
+        if self._held_rows + rows > self._max_rows:
+            raise OverloadError(
+                f"{self.deployment} holds {self._held_rows} of at most {self._max_rows} rows: try again later",
+                retry_after_s=self.retry_after(),
+            )
+
     def accept(
         self, ident: int, rows: NDArray[np.int8], deadline: float, now: float, priority: int = DEFAULT_PRIORITY
     ) -> list[Effect]:
@@ -73,11 +81,7 @@ class Lane:
             raise InvalidInputError(f"a request may have {self._max_rows} rows, {len(rows)} came: send it in parts")
         if ident in self._requests:
             raise InvalidInputError(f"request {ident} is being answered already", request=ident)
-        if self._held_rows + len(rows) > self._max_rows:
-            raise OverloadError(
-                f"{self.deployment} holds {self._held_rows} of at most {self._max_rows} rows: try again later",
-                retry_after_s=self.retry_after(),
-            )
+        self.check_room(len(rows))
         request = Request(ident, contract, rows, deadline, now)
         self._requests[ident] = request
         self._deadlines.add(request)

@@ -52,6 +52,12 @@ class GatewaySession:
 
     # Requests --------------------------------------------------------------------------------------------------------
 
+    def check_room(self, deployment: str) -> None:
+        """Raise `OverloadError` where not even one more row is held: a request need not be read to be refused."""
+        lane = self._lanes.get(deployment)
+        if lane is not None:
+            lane.check_room(1)
+
     def submit(
         self,
         request: int,
