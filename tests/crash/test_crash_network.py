@@ -53,7 +53,8 @@ def serve(fleet: CrashFleet, line: SeveredLine) -> None:
     fleet.deploy(Method.ALLOCATE, 3)
 
 
-@pytest.mark.parametrize("end", ["near", pytest.param("far", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("end", ["near", "far"])
 def test_a_cut_line_costs_less_than_six_seconds_and_its_board_adds_nothing_when_it_is_back(
     fleet: CrashFleet, line: SeveredLine, end: str
 ) -> None:

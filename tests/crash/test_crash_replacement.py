@@ -97,6 +97,7 @@ def replace_under_traffic(fleet: CrashFleet, requests: int, rate: float, turns: 
         assert np.array_equal(result.array, logits_of(NETWORKS[network], SPEC, images))
 
 
+@pytest.mark.long
 def test_a_model_takes_anothers_place_under_traffic(fleet: CrashFleet) -> None:
     replace_under_traffic(fleet, 200, 80.0, 4)
 

@@ -57,6 +57,7 @@ def retained(fleet: CrashFleet) -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.long
 def test_a_broker_that_forgot_everything_is_told_again(fleet: CrashFleet) -> None:
     fleet.serve_all()
     topics, generation = fleet.topics, fleet.serving_generation()

@@ -81,6 +81,7 @@ def test_each_layer_is_within_a_step_of_onnxruntime(name: str) -> None:
             assert difference.apart <= max(1, SHARE * difference.elements), (layer, difference)
 
 
+@pytest.mark.long
 def test_the_trained_residual_network_loses_little_by_being_quantised() -> None:
     data = mnist(mnist_folder())
     model = imported("residual")

@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 import convoy_bitstreams
+import pytest
 from convoy_bitstreams import Catalogue as Images
 from convoy_controller.blobs import BlobStore
 from convoy_controller.catalogue import Catalogue
@@ -53,6 +54,7 @@ def test_a_board_whose_shell_does_not_fit_says_so_and_is_left_out(tmp_path: Path
         assert wait_until(lambda: "has all it should" in fleet.why("board-1"), PATIENCE_S), fleet.why("board-1")
 
 
+@pytest.mark.long
 def test_a_board_that_cannot_load_a_shell_is_not_asked_to(tmp_path: Path) -> None:
     with SystemFleet(tmp_path) as fleet:
         fleet.start(0)
@@ -124,6 +126,7 @@ def test_damaged_blocks_and_false_manifests_only_cost_time(tmp_path: Path) -> No
         fleet.wait_log("board-1", f"names {digest_of(b'other')[:12]}")
 
 
+@pytest.mark.long
 def test_a_manifest_of_other_content_is_found_out_and_fetched_anew(tmp_path: Path) -> None:
     """The blocks are what the manifest says, and together they are not the artifact that it is the manifest of."""
     network = small_network()

@@ -114,6 +114,7 @@ def test_a_board_that_is_killed_is_planned_around_and_taken_in_again_without_a_p
     assert ended(fleet, "1-2") == "drained", "the one before served until the new one did"
 
 
+@pytest.mark.long
 def test_a_board_that_restarts_at_once_goes_on_with_what_it_had(fleet: SystemFleet) -> None:
     fleet.serve(2)
     with fleet.traffic() as traffic:
@@ -124,6 +125,7 @@ def test_a_board_that_restarts_at_once_goes_on_with_what_it_had(fleet: SystemFle
     fleet.still_serves()
 
 
+@pytest.mark.long
 def test_undeploy_ends_cleanly_and_deploy_begins_anew(fleet: SystemFleet) -> None:
     fleet.serve(2)
     fleet.withdraw()
