@@ -19,9 +19,12 @@ bitstreams: ## The shells and their modules, where Vivado and Vitis HLS are; ARG
 	@.ci/setup dev
 	@$(BIN)/python -m convoy_shells $(ARGS)
 
+# Tests of whole fleets mostly wait, so that there may be half as many again as there are cores.
+WORKERS ?= $(shell expr $$(nproc) \* 3 / 2)
+
 test: ## The tests, in parallel on all cores; ARGS go to pytest
 	@.ci/setup dev
-	@$(BIN)/python -m pytest -n logical --dist worksteal -m "not long and not systemd and not armhf" $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not long and not systemd and not armhf" $(ARGS)
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-pynq)
 	@echo "make test: passed. Whatever was skipped is listed above with its reason."
 
