@@ -459,7 +459,7 @@ def scans(fleet: Fleet, seen: list[Statement]) -> list[str]:
         lambda fleet: audit.lines(fleet.database, AuditFilter("local", since=START, until=START), 10, 5),
         lambda fleet: audit.lines(fleet.database, AuditFilter(subject="/boards", operation="drain"), 10),
         lambda fleet: pages.sessions(fleet.database, "board-1", 10, 5),
-        lambda fleet: pages.generations(fleet.database, "digits", 10, Generation(1, 1)),
+        lambda fleet: queries.generations(fleet.database, "digits", 10, Generation(1, 1)),
         lambda fleet: fleet.recorder.load_state(),
         lambda fleet: fleet.recorder.intents_since(0),
         lambda fleet: fleet.recorder.record_presence("board-1", BoardPresence.OFFLINE, 1),

@@ -24,7 +24,7 @@ from convoy_controller.api.shapes.deployments import (
     GivenScale,
     PlanView,
 )
-from convoy_controller.database import groups, intents, pages, queries
+from convoy_controller.database import groups, intents, queries
 from convoy_controller.database.publications import find_model
 from convoy_controller.database.records import DeploymentState, TokenRole
 
@@ -163,7 +163,7 @@ def list_generations(here: Here, deployment: Name, query: Annotated[PageQuery, Q
     """Its placements, the newest first."""
     key = query.after("generations", int, int)
     before = None if key is None else Generation(int(key[0]), int(key[1]))
-    found = pages.generations(here.database, deployment, query.limit + 1, before)
+    found = queries.generations(here.database, deployment, query.limit + 1, before)
     items, following = shortened(
         "generations", query, found, lambda line: (line.generation.epoch, line.generation.counter)
     )

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from convoy_controller.database.engine import Database
 from convoy_controller.database.models import AuditRow
+from convoy_controller.database.narrowing import narrowed
 from convoy_controller.database.views import AuditLine
 
 
@@ -85,20 +86,8 @@ def lines(database: Database, wanted: AuditFilter, limit: int, before: int | Non
     Indexes: the key with `ix_audit_at` for the ends, `ix_audit_actor_id`, `ix_audit_subject_id`.
     """
     query = select(AuditRow).where(AuditRow.id > 0 if before is None else AuditRow.id < before)
-    for column, value in (
-        (AuditRow.actor, wanted.actor),
-        (AuditRow.subject, wanted.subject),
-        (AuditRow.operation, wanted.operation),
-    ):
-        if value is not None:
-            query = query.where(column == value)
-    # The ends as numbers too, so that a walk along the key begins and stops there.
-    if wanted.since is not None:
-        first = select(func.min(AuditRow.id)).where(AuditRow.at >= wanted.since).scalar_subquery()
-        query = query.where(AuditRow.at >= wanted.since, AuditRow.id >= first)
-    if wanted.until is not None:
-        last = select(func.max(AuditRow.id)).where(AuditRow.at < wanted.until).scalar_subquery()
-        query = query.where(AuditRow.at < wanted.until, AuditRow.id <= last)
+    equal = {AuditRow.actor: wanted.actor, AuditRow.subject: wanted.subject, AuditRow.operation: wanted.operation}
+    query = narrowed(query, AuditRow, equal, wanted.since, wanted.until)
     with database.read() as db:
         return tuple(_line(row) for row in db.scalars(query.order_by(AuditRow.id.desc()).limit(limit)))
 

@@ -8,25 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from convoy_schema.names import Generation
-from sqlalchemy import Select, func, select
+from sqlalchemy import select
 
 from convoy_controller.database.engine import Database
 from convoy_controller.database.models import (
     ArtifactReferenceRow,
     ArtifactRow,
-    AssignmentRow,
     BoardRow,
-    DeploymentRow,
     EventRow,
-    GenerationRow,
     ModelRow,
     SessionRow,
 )
+from convoy_controller.database.narrowing import narrowed
 from convoy_controller.database.placement_records import facts_row
 from convoy_controller.database.records import ArtifactKind, Counters, Severity
 from convoy_controller.database.rows import event_line, session_line
-from convoy_controller.database.views import ArtifactLine, EventLine, GenerationLine, SessionLine
+from convoy_controller.database.views import ArtifactLine, EventLine, SessionLine
 from convoy_controller.errors import NotFoundError
 
 
@@ -50,7 +47,13 @@ def events(
     Indexes: events' key with `ix_events_at` for the ends; `ix_events_board_id`, `ix_events_deployment_id`,
     `ix_events_severity_id`, `ix_events_kind_id`.
     """
-    query = _filtered(select(EventRow), wanted).limit(limit)
+    equal = {
+        EventRow.board: wanted.board,
+        EventRow.deployment: wanted.deployment,
+        EventRow.severity: wanted.severity,
+        EventRow.kind: wanted.kind,
+    }
+    query = narrowed(select(EventRow), EventRow, equal, wanted.since, wanted.until).limit(limit)
     if oldest_first:
         query = query.where(EventRow.id > (after or 0)).order_by(EventRow.id)
     else:
@@ -59,25 +62,6 @@ def events(
         query = query.where(beyond).order_by(EventRow.id.desc())
     with database.read() as db:
         return tuple(event_line(row) for row in db.scalars(query))
-
-
-def _filtered(query: Select[tuple[EventRow]], wanted: EventFilter) -> Select[tuple[EventRow]]:
-    for column, value in (
-        (EventRow.board, wanted.board),
-        (EventRow.deployment, wanted.deployment),
-        (EventRow.severity, wanted.severity),
-        (EventRow.kind, wanted.kind),
-    ):
-        if value is not None:
-            query = query.where(column == value)
-    # The ends as numbers too, so that a walk along the key begins and stops there.
-    if wanted.since is not None:
-        first = select(func.min(EventRow.id)).where(EventRow.at >= wanted.since).scalar_subquery()
-        query = query.where(EventRow.at >= wanted.since, EventRow.id >= first)
-    if wanted.until is not None:
-        last = select(func.max(EventRow.id)).where(EventRow.at < wanted.until).scalar_subquery()
-        query = query.where(EventRow.at < wanted.until, EventRow.id <= last)
-    return query
 
 
 def sessions(
@@ -93,41 +77,6 @@ def sessions(
             raise NotFoundError(f"there is no board {board!r}: see `convoy boards`", board=board)
         rows = db.scalars(query if before is None else query.where(SessionRow.id < before)).all()
     return tuple((row.id, session_line(row)) for row in rows)
-
-
-def generations(
-    database: Database, deployment: str, limit: int, before: Generation | None = None
-) -> tuple[GenerationLine, ...]:
-    """At most `limit` placements of a deployment, the newest first; raises `NotFoundError`.
-
-    Indexes: `ix_generations_deployment_epoch_counter`, `ix_assignments_generation_id_board`.
-    """
-    boards = select(func.count()).select_from(AssignmentRow).where(AssignmentRow.generation_id == GenerationRow.id)
-    query = select(GenerationRow, boards.scalar_subquery()).where(GenerationRow.deployment == deployment)
-    if before is not None:
-        earlier = (GenerationRow.epoch < before.epoch) | (
-            (GenerationRow.epoch == before.epoch) & (GenerationRow.counter < before.counter)
-        )
-        query = query.where(earlier)
-    query = query.order_by(GenerationRow.epoch.desc(), GenerationRow.counter.desc()).limit(limit)
-    with database.read() as db:
-        if db.get(DeploymentRow, deployment) is None:
-            raise NotFoundError(
-                f"there is no deployment {deployment!r}: see `convoy deployments`", deployment=deployment
-            )
-        found = db.execute(query).all()
-    return tuple(
-        GenerationLine(
-            row.deployment,
-            Generation(row.epoch, row.counter),
-            row.state,
-            row.reason,
-            count,
-            row.created_at,
-            row.changed_at,
-        )
-        for row, count in found
-    )
 
 
 def artifacts(

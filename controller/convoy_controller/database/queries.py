@@ -109,8 +109,10 @@ def deployment(database: Database, name: str) -> DeploymentLine:
         return deployment_line(row, live_counts(db).get(name))
 
 
-def generations(database: Database, deployment: str, limit: int = USUAL_ROWS) -> tuple[GenerationLine, ...]:
-    """A deployment's placements, newest first; raises `NotFoundError` for an unknown deployment.
+def generations(
+    database: Database, deployment: str, limit: int = USUAL_ROWS, before: Generation | None = None
+) -> tuple[GenerationLine, ...]:
+    """A deployment's placements below `before`, newest first; raises `NotFoundError` for an unknown deployment.
 
     Indexes: `ix_generations_deployment_epoch_counter`, `ix_assignments_generation_id_board`.
     """
@@ -120,14 +122,16 @@ def generations(database: Database, deployment: str, limit: int = USUAL_ROWS) ->
         .where(AssignmentRow.generation_id == GenerationRow.id)
         .scalar_subquery()
     )
+    wanted = select(GenerationRow, boards).where(GenerationRow.deployment == deployment)
+    if before is not None:
+        earlier = (GenerationRow.epoch < before.epoch) | (
+            (GenerationRow.epoch == before.epoch) & (GenerationRow.counter < before.counter)
+        )
+        wanted = wanted.where(earlier)
+    wanted = wanted.order_by(GenerationRow.epoch.desc(), GenerationRow.counter.desc()).limit(_bounded(limit))
     with database.read() as db:
         _known_deployment(db, deployment)
-        rows = db.execute(
-            select(GenerationRow, boards)
-            .where(GenerationRow.deployment == deployment)
-            .order_by(GenerationRow.epoch.desc(), GenerationRow.counter.desc())
-            .limit(_bounded(limit))
-        ).all()
+        rows = db.execute(wanted).all()
     return tuple(
         GenerationLine(
             row.deployment,

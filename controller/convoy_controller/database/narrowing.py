@@ -1,0 +1,33 @@
+"""How a query over history is narrowed to what a caller asks for, so that an index still carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from convoy_controller.database.models import AuditRow, EventRow
+
+
+def narrowed(
+    query: Select[Any],
+    row: type[AuditRow] | type[EventRow],
+    equal: Mapping[InstrumentedAttribute[Any], object],
+    since: datetime | None,
+    until: datetime | None,
+) -> Select[Any]:
+    """`query` over `row` where columns have these values (None: any), dated from `since` to before `until`."""
+    for column, value in equal.items():
+        if value is not None:
+            query = query.where(column == value)
+    # The ends as numbers too, so that a walk along the key begins and stops there.
+    if since is not None:
+        first = select(func.min(row.id)).where(row.at >= since).scalar_subquery()
+        query = query.where(row.at >= since, row.id >= first)
+    if until is not None:
+        last = select(func.max(row.id)).where(row.at < until).scalar_subquery()
+        query = query.where(row.at < until, row.id <= last)
+    return query
