@@ -9,30 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from broken_boards import wrap
+from planting import Faults, wrap
 
-
-@dataclass(frozen=True)
-class Fault:
-    """What is planted, the rules that must fail for it, and those that may."""
-
-    rules: frozenset[str]
-    plant: Callable[[], None]
-    also: frozenset[str]
-
-
-FAULTS: dict[str, Fault] = {}
-
-
-def fault(*rules: str, also: str = "") -> Callable[[Callable[[], None]], Callable[[], None]]:
-    def register(plant: Callable[[], None]) -> Callable[[], None]:
-        FAULTS[plant.__name__.replace("_", "-")] = Fault(frozenset(rules), plant, frozenset(also.split()))
-        return plant
-
-    return register
+FAULTS = Faults()
+fault = FAULTS.fault
 
 
 def changes_what_it_publishes(change: Callable[[str, Any], Any]) -> None:
