@@ -6,6 +6,7 @@ Pure questions about what peers last said; nothing here changes anything or know
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 
 from convoy_schema.messages.boards import AssignmentReport, Phase
 from convoy_schema.messages.gateways import GatewayDesired
@@ -54,7 +55,7 @@ def has_dead_stage(registry: Registry, placement: Placement) -> bool:
     )
 
 
-def is_drained(registry: Registry, placement: Placement, told: dict[str, GatewayDesired]) -> bool:
+def is_drained(registry: Registry, placement: Placement, told: Mapping[str, GatewayDesired]) -> bool:
     """Whether every gateway knows that it feeds something else, and awaits nothing of this generation."""
     return all(_has_let_go(gateway, placement, told.get(gateway.name)) for gateway in registry.online_gateways())
 

@@ -13,25 +13,17 @@ from dataclasses import replace
 
 from convoy_schema.bundle import VerifiedModel
 from convoy_schema.messages.boards import AssignmentReport
-from convoy_schema.messages.desired import Assignment, Desired, Intent
-from convoy_schema.messages.gateways import Feed, GatewayDesired, ModelRef
+from convoy_schema.messages.desired import Intent
 from convoy_schema.names import Generation
 
 from convoy_controller.candidate import (
     Candidate,
     PlanAnswer,
     PlanRequest,
-    misfits,
-    missing,
     must_pause,
-    occupied,
-    request_of,
-    spare,
-    usable,
 )
 from convoy_controller.conditions import Condition, condition, has_dead_stage, is_drained, probe_verdict
 from convoy_controller.database.records import (
-    BoardPresence,
     BoardWish,
     DeploymentState,
     GenerationState,
@@ -44,15 +36,15 @@ from convoy_controller.effects import (
     DeploymentChanged,
     Effect,
     PlanWanted,
-    PublishDesired,
-    PublishGatewayDesired,
     Record,
     SaveGeneration,
 )
+from convoy_controller.eligibility import Eligibility
 from convoy_controller.leaving import Leaving
 from convoy_controller.placement import Placement
 from convoy_controller.registry import Registry
-from convoy_controller.sentences import listed, sentence_of, what_is_missing
+from convoy_controller.sentences import listed, sentence_of
+from convoy_controller.telling import Telling
 
 #: Seconds a board of a serving generation may be there without being ready (it restarts) before it is planned around.
 READY_GRACE_S = 3.0
@@ -66,8 +58,6 @@ DRAIN_S = 30.0
 SETTLE_S = 2.0
 #: Seconds for which a board that refused an assignment for good is left out.
 EXCLUDE_S = 300.0
-#: Stands for the bundle of a model that is not in the catalogue.
-UNKNOWN_BUNDLE = "0" * 64
 #: Why a plan is made although the present one serves well.
 BETTER = "better"
 RETRY_FIRST_S = 1.0
@@ -81,15 +71,14 @@ class Reconciler:
         self._registry = registry
         self._epoch = epoch
         self._counter = counter
-        self._revision = revision
         self._models: dict[tuple[str, str], VerifiedModel] = {}
         #: Why a model in the catalogue must not be deployed.
         self._unfit: dict[tuple[str, str], str] = {}
         self._deployments: dict[str, DeploymentRecord] = {}
-        self._desired: dict[str, Desired] = {}
-        self._feeds: dict[str, GatewayDesired] = {}
         self._late: dict[tuple[str, Generation], float] = {}
         self._leaving = Leaving(registry)
+        self._eligibility = Eligibility(registry, self._leaving, self._models)
+        self._telling = Telling(registry, self._leaving, self._models, epoch=epoch, revision=revision)
         self._effects: list[Effect] = []
 
     @property
@@ -151,24 +140,21 @@ class Reconciler:
                 record.drain_since = now
             else:
                 record.next, record.next_since, record.progress_at = placement, now, now
-        for board in holders:
-            self._desired.setdefault(board, Desired(self._epoch, 0, ()))
+        self._telling.restore(holders)
 
     def forget(self, name: str) -> None:
         """A board or gateway is gone for good: what it was told is void, and one that comes back is told anew."""
-        self._desired.pop(name, None)
-        self._feeds.pop(name, None)
+        self._telling.forget(name)
         self._leaving.forget(name)
 
     @property
     def revision(self) -> int:
         """The newest number given to what a board or gateway is told."""
-        return self._revision
+        return self._telling.revision
 
     def restate(self) -> list[Decision]:
         """Everything retained, again: after a connect the broker may have forgotten it."""
-        effects: list[Decision] = [PublishDesired(b, d) for b, d in sorted(self._desired.items()) if d.revision]
-        return effects + [PublishGatewayDesired(g, d) for g, d in sorted(self._feeds.items())]
+        return self._telling.restate()
 
     # The step --------------------------------------------------------------------------------------------------------
 
@@ -187,8 +173,7 @@ class Reconciler:
             del self._deployments[name]
             self._effects.append(DeploymentChanged(name, DeploymentState.REMOVED, ""))
         self._effects += [Record(event) for event in self._leaving.news()]
-        self._tell_boards()
-        self._tell_gateways()
+        self._effects += self._telling.tell(self._deployments)
         effects, self._effects = self._effects, []
         return effects
 
@@ -239,7 +224,7 @@ class Reconciler:
         old = record.serving
         if old is not None:
             # Of one that lost a stage nothing can come back: what it held is retried on its successor.
-            is_over = has_dead_stage(self._registry, old) or is_drained(self._registry, old, self._feeds)
+            is_over = has_dead_stage(self._registry, old) or is_drained(self._registry, old, self._telling.feeds)
             if not is_over and now - record.next_since < DRAIN_S:
                 return
             self._save(old, GenerationState.RETIRED, f"made room for generation {placement.generation}")
@@ -326,7 +311,7 @@ class Reconciler:
         for placement in list(record.draining):
             if has_dead_stage(self._registry, placement):
                 reason = "lost a board while it drained"
-            elif is_drained(self._registry, placement, self._feeds):
+            elif is_drained(self._registry, placement, self._telling.feeds):
                 reason = "drained"
             elif now - record.drain_since > DRAIN_S:
                 reason = f"not drained within {DRAIN_S:.0f} s; what was left is retried on its successor"
@@ -370,20 +355,13 @@ class Reconciler:
             unknown = f"model {intent.model} version {intent.version} is not in the catalogue"
             self._fail(record, self._unfit.get((intent.model, intent.version), unknown))
             return None
-        names = self._usable(record, intent, now)
+        live = self._live()
+        names = self._eligibility.usable(record, intent, live, now)
         if not names:
-            left_out = [record.excluded[board].reason for board in self._excluded(record, now)]
-            left_out += [self._leaving.why(board) for board in self._leaving.boards()]
-            left_out += occupied(self._registry, intent, self._live()).values()
-            others = usable(self._registry, intent, (), self._out(record, now))
-            left_out += misfits(self._registry, model.bundle, others).values()
-            absent = missing(self._registry, intent, names)
             state = DeploymentState.PENDING if record.serving is None else DeploymentState.SERVING
-            self._declare(record, state, what_is_missing(intent, left_out, absent))
+            self._declare(record, state, self._eligibility.why_none(record, intent, model, live, now))
             return None
-        kept = spare(self._registry, intent, self._out(record, now))
-        topologies = {each.digest: each.topology for each in self._models.values()}
-        return request_of(self._registry, intent, model, names, self._live(), topologies, kept)
+        return self._eligibility.request(record, intent, model, names, live, now)
 
     def _take(self, record: DeploymentRecord, candidate: Candidate, reason: str, now: float) -> None:
         """Make the next generation of a plan."""
@@ -420,7 +398,8 @@ class Reconciler:
         if leavers:
             return ", ".join(leavers)
         intent = record.fallback or record.intent
-        extra = [board for board in self._usable(record, intent, now) if board not in serving.boards]
+        names = self._eligibility.usable(record, intent, self._live(), now)
+        extra = [board for board in names if board not in serving.boards]
         if not extra or (intent.boards and len(serving.boards) >= intent.boards):
             record.better_since = None
             return None
@@ -439,83 +418,7 @@ class Reconciler:
     def _live(self) -> list[Placement]:
         return [placement for record in self._deployments.values() for placement in record.placements()]
 
-    def _usable(self, record: DeploymentRecord, intent: Intent, now: float) -> list[str]:
-        present = record.serving.boards if record.serving else ()
-        taken = occupied(self._registry, intent, self._live())
-        excluded = [*self._out(record, now), *taken]
-        found = self._fitting(intent, usable(self._registry, intent, present, excluded))
-        if not found and record.serving is None:
-            # Nobody else is there: a board whose failure may pass is better than none.
-            stays_out = {*taken, *self._leaving.boards()}
-            for_good = [board for board in excluded if board in stays_out or not record.excluded[board].may_pass]
-            return self._fitting(intent, usable(self._registry, intent, present, for_good))
-        return found
-
-    def _fitting(self, intent: Intent, names: list[str]) -> list[str]:
-        model = self._models.get((intent.model, intent.version))
-        unfit = misfits(self._registry, model.bundle, names) if model is not None else {}
-        return [name for name in names if name not in unfit]
-
-    def _out(self, record: DeploymentRecord, now: float) -> list[str]:
-        """Boards that are left out for what they failed at, or because their owner wants it."""
-        leavers = self._leaving.boards()
-        return leavers + [board for board in self._excluded(record, now) if board not in leavers]
-
-    def _excluded(self, record: DeploymentRecord, now: float) -> list[str]:
-        return [
-            board
-            for board, exclusion in record.excluded.items()
-            if now < exclusion.until and self._registry.board(board).session == exclusion.session
-        ]
-
-    # Telling ---------------------------------------------------------------------------------------------------------
-
-    def _tell_boards(self) -> None:
-        held: dict[str, list[Assignment]] = {}
-        for record in self._deployments.values():
-            for placement in record.placements():
-                for board, assignment in placement.assignments().items():
-                    held.setdefault(board, []).append(assignment)
-        restarting = [board for board in self._leaving.restarting() if board in self._registry.boards]
-        for board in sorted({*held, *self._desired, *restarting}):
-            assignments = tuple(sorted(held.get(board, []), key=lambda a: a.key))
-            told = self._desired.get(board) or Desired(self._epoch, 0, ())
-            token = self._leaving.token(board, not assignments, told.restart_token)
-            if (told.assignments, told.restart_token) != (assignments, token) or told.revision == 0:
-                self._revision += 1
-                self._desired[board] = Desired(self._epoch, self._revision, assignments, token)
-                self._effects.append(PublishDesired(board, self._desired[board]))
-                if told.assignments and not assignments and self._leaving.leaves(board):
-                    self._effects.append(Record(NewEvent("board-free", f"{board} holds nothing any more", board=board)))
-
-    def _tell_gateways(self) -> None:
-        known = self._registry.gateways
-        names = sorted(name for name in known if known[name].presence is not BoardPresence.OFFLINE)
-        records = [record for _, record in sorted(self._deployments.items()) if not record.removed]
-        feeds = tuple(self._feed(record, len(names)) for record in records)
-        for name in names:
-            told = self._feeds.get(name)
-            if told is None or told.feeds != feeds:
-                self._revision += 1
-                self._feeds[name] = GatewayDesired(self._epoch, self._revision, feeds)
-                self._effects.append(PublishGatewayDesired(name, self._feeds[name]))
-
-    def _feed(self, record: DeploymentRecord, gateways: int) -> Feed:
-        serving, following = record.serving, record.next
-        paused = following is not None and following.state is GenerationState.QUEUED
-        feeds = serving is not None and not paused and not has_dead_stage(self._registry, serving)
-        probing = following is not None and following.state is GenerationState.PROBING
-        shown = serving or following
-        return Feed(
-            intent=record.intent,
-            model=shown.model if shown is not None else self._wanted_model(record.intent),
-            serving=serving.route(gateways) if feeds and serving is not None else None,
-            probing=following.route(gateways) if probing and following is not None else None,
-        )
-
-    def _wanted_model(self, intent: Intent) -> ModelRef:
-        model = self._models.get((intent.model, intent.version))
-        return ModelRef(intent.model, intent.version, model.digest if model is not None else UNKNOWN_BUNDLE)
+    # Saying ----------------------------------------------------------------------------------------------------------
 
     def _say(self, record: DeploymentRecord, now: float) -> None:
         serving, following = record.serving, record.next
@@ -532,7 +435,8 @@ class Reconciler:
             return
         generation = f"generation {serving.generation}"
         if record.said is None or said is not DeploymentState.SERVING or generation in record.said[1]:
-            absent = missing(self._registry, record.intent, self._usable(record, record.intent, now))
+            names = self._eligibility.usable(record, record.intent, self._live(), now)
+            absent = self._eligibility.absent(record.intent, names)
             waits = f"; waits for {listed(absent)}" if absent else ""
             self._declare(record, DeploymentState.SERVING, generation + waits)
 

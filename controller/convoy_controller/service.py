@@ -18,7 +18,6 @@ from convoy_schema import codec
 from convoy_schema.backoff import FEW_MOST_S
 from convoy_schema.bundle import ModelAnnouncement
 from convoy_schema.credentials import Credentials
-from convoy_schema.errors import ConvoyError
 from convoy_schema.link import Link
 from convoy_schema.messages.boards import (
     Command,
@@ -32,28 +31,26 @@ from convoy_schema.resident import resident_bytes
 from convoy_schema.topics import Topic, Topics
 
 from convoy_controller.blobs import BlobStore
-from convoy_controller.candidate import PlanAnswer, PlanRequest, answered
 from convoy_controller.catalogue import Catalogue
-from convoy_controller.database import publications
 from convoy_controller.database.engine import open_database
 from convoy_controller.database.recorder import Recorder
 from convoy_controller.database.records import (
     BoardPresence,
     FleetState,
     NewEvent,
-    SavedDeployment,
-    SavedModel,
     Severity,
 )
-from convoy_controller.delivery import Delivery, is_worth_saying
+from convoy_controller.delivery import Delivery
 from convoy_controller.effects import Decision, PlanWanted, PublishDesired, PublishGatewayDesired, Record
-from convoy_controller.errors import DatabaseError, DatabaseReplacedError, KeyFileError
+from convoy_controller.errors import DatabaseError
 from convoy_controller.home import Home
 from convoy_controller.housekeeping import Housekeeping, Realm
 from convoy_controller.intake import Intake, Listener
 from convoy_controller.journal import Journal, Writing
 from convoy_controller.leadership import Leadership, Standing, Stands
 from convoy_controller.log_collecting import LogDesk
+from convoy_controller.owner_desk import OwnerDesk
+from convoy_controller.plan_desk import PlanDesk
 from convoy_controller.reconciler import Reconciler
 from convoy_controller.registry import Registry
 from convoy_controller.reign import Heard, Reign, begin, contradiction, is_continuous
@@ -105,14 +102,11 @@ class Controller:
         self._reign: Reign | None = None
         self._doubt = ""
         self._doubted_at = float("-inf")
-        self._intent_revision = self._wish_revision = 0
         self._polled_at = 0.0
-        self._is_deaf = False
         self._running = False
         self._asked: set[str] = set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
-        self._planner = ThreadPoolExecutor(1, thread_name_prefix="planner")
-        self._plans: set[asyncio.Task[None]] = set()
+        self._plans = PlanDesk(self._news.set)
         self._url = url
         self._name = name
         self._credentials = credentials
@@ -143,9 +137,10 @@ class Controller:
         self._delivery = Delivery(self._url, self._name, self.topics, self._catalogue, self._credentials)
         self._housekeeping = Housekeeping(self._realm(), database, self._catalogue, self._delivery)
         await self._housekeeping.load()
+        self._owners = self._owner_desk()
         state = await self._in_thread(self._recorder.load_state)
         for model in state.models:
-            self._know(model)
+            self._owners.know(model)
         for board in state.boards:
             self._registry.board(board.name).capability = board.capability
         self._logs = LogDesk(
@@ -168,13 +163,25 @@ class Controller:
         if self._reconciler is not None:
             self._publish(self.topics.controller_state(), self._state(Presence.OFFLINE))
         await asyncio.gather(self._control.stop(), self._delivery.stop())
-        tasks = [*tasks, *self._plans]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, self._plans.close(), return_exceptions=True)
         await self._journal.keep(self._recorder, self._in_thread)
         self._thread.shutdown()
-        self._planner.shutdown(wait=False, cancel_futures=True)
+
+    def _owner_desk(self) -> OwnerDesk:
+        return OwnerDesk(
+            self._database,
+            self._recorder,
+            self._in_thread,
+            self._shelf,
+            self._statements,
+            self._delivery,
+            self._housekeeping,
+            say=self._event,
+            refuse=self._intake.refuse,
+            publish=lambda said: self._publish(self.topics.trust(), said),
+        )
 
     def _realm(self) -> Realm:
         """This controller, as its housekeeping sees it."""
@@ -265,25 +272,13 @@ class Controller:
     async def _govern(self, reconciler: Reconciler, now: float) -> None:
         if now - self._polled_at >= INTENT_POLL_S:
             self._polled_at = now
-            await self._poll_intents(reconciler)
+            await self._owners.poll(reconciler)
         # What is decided waits for the database: deciding more meanwhile would only make the queue longer.
         effects = [] if self._journal.held else reconciler.reconcile(now)
         for effect in effects:
             if isinstance(effect, PlanWanted):
-                plan = asyncio.create_task(self._plan(reconciler, effect.request))
-                self._plans.add(plan)
-                plan.add_done_callback(self._plans.discard)
+                self._plans.ask(reconciler, effect.request)
         await self._carry_out([effect for effect in effects if not isinstance(effect, PlanWanted)])
-
-    async def _plan(self, reconciler: Reconciler, request: PlanRequest) -> None:
-        """Make a plan in a thread of its own: for a large fleet it takes a second, in which the loop must hear."""
-        try:
-            answer = await asyncio.get_running_loop().run_in_executor(self._planner, answered, request)
-        except Exception as error:  # a mistake of ours in one plan must not end the controller, nor be waited for
-            log.exception("no plan could be made for %s", request.intent.deployment)
-            answer = PlanAnswer(request, None, f"planning failed: {type(error).__name__}: {error}")
-        reconciler.planned(answer)
-        self._news.set()
 
     def _stand(self, changes: list[Stands]) -> None:
         """Take up the role that `leadership` gives, and say why."""
@@ -331,7 +326,7 @@ class Controller:
 
     def _rule(self, reign: Reign, state: FleetState) -> None:
         for model in state.models:
-            self._know(model)
+            self._owners.know(model)
         reconciler = Reconciler(self._registry, epoch=reign.epoch, counter=reign.generation, revision=reign.revision)
         for key in (*self._shelf.models, *self._shelf.unfit):
             self._shelf.tell(reconciler, key)
@@ -342,7 +337,7 @@ class Controller:
         self._reign, self._doubt = reign, ""
         self._recorder.reign = reign.epoch
         self._reconciler, self._delivery.is_active = reconciler, True
-        self._intent_revision = self._wish_revision = 0
+        self._owners.begin_anew()
         self._heard.announcements.clear()
         for peer in (*self._registry.boards.values(), *self._registry.gateways.values()):
             if peer.session:  # as it stands, whatever an earlier reign wrote
@@ -363,74 +358,6 @@ class Controller:
             if boards and all(b.presence is not BoardPresence.UNKNOWN and b.reported is not None for b in boards):
                 return
             await asyncio.sleep(0.05)
-
-    async def _poll_intents(self, reconciler: Reconciler) -> None:
-        """Take up what owners asked for since the last look; what the database does not tell now, it tells later."""
-        try:
-            await self._in_thread(self._database.check_in_place)
-            await self._heed_statements(reconciler)
-            await self._housekeeping.take_removals()
-            for wanted in await self._in_thread(lambda: self._recorder.intents_since(self._intent_revision)):
-                await self._take_intent(reconciler, wanted)
-                self._intent_revision = max(self._intent_revision, wanted.intent_revision)
-            for wish in await self._in_thread(lambda: self._recorder.wishes_since(self._wish_revision)):
-                reconciler.heed(wish)
-                self._wish_revision = max(self._wish_revision, wish.revision)
-            self._is_deaf = False
-        except DatabaseReplacedError:
-            raise  # the process ends, and its successor adopts what runs
-        except DatabaseError as error:
-            if not self._is_deaf:
-                log.error("what owners ask for cannot be read, and is tried again: %s", error)
-            self._is_deaf = True
-
-    async def _take_intent(self, reconciler: Reconciler, wanted: SavedDeployment) -> None:
-        intent = wanted.intent
-        if not wanted.wanted:
-            reconciler.unwanted(intent.deployment)
-            return
-        key = (intent.model, intent.version)
-        if key not in self._shelf.models:
-            await self._load_model(*key)
-        if self._shelf.tell(reconciler, key):
-            self._delivery.announce(self._shelf.saved[key])
-        reconciler.wanted(intent)
-
-    async def _heed_statements(self, reconciler: Reconciler) -> None:
-        """Act on new delegations and floors: models are judged again, those in use announced as they are signed now."""
-        try:
-            merged = await self._in_thread(self._statements.exchange, self._statements.trust.statements)
-        except KeyFileError as error:
-            count = self._intake.refuse(error.code)
-            if is_worth_saying(count):
-                self._event("keys", f"keys and floors cannot be kept, which is tried again: {error}", Severity.ERROR)
-            return
-        if merged is not None and self._statements.absorb(merged):
-            state = await self._in_thread(self._recorder.load_state)
-            for model in state.models:
-                self._judge_again(reconciler, model)
-        self._statements.tell(lambda said: self._publish(self.topics.trust(), said))
-
-    def _judge_again(self, reconciler: Reconciler, model: SavedModel) -> None:
-        before = self._shelf.saved.get((model.name, model.version))
-        self._know(model)
-        is_fit = self._shelf.tell(reconciler, (model.name, model.version))
-        if is_fit and before != model and self._delivery.is_announced(model.digest):
-            self._delivery.announce(model, anew=True)
-
-    async def _load_model(self, name: str, version: str) -> None:
-        try:
-            self._know(await self._in_thread(publications.find_model, self._database, name, version))
-        except DatabaseError:
-            raise
-        except ConvoyError as error:
-            log.warning("model %s %s: %s", name, version, error)
-
-    def _know(self, model: SavedModel) -> None:
-        """Judge a model; what boards would refuse is not known as one that may be deployed."""
-        reason = self._shelf.judge(model, self._statements.verify)
-        if reason:
-            self._event("model-refused", f"model {model.name} {model.version}: {reason}", Severity.ERROR)
 
     async def _carry_out(self, effects: list[Decision]) -> None:
         """Persist first, with what was recorded since; then publish what is kept, in the order given."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from convoy_controller import service
+from convoy_controller import plan_desk, service
 from convoy_controller.bench.networks import balanced_chain
 from convoy_controller.candidate import PlanAnswer, PlanRequest, answered
 from convoy_controller.database import engine, queries
@@ -374,7 +374,7 @@ def test_while_a_large_fleet_is_planned_the_controller_hears_and_speaks(
         planned.append((time.monotonic() - began, threading.current_thread().name))
         return answer
 
-    monkeypatch.setattr(service, "answered", timed)
+    monkeypatch.setattr(plan_desk, "answered", timed)
 
     async def main() -> None:
         boards = tuple(f"b{number:02}" for number in range(64))
@@ -408,7 +408,7 @@ def test_a_plan_that_breaks_fails_its_deployment_and_nothing_else(
             raise ZeroDivisionError("a mistake")
         return answered(request)
 
-    monkeypatch.setattr(service, "answered", broken)
+    monkeypatch.setattr(plan_desk, "answered", broken)
 
     async def main() -> None:
         async with Bench(tmp_path, broker.url).on() as bench:
