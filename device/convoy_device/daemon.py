@@ -465,6 +465,8 @@ class Daemon:
             published=Published(**self._published),
             refused={**effect.refused, **self._executor.refused},
             temperature_c=self._thermometer.read() if self._thermometer is not None else None,
+            uplink_us=0 if self._uplink is None else self._uplink.take_wait_us(),
+            round_trip_us=self._links[Role.CONTROL].round_trip_us,
         )
         self._send("pulse", codec.encode(pulse))
 

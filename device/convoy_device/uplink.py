@@ -7,12 +7,15 @@ artifacts go their way. What waits here is what waits in a network card; it is b
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable
 
 #: Frames that may wait; the windows of the gateways keep it far below.
 MOST_WAITING = 4096
+#: Frames whose wait is remembered for the median of a pulse.
+_WAITS = 1024
 
 
 class LinkPace:
@@ -46,17 +49,29 @@ class PacedSender:
         self._send = send
         self._lost = lost
         self._clock = clock
-        self._waiting: deque[tuple[float, str, bytes]] = deque()
+        #: When each frame leaves and when it came.
+        self._waiting: deque[tuple[float, float, str, bytes]] = deque()
+        self._waits: deque[float] = deque(maxlen=_WAITS)
         self._timer: asyncio.TimerHandle | None = None
 
     def send(self, topic: str, payload: bytes) -> bool:
         """Take a frame; False when too many wait."""
         if len(self._waiting) >= MOST_WAITING:
             return False
-        self._waiting.append((self._pace.leaves_at(self._clock(), len(payload)), topic, payload))
+        now = self._clock()
+        self._waiting.append((self._pace.leaves_at(now, len(payload)), now, topic, payload))
         if self._timer is None:
             self._wait()
         return True
+
+    def take_wait_us(self) -> int:
+        """The median wait of the frames that have left since the last call, in microseconds, or, if it is longer, how
+        long the first of those that are still here has waited; 0 if there was none.
+        """
+        wait_s = statistics.median(self._waits) if self._waits else 0.0
+        self._waits.clear()
+        oldest_s = self._clock() - self._waiting[0][1] if self._waiting else 0.0
+        return int(max(wait_s, oldest_s) * 1e6)
 
     def close(self) -> None:
         """Forget what waits."""
@@ -73,7 +88,8 @@ class PacedSender:
         self._timer = None
         now = self._clock()
         while self._waiting and self._waiting[0][0] <= now:
-            _, topic, payload = self._waiting.popleft()
+            _, came, topic, payload = self._waiting.popleft()
+            self._waits.append(now - came)
             if not self._send(topic, payload):
                 self._lost()
         if self._waiting:

@@ -372,6 +372,11 @@ class Link:
         return self.connected and not self._lost.is_set()
 
     @property
+    def round_trip_us(self) -> int:
+        """What the kernel takes the way to the broker and back to be; 0 while it does not say."""
+        return self._socket.round_trip_us() if self._socket is not None and self.connected else 0
+
+    @property
     def is_congested(self) -> bool:
         """Whether the socket does not take what was given to it: bulk senders wait, heartbeats do not."""
         return self._socket is not None and self._socket.is_blocked

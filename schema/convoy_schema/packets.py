@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 from dataclasses import dataclass
 
 from convoy_schema.errors import LinkError
@@ -18,6 +19,8 @@ from convoy_schema.errors import LinkError
 READ_BYTES = 128 * 1024
 #: There must be room for so many before the kernel is asked.
 LEAST_READ = 16 * 1024
+#: Linux's `struct tcp_info`, as far as its smoothed round trip (microseconds, 32 bits) and a little beyond.
+_TCP_INFO_BYTES, _TCP_INFO_RTT = 104, 68
 #: Bytes below which a payload is copied behind its header rather than sent as a piece of its own.
 SMALL = 4096
 #: Pieces sent in one system call, well below what Linux takes (1,024).
@@ -85,6 +88,14 @@ class PacketSocket:
     def fileno(self) -> int:
         """The socket's descriptor; -1 when it is closed."""
         return self._sock.fileno()
+
+    def round_trip_us(self) -> int:
+        """What the kernel takes the way to the peer and back to be, in microseconds; 0 where it does not say."""
+        try:
+            facts = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        except (AttributeError, OSError):  # not Linux, or closed
+            return 0
+        return int.from_bytes(facts[_TCP_INFO_RTT : _TCP_INFO_RTT + 4], sys.byteorder)
 
     def setblocking(self, flag: bool) -> None:
         """As of the socket below."""

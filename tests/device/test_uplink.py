@@ -52,6 +52,29 @@ def test_the_sender_keeps_order_and_takes_its_time() -> None:
     assert all(at >= 0.02 * (number + 1) - 0.002 for number, (_, at) in enumerate(sent))
 
 
+def test_it_says_how_long_frames_waited_and_those_that_still_do() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        left: list[str] = []
+
+        def send(topic: str, payload: bytes) -> bool:
+            left.append(topic)
+            return True
+
+        sender = PacedSender(LinkPace(10_000.0), send, clock=loop.time)
+        assert sender.take_wait_us() == 0
+        sender.send("first", bytes(300))
+        sender.send("second", bytes(100_000))
+        await until(lambda: left == ["first"])
+        assert sender.take_wait_us() >= 30_000
+        await asyncio.sleep(0.02)
+        assert sender.take_wait_us() >= 50_000, "the second has waited as long, and has not left"
+        sender.close()
+        assert sender.take_wait_us() == 0
+
+    asyncio.run(scenario())
+
+
 def test_it_is_bounded_tells_of_what_is_lost_and_forgets_when_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uplink, "MOST_WAITING", 2)
     lost: list[int] = []

@@ -47,6 +47,17 @@ def test_the_retained_flag_says_whether_a_message_waited(broker: MosquittoProces
     play(work)
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="only Linux says what a round trip takes")
+def test_it_knows_the_round_trip_while_it_is_connected(broker: MosquittoProcess) -> None:
+    async def work() -> None:
+        peer = Peer(broker.url, filters=("a",))
+        assert peer.link.round_trip_us == 0
+        async with peer.running():
+            assert 0 < peer.link.round_trip_us < 1_000_000
+
+    play(work)
+
+
 def test_a_filter_can_be_given_up(broker: MosquittoProcess) -> None:
     async def work() -> None:
         async with Peer(broker.url, filters=("a", "b")).running() as peer:

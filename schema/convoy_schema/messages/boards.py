@@ -105,7 +105,9 @@ class Published:
 class Pulse:
     """board -> controller: every second with a live stage, else every 30 s (`interval_ms` says which).
 
-    `temperature_c` is the chip's, in degrees Celsius; None where it has no sensor.
+    `temperature_c` is the chip's, in degrees Celsius; None where it has no sensor. `uplink_us` is what a frame waited
+    for the board's way out, the median since the last pulse; `round_trip_us` what the kernel takes the round trip to
+    the broker to be. 0: nothing was measured.
     """
 
     MAX_BYTES: ClassVar[int] = 32 * 1024
@@ -120,6 +122,8 @@ class Pulse:
     published: Published
     refused: Annotated[dict[str, int], Size(64)] = field(default_factory=dict)
     temperature_c: Annotated[float, Range(-100, 200)] | None = None
+    uplink_us: Count = 0
+    round_trip_us: Count = 0
 
 
 @dataclass(frozen=True)
