@@ -41,10 +41,10 @@ class Delivery:
     ) -> None:
         self._topics = topics
         self._catalogue = catalogue
-        self._distributor = Distributor()
+        self.distributor = Distributor()
         self._wanted = asyncio.Event()
         self._announced: dict[str, SavedModel] = {}
-        self._link = Link(
+        self.link = Link(
             url, f"{name}:bulk", on_message=self._received, on_connect=self._connected, credentials=credentials
         )
         #: Whether this controller is in charge; one that stands by sends nothing.
@@ -56,11 +56,11 @@ class Delivery:
 
     async def run(self) -> None:
         """Keep the connection, and send what is wanted at the distributor's pace."""
-        await asyncio.gather(self._link.run(), self._carousel())
+        await asyncio.gather(self.link.run(), self._carousel())
 
     async def stop(self) -> None:
         """Disconnect."""
-        await self._link.stop()
+        await self.link.stop()
 
     def announce(self, model: SavedModel, *, anew: bool = False) -> None:
         """Publish a model and the manifests of all that it names; again after every reconnect, or `anew`."""
@@ -79,10 +79,10 @@ class Delivery:
 
     def clear(self, topic: str) -> bool:
         """Take back what is retained on one of our topics; after what was said on it, as it goes the same way."""
-        return self._link.publish(topic, b"", qos=1, retain=True)
+        return self.link.publish(topic, b"", qos=1, retain=True)
 
     def _connected(self) -> None:
-        self._link.subscribe(self._topics.board("+", "want"), 1)
+        self.link.subscribe(self._topics.board("+", "want"), 1)
         if self.is_active:
             for model in self._announced.values():
                 self._restate(model)
@@ -99,7 +99,7 @@ class Delivery:
         self._publish(self._topics.manifest(manifest.digest), codec.encode(manifest))
 
     def _publish(self, topic: str, payload: bytes) -> None:
-        if self._link.publish(topic, payload, qos=1, retain=True):
+        if self.link.publish(topic, payload, qos=1, retain=True):
             self.published += len(payload)
 
     def _received(self, topic: str, payload: bytes, retained: bool) -> None:
@@ -125,26 +125,26 @@ class Delivery:
             self._state_manifest(manifest)
             return
         blocks = tuple(block for block in want.blocks if block < manifest.blocks)
-        self._distributor.want(want.digest, blocks, asyncio.get_running_loop().time())
+        self.distributor.want(want.digest, blocks, asyncio.get_running_loop().time())
         self._wanted.set()
 
     async def _carousel(self) -> None:
         clock = asyncio.get_running_loop().time
         while True:
-            due = self._distributor.wake_at()
+            due = self.distributor.wake_at()
             if due is None:
                 self._wanted.clear()
                 await self._wanted.wait()
             elif due > clock():
                 await asyncio.sleep(due - clock())
-            elif self._link.is_congested:
+            elif self.link.is_congested:
                 await asyncio.sleep(CONGESTED_S)
             else:
                 self._send_next(clock())
                 await asyncio.sleep(0)  # blobs never hold the loop for longer than one block
 
     def _send_next(self, now: float) -> None:
-        block = self._distributor.next(now)
+        block = self.distributor.next(now)
         if block is None:
             return
         try:
@@ -152,6 +152,6 @@ class Delivery:
         except ConvoyError as error:
             log.error("block %d of %s: %s", block.block, block.digest[:12], error)
             return
-        self._distributor.charge(now, len(content))
-        if self._link.publish(self._topics.block(block.digest, block.block), content):
+        self.distributor.charge(now, len(content))
+        if self.link.publish(self._topics.block(block.digest, block.block), content):
             self.published += len(content)

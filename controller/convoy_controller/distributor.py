@@ -41,9 +41,18 @@ class Distributor:
         self._due: OrderedDict[tuple[str, int], tuple[float, float]] = OrderedDict()
         self._sent: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._free_at = 0.0
+        #: Blocks given out to be sent, and blocks asked for, as often as anybody asked.
+        self.sent = 0
+        self.asked = 0
+
+    @property
+    def waiting(self) -> int:
+        """Blocks that are wanted and not sent yet."""
+        return len(self._due)
 
     def want(self, digest: str, blocks: tuple[int, ...], now: float) -> None:
         """Some board asks for these blocks now."""
+        self.asked += len(blocks)
         for block in blocks:
             key = (digest, block)
             pending = self._due.get(key)
@@ -67,6 +76,7 @@ class Distributor:
         if now < due:
             return None
         del self._due[key]
+        self.sent += 1
         self._sent[key] = now
         self._sent.move_to_end(key)
         return SendBlock(*key)

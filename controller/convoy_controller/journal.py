@@ -7,6 +7,7 @@ by `service` alone; it publishes nothing and decides nothing.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from convoy_controller.database.recorder import Recorder
 from convoy_controller.database.records import SavedGeneration
 from convoy_controller.effects import Decision, DeploymentChanged, PublishDesired, Record, SaveGeneration
 from convoy_controller.errors import DeposedError
+from convoy_controller.histogram import FAST_S, Histogram
 from convoy_controller.placement import saved
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,9 @@ class Journal:
         #: Telemetry for which there was no room, and records that the database refused for good.
         self.dropped = 0
         self.refused = 0
+        #: Seconds of each attempt to write, and attempts that the database did not take.
+        self.writes = Histogram(FAST_S)
+        self.failures = 0
 
     def note(self, record: Writing) -> None:
         """Telemetry: kept as far as there is room."""
@@ -71,6 +76,11 @@ class Journal:
         self._held, self._records, self.is_deposed = [], [], False
 
     @property
+    def waiting(self) -> int:
+        """Telemetry that waits to be written."""
+        return len(self._records)
+
+    @property
     def held(self) -> tuple[Decision, ...]:
         """Decisions that are not kept yet, so that nobody may hear of them."""
         return tuple(self._held)
@@ -86,7 +96,11 @@ class Journal:
             return ()
         records, self._records = self._records, []
         held, decisions = self._held, tuple(self._held)
+        clock = asyncio.get_running_loop().time
+        began = clock()
         outcome = await in_thread(lambda: _write(recorder, records, decisions))
+        self.writes.add(clock() - began)
+        self.failures += 1 if outcome.waits else 0
         waiting = [*outcome.again, *self._records]
         self._records = waiting[:MAX_RECORDS]
         self.dropped += len(waiting) - len(self._records)

@@ -44,6 +44,8 @@ class LocalFleet:
         self.broker: Broker | None = None
         self.gateways: dict[str, str] = {}
         self.boards: list[str] = []
+        #: Where Prometheus reads the controller's metrics; '' when it was started without.
+        self.metrics = ""
         self._held: list[socket.socket] = []
 
     def __enter__(self) -> LocalFleet:
@@ -80,10 +82,14 @@ class LocalFleet:
         environment = {DATABASE_VARIABLE: self.home.database_url}
         return self._start(ENROLLMENT, self._convoy("enroll-server", *arguments), environment=environment)
 
-    def start_controller(self) -> Child:
-        """The controller, on this fleet's database."""
+    def start_controller(self, metrics_port: int | None = None) -> Child:
+        """The controller, on this fleet's database; its `metrics` on that port, 0 for a free one, None for none."""
         signing_key(self.home.keys)  # made before anyone needs the public half
         arguments = ["--home", self.home.root, "--broker", self.url, "--site", self.site]
+        if metrics_port is not None:
+            where = f"127.0.0.1:{metrics_port or self._hold_port()}"
+            arguments += ["--metrics", where]
+            self.metrics = f"http://{where}/metrics"
         # A URL may hold a password, and everyone on the machine can read a command line.
         environment = {DATABASE_VARIABLE: self.home.database_url}
         return self._start(CONTROLLER, self._convoy("controller", *arguments), environment=environment)

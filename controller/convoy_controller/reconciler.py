@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from convoy_schema.bundle import VerifiedModel
 from convoy_schema.messages.boards import AssignmentReport
-from convoy_schema.messages.desired import Intent
+from convoy_schema.messages.desired import Desired, Intent
 from convoy_schema.names import Generation
 
 from convoy_controller.candidate import (
@@ -44,6 +44,7 @@ from convoy_controller.leaving import Leaving
 from convoy_controller.placement import Placement
 from convoy_controller.registry import Registry
 from convoy_controller.sentences import listed, sentence_of
+from convoy_controller.tallies import Cause, Tallies
 from convoy_controller.telling import Telling
 
 #: Seconds a board of a serving generation may be there without being ready (it restarts) before it is planned around.
@@ -67,8 +68,11 @@ RETRY_MOST_S = 30.0
 class Reconciler:
     """All deployments of a fleet. The counters begin where the last saved ones ended."""
 
-    def __init__(self, registry: Registry, *, epoch: int, counter: int, revision: int) -> None:
+    def __init__(
+        self, registry: Registry, *, epoch: int, counter: int, revision: int, tallies: Tallies | None = None
+    ) -> None:
         self._registry = registry
+        self.tallies = tallies or Tallies()
         self._epoch = epoch
         self._counter = counter
         self._models: dict[tuple[str, str], VerifiedModel] = {}
@@ -148,6 +152,16 @@ class Reconciler:
         self._leaving.forget(name)
 
     @property
+    def desired(self) -> Mapping[str, Desired]:
+        """What each board was told last, to be read only."""
+        return self._telling.desired
+
+    @property
+    def generation(self) -> Generation:
+        """The newest one that was made."""
+        return Generation(self._epoch, self._counter)
+
+    @property
     def revision(self) -> int:
         """The newest number given to what a board or gateway is told."""
         return self._telling.revision
@@ -171,6 +185,7 @@ class Reconciler:
         gone = [name for name, record in self._deployments.items() if record.removed and not record.placements()]
         for name in gone:
             del self._deployments[name]
+            self.tallies.removed(name)
             self._effects.append(DeploymentChanged(name, DeploymentState.REMOVED, ""))
         self._effects += [Record(event) for event in self._leaving.news()]
         self._effects += self._telling.tell(self._deployments)
@@ -298,6 +313,7 @@ class Reconciler:
         if placement is None:
             return
         self._save(placement, GenerationState.ABANDONED, reason)
+        self.tallies.abandoned[record.intent.deployment] += 1
         sentence = f"generation {placement.generation} of {record.intent.deployment} was given up: {reason}"
         severity = Severity.WARNING if again_s == 0.0 else Severity.ERROR
         self._record("abandoned", sentence, record, severity, board, placement.generation)
@@ -376,6 +392,7 @@ class Reconciler:
         self._counter += 1
         record.next, record.next_since, record.progress_at, record.progress = placement, now, now, ()
         self._effects.append(SaveGeneration(placement))
+        self.tallies.planned(record.intent.deployment, self._cause(record, reason))
         self._record("planned", sentence_of(placement), record, generation=generation)
 
     def _fail(self, record: DeploymentRecord, message: str) -> None:
@@ -383,6 +400,7 @@ class Reconciler:
         if record.said != (state, message):
             sentence = f"{record.intent.deployment} cannot be placed: {message}"
             self._record("no-plan", sentence, record, Severity.ERROR)
+            self.tallies.failed[record.intent.deployment] += 1
         self._declare(record, state, message)
 
     def _why_plan(self, record: DeploymentRecord, now: float) -> str | None:
@@ -393,7 +411,9 @@ class Reconciler:
             return "something else is wanted"
         lost = [board for board in serving.boards if self._is_lost(board, serving, now)]
         if lost:
+            self.tallies.lost(record.intent.deployment, min(map(self._registry.lost_since, lost)))
             return f"lost {', '.join(lost)}"
+        self.tallies.whole(record.intent.deployment, now)
         leavers = [self._leaving.why(board) for board in serving.boards if self._leaving.leaves(board)]
         if leavers:
             return ", ".join(leavers)
@@ -406,6 +426,16 @@ class Reconciler:
         if record.better_since is None:
             record.better_since = now
         return BETTER if now - record.better_since >= SETTLE_S else None
+
+    def _cause(self, record: DeploymentRecord, reason: str) -> Cause:
+        """`reason` in one word."""
+        if self.tallies.recovering(record.intent.deployment) is not None:
+            return Cause.LOST
+        if record.serving is None:
+            return Cause.INITIAL
+        if record.fallback is None and record.serving.intent != record.intent:
+            return Cause.CHANGED
+        return Cause.BETTER if reason == BETTER else Cause.LEAVING
 
     def _is_lost(self, board: str, placement: Placement, now: float) -> bool:
         """Gone, failed, or there but not ready for longer than a restart takes."""

@@ -7,12 +7,14 @@ until something fresh arrives.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from convoy_schema.messages.boards import BoardState, Capability, Presence, Pulse, Reported
+from convoy_schema.messages.boards import BoardState, Capability, Phase, Presence, Pulse, Reported
 from convoy_schema.messages.gateways import GatewayReported, GatewayState
 
 from convoy_controller.database.records import BoardPresence
+from convoy_controller.stage_totals import StageTotals, advanced
 
 #: Pulses that must be missed before a board counts as gone.
 MISSED_PULSES = 3
@@ -57,6 +59,8 @@ class Peer:
     session: int = 0
     fresh_at: float = 0.0
     interval_s: float = IDLE_PULSE_S
+    #: Times that it went, or was replaced by a session that began without a goodbye of the one before.
+    losses: int = 0
 
 
 @dataclass
@@ -66,6 +70,10 @@ class BoardRecord(Peer):
     capability: Capability | None = None
     reported: Reported | None = None
     pulse: Pulse | None = None
+    #: Since when it holds what it last reported, ready; None while it does not.
+    settled_since: float | None = None
+    #: By deployment; a new mapping with each pulse, and None before the first.
+    totals: Mapping[str, StageTotals] | None = None
     ended: set[int] = field(default_factory=set)
 
 
@@ -127,6 +135,7 @@ class Registry:
             return []
         changes = [] if retained else self._fresh(record, reported.session, now)
         if record.session in (0, reported.session):
+            _settle(record, reported, now)
             record.reported = reported
         return changes
 
@@ -135,6 +144,7 @@ class Registry:
         record = self.board(name)
         changes = self._fresh(record, pulse.session, now)
         if record.session == pulse.session:
+            record.totals = advanced(record.totals, record.pulse, pulse)
             record.pulse = pulse
             record.interval_s = pulse.interval_ms / 1000
         return changes
@@ -148,7 +158,7 @@ class Registry:
                 changes.append(SessionTaken(record.name, record.session, session))
             if record.session:
                 record.ended.add(record.session)
-            record.reported = None
+            record.reported = record.settled_since = None
             record.pulse = None
             record.interval_s = IDLE_PULSE_S
         record.fresh_at = now
@@ -178,6 +188,10 @@ class Registry:
         record.reported = reported
         record.fresh_at = now
         return self._judge(record, BoardPresence.ONLINE, reported.session, "heard from")
+
+    def lost_since(self, board: str) -> float:
+        """When a board that is gone was last heard, or since when we can hear, if that is later."""
+        return max(self.board(board).fresh_at, self._up_at or 0.0)
 
     # Time ------------------------------------------------------------------------------------------------------------
 
@@ -222,5 +236,20 @@ class Registry:
     @staticmethod
     def _judge(peer: Peer, presence: BoardPresence, session: int, reason: str) -> list[Change]:
         same = peer.presence is presence and peer.session == session
+        if peer.presence is BoardPresence.ONLINE and (presence is BoardPresence.OFFLINE or session != peer.session):
+            peer.losses += 1
         peer.presence, peer.session = presence, session
         return [] if same else [PresenceChanged(peer.name, presence, session, reason)]
+
+
+def _settle(record: BoardRecord, reported: Reported, now: float) -> None:
+    """Note since when the board is ready with all that it was told."""
+    before = record.reported
+    if reported.blocked or any(each.phase is not Phase.READY for each in reported.assignments):
+        record.settled_since = None
+    elif (
+        record.settled_since is None
+        or before is None
+        or (before.epoch, before.revision) != (reported.epoch, reported.revision)
+    ):
+        record.settled_since = now

@@ -32,7 +32,7 @@ from convoy_schema.topics import Topic, Topics
 
 from convoy_controller.blobs import BlobStore
 from convoy_controller.catalogue import Catalogue
-from convoy_controller.database.engine import open_database
+from convoy_controller.database.engine import Database, open_database
 from convoy_controller.database.recorder import Recorder
 from convoy_controller.database.records import (
     BoardPresence,
@@ -48,6 +48,7 @@ from convoy_controller.housekeeping import Housekeeping, Realm
 from convoy_controller.intake import Intake, Listener
 from convoy_controller.journal import Journal, Writing
 from convoy_controller.leadership import Leadership, Standing, Stands
+from convoy_controller.listening import Listening
 from convoy_controller.log_collecting import LogDesk
 from convoy_controller.owner_desk import OwnerDesk
 from convoy_controller.plan_desk import PlanDesk
@@ -56,6 +57,7 @@ from convoy_controller.registry import Registry
 from convoy_controller.reign import Heard, Reign, begin, contradiction, is_continuous
 from convoy_controller.shelf import Shelf
 from convoy_controller.statements import StatementKeeper
+from convoy_controller.tallies import Tallies
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ class Controller:
         site: str = "site",
         name: str = "controller",
         credentials: Credentials | None = None,
+        metrics: Listening | None = None,
     ) -> None:
         self.home = home
         self.topics = Topics(site)
@@ -93,6 +96,8 @@ class Controller:
         self._heard = Heard()
         self._published_bytes = 0
         self._journal = Journal()
+        self._tallies = Tallies()
+        self._metrics = metrics
         self._news = asyncio.Event()
         self._stopping = asyncio.Event()
         self._registry = Registry()
@@ -147,7 +152,9 @@ class Controller:
             database, self._in_thread, self._record, self._command, self._is_online, self._is_in_charge
         )
         running = (self._control, self._delivery, self._housekeeping, self._logs)
-        parts = (*(part.run() for part in running), self._decide(), self._pulse())
+        parts = [*(part.run() for part in running), self._decide(), self._pulse()]
+        if self._metrics is not None:
+            parts.append(self._measure(database, self._metrics))
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             await asyncio.wait(
@@ -196,6 +203,26 @@ class Controller:
             asked=self._asked,
             models=self._shelf.models,
         )
+
+    async def _measure(self, database: Database, where: Listening) -> None:
+        """Let Prometheus read what is counted."""
+        # With them come the API's modules, which nobody else needs here.
+        from convoy_controller.metrics.controlling import Watched
+        from convoy_controller.metrics.server import serve
+
+        watched = Watched(
+            site=self.topics.site,
+            registry=self._registry,
+            journal=self._journal,
+            intake=self._intake,
+            delivery=self._delivery,
+            control=self._control,
+            database=database,
+            reign=lambda: self._reconciler,
+            is_in_charge=self._is_in_charge,
+            published_bytes=lambda: self._published_bytes,
+        )
+        await serve(watched, where)
 
     def _log_heard(self, board: str, said: BoardLog) -> bool:
         return self._logs.heard(board, said)
@@ -327,7 +354,13 @@ class Controller:
     def _rule(self, reign: Reign, state: FleetState) -> None:
         for model in state.models:
             self._owners.know(model)
-        reconciler = Reconciler(self._registry, epoch=reign.epoch, counter=reign.generation, revision=reign.revision)
+        reconciler = Reconciler(
+            self._registry,
+            epoch=reign.epoch,
+            counter=reign.generation,
+            revision=reign.revision,
+            tallies=self._tallies,
+        )
         for key in (*self._shelf.models, *self._shelf.unfit):
             self._shelf.tell(reconciler, key)
         reconciler.restore(reign.placements, reign.holders, asyncio.get_running_loop().time())

@@ -38,6 +38,11 @@ class Telling:
         self._feeds: dict[str, GatewayDesired] = {}
 
     @property
+    def desired(self) -> Mapping[str, Desired]:
+        """What each board was told last, by name, to be read only."""
+        return self._desired
+
+    @property
     def feeds(self) -> Mapping[str, GatewayDesired]:
         """What each gateway was told last, by name, to be read only."""
         return self._feeds

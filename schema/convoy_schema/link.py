@@ -377,6 +377,11 @@ class Link:
         return self._socket.round_trip_us() if self._socket is not None and self.connected else 0
 
     @property
+    def unsent(self) -> int:
+        """QoS 1 messages that wait for the broker's word, or for their place."""
+        return len(self._outbox) + len(self._awaited)
+
+    @property
     def is_congested(self) -> bool:
         """Whether the socket does not take what was given to it: bulk senders wait, heartbeats do not."""
         return self._socket is not None and self._socket.is_blocked

@@ -14,7 +14,7 @@ from convoy_controller.api.access import Tokens
 from convoy_controller.api.app import rules
 from convoy_controller.api.book import REFUSALS_AT_ONCE
 from convoy_controller.api.limits import Limits
-from convoy_controller.api.process import Listening, run_api
+from convoy_controller.api.process import run_api
 from convoy_controller.api.roles import table
 from convoy_controller.database import audit, tokens
 from convoy_controller.database.audit import AuditFilter
@@ -22,6 +22,7 @@ from convoy_controller.database.records import TokenRole, utc_now
 from convoy_controller.database.views import AuditLine
 from convoy_controller.errors import ExposedError, NameUsedError, NotFoundError
 from convoy_controller.home import Home
+from convoy_controller.listening import Listening
 from convoy_schema.errors import TlsError, TopicError
 from database_samples import Fleet
 

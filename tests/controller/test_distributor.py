@@ -58,3 +58,12 @@ def test_no_block_goes_out_twice_within_a_round_trip(asked: list[tuple[int, floa
         for sent in drain(distributor, now, 1):
             assert now - last.get(sent.block, -1.0) >= ROUND_TRIP_S
             last[sent.block] = now
+
+
+def test_what_is_asked_for_waits_and_goes_out_is_counted() -> None:
+    distributor = Distributor()
+    distributor.want(DIGEST, (0, 1), 0.0)
+    distributor.want(DIGEST, (1, 2), 0.0)
+    assert (distributor.asked, distributor.waiting, distributor.sent) == (4, 3, 0)
+    drain(distributor, 1.0)
+    assert (distributor.asked, distributor.waiting, distributor.sent) == (4, 0, 3)

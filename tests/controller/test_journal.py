@@ -143,12 +143,14 @@ def test_while_the_database_is_away_everything_waits(
         assert keep(journal, fleet) == ()
     journal.note(note("second"))
     assert journal.held == (generation(),)
+    assert (journal.failures, journal.writes.count, journal.waiting) == (3, 3, 2)
     other.execute("ROLLBACK")
     other.close()
     assert keep(journal, fleet) == (generation(),)
     assert sentences(fleet) == ["first", "second"]
     assert caplog.text.count("locked by another process") == 1
-    assert journal.refused == journal.dropped == 0
+    assert journal.refused == journal.dropped == journal.waiting == 0
+    assert (journal.failures, journal.writes.count) == (3, 4)
 
 
 def test_decisions_of_a_reign_that_is_over_are_not_told(fleet: Fleet) -> None:

@@ -2,8 +2,9 @@
 
 from convoy_controller.database.records import BoardPresence
 from convoy_controller.registry import PULSE_GRACE_S, UNANSWERED_S, PresenceChanged, Registry, SessionTaken
-from convoy_schema.messages.boards import BoardState, Presence, Published, Pulse
+from convoy_schema.messages.boards import AssignmentReport, BoardState, Phase, Presence, Published, Pulse, Reported
 from convoy_schema.messages.gateways import GatewayState
+from convoy_schema.names import Generation
 
 
 def pulse(session: int, interval_ms: int = 1000) -> Pulse:
@@ -99,3 +100,53 @@ def test_after_our_own_loss_everyone_is_unknown_and_who_stays_silent_is_gone() -
     registry.link_up(100.0)
     registry.pulse("b", pulse(7), 104.0)
     assert [c.name for c in registry.tick(100.1 + UNANSWERED_S) if isinstance(c, PresenceChanged)] == ["g"]
+
+
+def reported(revision: int, *phases: Phase, session: int = 7, blocked: str = "") -> Reported:
+    assignments = tuple(AssignmentReport(f"d{i}", Generation(1, 1), phase) for i, phase in enumerate(phases))
+    return Reported(session, 1, revision, "", assignments, (), 0, 1, blocked)
+
+
+def test_a_board_is_settled_since_it_first_was_ready_at_that_revision() -> None:
+    registry = Registry()
+    registry.link_up(0.0)
+    since = []
+    for now, words in enumerate(
+        (
+            reported(1, Phase.FETCHING),
+            reported(1, Phase.READY),
+            reported(1, Phase.READY),
+            reported(2, Phase.READY, Phase.LOADING),
+            reported(2, Phase.READY, Phase.READY),
+            reported(3, Phase.READY),
+            reported(3, Phase.READY, blocked="the store is full"),
+            reported(3, Phase.READY, session=8),
+        )
+    ):
+        registry.board_reported("b", words, False, float(now))
+        since.append(registry.board("b").settled_since)
+    assert since == [None, 1.0, 1.0, None, 4.0, 5.0, None, 7.0]
+    registry.pulse("b", pulse(9), 8.0)
+    assert registry.board("b").settled_since is None
+
+
+def test_losses_are_counted_however_they_are_noticed() -> None:
+    registry = Registry()
+    registry.link_up(0.0)
+    registry.pulse("b", pulse(7), 0.0)
+    registry.tick(100.0)  # silence
+    registry.pulse("b", pulse(7), 101.0)
+    registry.board_state("b", state(7, Presence.OFFLINE), False, 102.0)  # its will
+    registry.pulse("b", pulse(8), 103.0)
+    registry.pulse("b", pulse(9), 104.0)  # replaced
+    assert registry.board("b").losses == 3
+    registry.link_lost()  # ours, not the board's
+    assert registry.board("b").losses == 3
+
+
+def test_a_loss_begins_with_the_last_words_or_with_our_own_connection() -> None:
+    registry = Registry()
+    registry.link_up(5.0)
+    registry.pulse("b", pulse(7), 8.0)
+    assert registry.lost_since("b") == 8.0
+    assert registry.lost_since("never-heard") == 5.0

@@ -30,6 +30,8 @@ from gateway_models import ARGMAX, DIGITS, SOFTMAX
 from infer_requests import PIXELS, binary_request, json_request
 from numpy.typing import NDArray
 from patience import PATIENCE_S
+from scraped import samples
+from scraped import value as sample
 
 INFER = "/v2/models/digits/infer"
 
@@ -55,6 +57,40 @@ def expected(site: Site) -> NDArray[np.int8]:
 def reals(site: Site) -> NDArray[np.float32]:
     topology = site.fleet.model.topology
     return dequantise(expected(site), topology.tensor(topology.output))
+
+
+def test_metrics_lie_beside_the_protocol_and_count_every_request_once(broker: MosquittoProcess) -> None:
+    async def work() -> None:
+        async with gateway(broker.url) as (site, client):
+            for _ in range(3):
+                assert (await client.post(INFER, json=json_request(PIXELS, "UINT8"))).status_code == 200
+            assert (await client.post("/v2/models/nothing/infer", json={"inputs": []})).status_code == 404
+            assert (await client.post(INFER, json={"inputs": "?"})).status_code == 400
+            answer = await client.get("/metrics")
+            assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+            found = samples(answer.content)
+
+            def value(name: str, **labels: str) -> float | None:
+                return sample(found, f"convoy_{name}", **labels)
+
+            shop = {"deployment": "shop"}
+            assert value("gateway_accepted_requests_total", **shop) == 3
+            assert value("gateway_requests_total", outcome="answered", **shop) == 3
+            assert value("gateway_answered_rows_total", **shop) == 3 * len(PIXELS)
+            assert value("gateway_request_seconds_count", **shop) == 3
+            assert value("gateway_request_seconds_sum", **shop) > 0
+            assert value("gateway_request_seconds_bucket", le="+Inf", **shop) == 3
+            outcomes = {"answered": 3, "unknown-model": 1, "invalid-input": 1}
+            assert {key: value("gateway_http_requests_total", outcome=key) for key in outcomes} == outcomes
+            assert value("gateway_in_flight_frames", **shop) == value("gateway_pending_requests") == 0
+            assert value("gateway_credits", **shop) == value("gateway_window_frames", **shop) > 0
+            assert value("gateway_ready") == value("gateway_deployment_ready", **shop) == 1
+            assert value("broker_connected", connection="gateway") == 1
+            assert value("published_bytes_total", kind="activations") == site.service.frame_bytes > 0
+            about = {"model": "digits", "version": "1", "generation": "1-1"}
+            assert value("gateway_feed_info", **shop, **about) == 1
+
+    play(work)
 
 
 def test_json_in_and_out(broker: MosquittoProcess) -> None:

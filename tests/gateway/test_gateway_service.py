@@ -220,7 +220,7 @@ def test_garbage_on_every_topic_is_counted_and_costs_nothing(broker: MosquittoPr
             for payload in (codec.encode(wrong_frame(site)),):
                 link.publish(frame, payload)
             assert (await site.service.infer(PIXELS)).raw.shape == (5, 10)
-            refused = site.service._refused
+            refused = site.service.refused
             assert refused["decode"] >= 10
             assert refused["topic"] >= 1
             assert site.service.session.refused["session"] == 1
@@ -242,7 +242,7 @@ def test_a_forged_model_is_refused_and_the_true_one_still_taken(broker: Mosquitt
             forged = type(true)(true.topology, true.bundle, bytes(64), true.probe_input, true.probe_output)
             await until(lambda: site.service.offers.desired is not None)
             site.fleet.retain(TOPICS.model("digits", "1"), codec.encode(forged))
-            await until(lambda: site.service._refused.get("signature") == 1)
+            await until(lambda: site.service.refused.get("signature") == 1)
             with pytest.raises(NotServingError, match="bundle of digits 1 has not arrived"):
                 await site.service.infer(PIXELS)
             site.fleet.announce()
@@ -299,7 +299,7 @@ def test_a_stale_order_is_refused(broker: MosquittoProcess) -> None:
     async def work() -> None:
         async with Site(broker.url).running() as site:
             site.fleet.order(revision=0)
-            await until(lambda: site.service._refused.get("stale") == 1)
+            await until(lambda: site.service.refused.get("stale") == 1)
             await site.service.infer(PIXELS)
 
     play(work)

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import signal
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-
-from convoy_schema.errors import TlsError
 
 from convoy_controller.api.access import Tokens
 from convoy_controller.api.app import create_app
 from convoy_controller.database.engine import Database, open_database
-from convoy_controller.database.tokens import has_tokens
-from convoy_controller.errors import DatabaseError, DatabaseReplacedError, ExposedError
+from convoy_controller.errors import DatabaseError, DatabaseReplacedError
 from convoy_controller.gateway.server import serving
 from convoy_controller.home import Home
+from convoy_controller.listening import Listening
 
 log = logging.getLogger(__name__)
 
@@ -33,38 +28,6 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-@dataclass(frozen=True)
-class Listening:
-    """Where to listen. `port` 0 takes a free one; `certificate` and `key` are PEM files, for HTTPS."""
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    certificate: Path | None = None
-    key: Path | None = None
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine reaches it."""
-        with contextlib.suppress(ValueError):
-            return ipaddress.ip_address(self.host).is_loopback
-        return self.host == "localhost"
-
-    def context(self) -> ssl.SSLContext | None:
-        """TLS 1.2 or later, or None; raises `TlsError`."""
-        if self.certificate is None:
-            return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        try:
-            context.load_cert_chain(self.certificate, self.key)
-        except (OSError, ssl.SSLError) as error:
-            raise TlsError(
-                f"{self.certificate} and {self.key or 'the key in it'} cannot be used: {error}; "
-                "give a certificate and its key, both PEM"
-            ) from error
-        return context
-
-
 def run_api(home: Home, where: Listening, on_ready: Callable[[str], None] = say) -> None:
     """Serve until SIGTERM or SIGINT; `on_ready` gets a line that ends with the address.
 
@@ -74,12 +37,7 @@ def run_api(home: Home, where: Listening, on_ready: Callable[[str], None] = say)
     context = where.context()
     database = open_database(home.database_url)
     try:
-        if not where.is_loopback and not has_tokens(database):
-            raise ExposedError(
-                f"{where.host} is reached by others, and without a token everyone would be admin: make one first with "
-                "`convoy token create NAME --role admin`, or listen on 127.0.0.1",
-                host=where.host,
-            )
+        where.check_exposure(database, "everyone would be admin")
         asyncio.run(_serve(database, home, where, context, on_ready))
     finally:
         database.close()

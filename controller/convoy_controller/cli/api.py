@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from convoy_controller.cli.options import DatabaseOption, HomeOption
-from convoy_controller.cli.running import LogOption, set_log_level
+from convoy_controller.cli.running import LogOption, address_of, set_log_level
 from convoy_controller.cli.target import home_here
 
 
@@ -37,19 +37,11 @@ def api(
     is one (`convoy token create`), everyone needs one. Exit codes: 0 stopped, 1 failed, its address was taken or is
     reached by others while there is no token, 2 not an address, 4 no database or no such certificate.
     """
-    from convoy_controller.api.process import Listening, run_api
+    from convoy_controller.api.process import run_api
+    from convoy_controller.listening import Listening
 
-    host, port = address_of(listen)
+    host, port = address_of(listen, "--listen")
     if tls_key is not None and tls_cert is None:
         raise typer.BadParameter("belongs to a certificate: give --tls-cert too", param_hint="--tls-key")
     set_log_level(log_level)
     run_api(home_here(home, database), Listening(host, port, tls_cert, tls_key))
-
-
-def address_of(text: str) -> tuple[str, int]:
-    """HOST and PORT of `--listen`, an IPv6 host in brackets; raises `typer.BadParameter`."""
-    host, separator, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not separator or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise typer.BadParameter(f"{text[:80]!r} is not HOST:PORT, as 127.0.0.1:8081", param_hint="--listen")
-    return host, int(port)

@@ -51,21 +51,34 @@ def controller(
     certificate: CertificateOption = None,
     key: KeyOption = None,
     server_name: ServerNameOption = "",
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="HOST:PORT",
+            show_default="nowhere",
+            help="Where Prometheus reads /metrics; port 0: a free one.",
+        ),
+    ] = None,
     log_level: LogOption = "info",
     home: HomeOption = None,
     database: DatabaseOption = None,
 ) -> None:
     """Run the controller: it plans, places, watches and distributes. Ctrl-C or SIGTERM ends it in order.
 
-    Exit codes: 0 stopped, 1 failed, 4 no database.
+    Its metrics, and those of boards, are for whoever may read the API: without a token on this machine's own addresses
+    only. Exit codes: 0 stopped, 1 failed, or the address for metrics was taken or is reached by others while there is
+    no token, 2 not an address, 4 no database.
     """
     import asyncio
 
     from convoy_schema.resident import settle_memory
 
     from convoy_controller.keys import signing_key
+    from convoy_controller.listening import Listening
     from convoy_controller.service import Controller
 
+    where = None if metrics is None else Listening(*address_of(metrics, "--metrics"))
     set_log_level(log_level)
     settle_memory()
     place = home_here(home, database)
@@ -73,7 +86,7 @@ def controller(
     credentials = credentials_for(broker, "controller", place, ca, certificate, key, server_name)
 
     async def serve() -> None:
-        service = Controller(place, broker, site=site, credentials=credentials)
+        service = Controller(place, broker, site=site, credentials=credentials, metrics=where)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, service.stop)
@@ -125,6 +138,9 @@ def up(
     ] = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The gateway's TCP port.")] = 8080,
     api_port: Annotated[int, typer.Option("--api-port", min=0, max=65535, help="The REST API's TCP port.")] = 8081,
+    metrics_port: Annotated[
+        int, typer.Option("--metrics-port", min=0, max=65535, help="TCP port of the controller's metrics.")
+    ] = 8082,
     site: SiteOption = "local",
     tls: Annotated[
         bool, typer.Option("--tls", help="Certificates for everyone: a CA at first use, Mosquitto over TLS, enrolment.")
@@ -159,12 +175,13 @@ def up(
             fleet.start_enrollment("0.0.0.0" if host else "127.0.0.1")
         else:
             running = fleet.start_broker(broker, 1883 if broker_port is None else broker_port)
-        fleet.start_controller()
+        fleet.start_controller(metrics_port)
         address = fleet.start_gateway(port=port)
         api = fleet.start_api(port=api_port)
         typer.echo(f"broker      {running.url}  ({running.label})")
         typer.echo(f"gateway     {address}")
         typer.echo(f"API         {api}/api/v1")
+        typer.echo(f"metrics     {fleet.metrics} (the fleet's), {address}/metrics (the gateway's)")
         typer.echo(f"logs        {fleet.directory / 'logs'}")
         typer.echo(f"trusted key {place.trusted_key}")
         if tls:
@@ -223,3 +240,12 @@ def set_log_level(level: str) -> None:
     if number is None:
         raise typer.BadParameter(f"{level!r} is not one of debug, info, warning, error", param_hint="--log-level")
     logging.basicConfig(level=number, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+
+def address_of(text: str, option: str) -> tuple[str, int]:
+    """HOST and PORT of an option such as `--listen`, an IPv6 host in brackets; raises `typer.BadParameter`."""
+    host, separator, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not separator or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise typer.BadParameter(f"{text[:80]!r} is not HOST:PORT, as 127.0.0.1:8081", param_hint=option)
+    return host, int(port)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from convoy_controller.database.board_records import new_event
@@ -171,6 +171,13 @@ def certificates(database: Database) -> tuple[CertificateLine, ...]:
             CertificateLine(row.serial, row.name, row.way, row.issued_at, row.ends_at, row.revoked_at, row.reason)
             for row in rows
         )
+
+
+def ends(database: Database) -> dict[str, datetime]:
+    """When the newest certificate of each holder ends that was not revoked."""
+    newest = select(CertificateRow.name, func.max(CertificateRow.ends_at)).where(CertificateRow.revoked_at.is_(None))
+    with database.read() as db:
+        return dict(db.execute(newest.group_by(CertificateRow.name)).tuples().all())
 
 
 def _keep(db: Session, issued: NewCertificate, way: CertificateWay, now: datetime) -> None:

@@ -1,5 +1,7 @@
 """The gateway's HTTP face: the Open Inference Protocol (KServe V2) as an ASGI application over a `GatewayService`.
 
+Beside it lie the gateway's metrics, for Prometheus.
+
 `Inference` takes the infer requests; what is asked about models and the gateway itself goes through Starlette's routes.
 """
 
@@ -30,6 +32,8 @@ from convoy_controller.gateway.descriptions import model_config, model_metadata,
 from convoy_controller.gateway.inference import Inference, asked_for
 from convoy_controller.gateway.service import GatewayService
 from convoy_controller.gateway.statistics import Served
+from convoy_controller.metrics.gateway import GatewayPages
+from convoy_controller.metrics.page import CONTENT_TYPE
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +64,7 @@ class _Face:
 
     def __init__(self, service: GatewayService) -> None:
         self._service = service
+        self._pages = GatewayPages(service)
 
     def app(self) -> Starlette:
         routes = [
@@ -69,6 +74,7 @@ class _Face:
             _route("/v2/repository/index", self.index, "POST"),
             _route("/v2/models", self.models),
             _route("/v2/models/stats", self.statistics),
+            _route("/metrics", self.metrics),
         ]
         for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
             routes += [
@@ -120,6 +126,9 @@ class _Face:
         return json_answer(
             model_config(verified, service.models.converter(verified), batch, service.session.limits.rows)
         )
+
+    async def metrics(self, request: Request) -> Answer:
+        return Answer(200, self._pages.text(), {"content-type": CONTENT_TYPE})
 
     async def statistics(self, request: Request) -> Answer:
         """Of the model named, or of all; deployments of one version together."""

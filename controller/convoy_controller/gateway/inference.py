@@ -55,11 +55,13 @@ class Inference:
         try:
             answer = await self._answer(scope, headers, receive)
         except ConvoyError as error:
-            answer = error_answer(error)
+            answer = self._refused(error)
         except DisconnectedError:
+            self._service.outcomes["disconnected"] += 1
             return  # nobody is there to read it
         except Exception:
             log.exception("%s %s failed", scope["method"], scope["path"])
+            self._service.outcomes["internal"] += 1
             answer = internal_error()
         accept = headers.get(b"accept-encoding")
         if accept is not None:
@@ -100,6 +102,11 @@ class Inference:
                 read.array, name, version, timeout_s=read.timeout_s, priority=read.priority
             )
             content, fields = write_response(read, result)
+            self._service.outcomes["answered"] += 1
             return Answer(200, content, fields)
         except ConvoyError as error:
-            return error_answer(error)
+            return self._refused(error)
+
+    def _refused(self, error: ConvoyError) -> Answer:
+        self._service.outcomes[error.code] += 1
+        return error_answer(error)

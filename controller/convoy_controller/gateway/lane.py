@@ -54,7 +54,7 @@ class Lane:
         self._probe: Probe | None = None
         self._verdicts: dict[Generation, ProbeReport] = {}
         self._held_rows = self._waiting_rows = 0
-        self._count = Counters()
+        self.count = Counters()
         #: Of the model version that requests are prepared for.
         self.served = Served()
         self.readiness = Readiness(deployment, gateway, session)
@@ -86,7 +86,7 @@ class Lane:
         self._requests[ident] = request
         self._deadlines.add(request)
         self._queue.add(request, priority)
-        self._count.accepted += 1
+        self.count.accepted += 1
         self._held_rows += request.size
         self._waiting_rows += request.size
         self.held_bytes += request.size * (contract.input.size + contract.output.size)
@@ -98,11 +98,12 @@ class Lane:
         if request is None:
             return []
         self._close(request)
+        self.count.cancelled += 1
         return self._pump(now)
 
     def retry_after(self) -> float:
         """Seconds until about half of what is held will have been answered."""
-        return self._count.rate.seconds_for(self._held_rows // 2 + 1)
+        return self.count.rate.seconds_for(self._held_rows // 2 + 1)
 
     @property
     def is_busy(self) -> bool:
@@ -153,7 +154,7 @@ class Lane:
         if current == (before.generation if before else None):
             return
         self.has_changed = True
-        self._count.hops = RecentLatency()  # those of another pipeline
+        self.count.hops = RecentLatency()  # those of another pipeline
         for counter, sending in self._flights:
             if sending.generation == current:
                 continue
@@ -206,19 +207,19 @@ class Lane:
         """Take the answer to a batch of this session, or count why not."""
         counter = frame.batch[1]
         if self._probe is not None and self._probe.answers(counter):
-            self._count.refuse(self._probe.frame(counter, frame))
+            self.count.refuse(self._probe.frame(counter, frame))
             self._judge()
             return list(self._probe.tick(self._ids, now)) if self._is_connected else []
         if self.readiness.answers(counter):
-            self._count.refuse(self.readiness.frame(counter, frame, now))
+            self.count.refuse(self.readiness.frame(counter, frame, now))
             return self._pump(now)
         sending = self._flights.find(counter)
         if sending is None:
-            self._count.late += 1
+            self.count.late += 1
             return []
         refusal = sending.refusal(frame)
         if refusal:
-            self._count.refuse(refusal)
+            self.count.refuse(refusal)
             return []
         self.has_changed |= self._flights.arrive(counter, now)
         # By difference: no clock of one machine is compared with another's.
@@ -226,7 +227,7 @@ class Lane:
         self.served.batch(sending.rows, now - sending.sent_at)
         if self._route is not None and sending.generation == self._route.generation:
             self.readiness.heard(now)
-            self._count.hops.add(max(0.0, on_the_way_s) / (sending.stages + 1))
+            self.count.hops.add(max(0.0, on_the_way_s) / (sending.stages + 1))
         return self._settle(sending, frame, now) + self._pump(now)
 
     def _settle(self, sending: Sending, frame: Frame, now: float) -> list[Effect]:
@@ -240,14 +241,13 @@ class Lane:
             row = end
             if request.is_done and request.id in self._requests and not request.missing:
                 self._close(request)
-                self._count.answered += 1
-                self._count.latency.add(now - request.accepted_at)
+                self.count.answer(request.size, now - request.accepted_at)
                 self.served.answered(request.size, request.cut_at - request.accepted_at, now - request.cut_at)
                 effects.append(Complete(request.id, request.result(), request.generation or frame.generation))
         if fresh:
-            self._count.rate.add(fresh, now)
+            self.count.rate.add(fresh, now)
         else:
-            self._count.late += 1
+            self.count.late += 1
         return effects
 
     def _judge(self) -> None:
@@ -342,7 +342,7 @@ class Lane:
         ident = self._session, self._ids.take_for(batch, self._session, route.entry)
         batch.receiver = choose(ident, route.entry).board
         if batch.is_repeated:
-            self._count.retried += 1
+            self.count.retried += 1
         batch.is_repeated = True
         rows, tensor = batch.rows, batch.contract.input
         due = now + self._flights.timeout(route.generation, batch.attempts)
@@ -371,7 +371,7 @@ class Lane:
         if request.id not in self._requests:
             return []
         self._close(request)
-        self._count.failed += 1
+        self.count.failed += 1
         self.served.fail.add(now - request.accepted_at)
         return [Fail(request.id, error)]
 
@@ -390,7 +390,7 @@ class Lane:
 
     def report(self) -> FeedReport:
         """State and counters of this deployment."""
-        return self._count.report(
+        return self.count.report(
             self.deployment,
             self._route.generation if self._route else None,
             self._flights.report(),

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -99,13 +100,17 @@ class GatewayService:
         self.address = ""
         #: When each deployment last answered, wall-clock seconds: for people.
         self.answered_at: dict[str, float] = {}
-        self._topics = Topics(site)
+        self.topics = Topics(site)
         self._clock = clock
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Complete]] = {}
         self._subscribed: frozenset[ModelTopic] = frozenset()
-        self._control_bytes = self._frame_bytes = 0
-        self._refused: dict[str, int] = {}
+        #: Payload bytes published.
+        self.control_bytes = self.frame_bytes = 0
+        #: Messages that could not be taken, by why.
+        self.refused: dict[str, int] = {}
+        #: Infer requests over HTTP, by what was answered.
+        self.outcomes: Counter[str] = Counter()
         self._reported_at = float("-inf")
         self._disconnected_at = clock()
         self._wake = asyncio.Event()
@@ -113,10 +118,10 @@ class GatewayService:
         self._is_stopping = False
         self._own_name = OwnName(session)
         will = codec.encode(GatewayState(Presence.OFFLINE, session))
-        self._link = Link(
+        self.link = Link(
             broker,
             f"{name}:gateway",
-            will=(self._topics.gateway(name, "state"), will),
+            will=(self.topics.gateway(name, "state"), will),
             on_connect=self._connected,
             on_disconnect=self._disconnected,
             credentials=credentials,
@@ -128,7 +133,7 @@ class GatewayService:
 
     async def run(self) -> None:
         """Serve until cancelled; raises `NameTakenError` when another gateway takes this one's name."""
-        linking = asyncio.create_task(self._link.run(), name=f"{self.name}.link")
+        linking = asyncio.create_task(self.link.run(), name=f"{self.name}.link")
         ticking = asyncio.create_task(self._tick(), name=f"{self.name}.tick")
         try:
             done, _ = await asyncio.wait({linking, ticking}, return_when=asyncio.FIRST_COMPLETED)
@@ -138,7 +143,7 @@ class GatewayService:
             self._is_stopping = True
             if self._taken is None:
                 self._publish("state", codec.encode(GatewayState(Presence.OFFLINE, self.session.session)))
-            await self._link.stop()
+            await self.link.stop()
             for task in (linking, ticking):
                 task.cancel()
             await asyncio.gather(linking, ticking, return_exceptions=True)
@@ -206,22 +211,22 @@ class GatewayService:
                 self._carry(self.session.cancel(number, self._clock()))
 
     def _check_link(self) -> None:
-        away = 0.0 if self._link.connected else self._clock() - self._disconnected_at
+        away = 0.0 if self.link.connected else self._clock() - self._disconnected_at
         if away > GRACE_S:
             raise NotServingError(f"this gateway lost the broker {away:.0f} s ago; try another, or again later")
 
     @property
     def is_connected(self) -> bool:
         """Whether the broker is there now."""
-        return self._link.connected
+        return self.link.connected
 
     # The link --------------------------------------------------------------------------------------------------------
 
     def _connected(self) -> None:
-        self._link.subscribe(self._topics.gateway(self.name, "state"), 1)
-        self._link.subscribe(self._topics.gateway(self.name, "desired"), 1)
-        self._link.subscribe(self._topics.trust(), 1)
-        self._link.subscribe(self._topics.frames_to(self.name), 0)
+        self.link.subscribe(self.topics.gateway(self.name, "state"), 1)
+        self.link.subscribe(self.topics.gateway(self.name, "desired"), 1)
+        self.link.subscribe(self.topics.trust(), 1)
+        self.link.subscribe(self.topics.frames_to(self.name), 0)
         self._subscribed = frozenset()
         self._subscribe_models()
         if self._own_name.connected(self._clock()):
@@ -239,14 +244,14 @@ class GatewayService:
     def _subscribe_models(self) -> None:
         topics = self.models.topics
         for topic in sorted(topics - self._subscribed, key=lambda each: (each.model, each.version)):
-            self._link.subscribe(self._topics.model(topic.model, topic.version), 1)
+            self.link.subscribe(self.topics.model(topic.model, topic.version), 1)
         for topic in self._subscribed - topics:
-            self._link.unsubscribe(self._topics.model(topic.model, topic.version))
+            self.link.unsubscribe(self.topics.model(topic.model, topic.version))
         self._subscribed = topics
 
     def _message(self, name: str, payload: bytes, is_retained: bool) -> None:
         try:
-            topic = self._topics.parse(name)
+            topic = self.topics.parse(name)
             if isinstance(topic, FrameTopic):
                 self._frame(topic, payload, is_retained)
             elif not payload:
@@ -300,7 +305,7 @@ class GatewayService:
         self._wake.set()
 
     def _refuse(self, reason: str, sentence: str) -> None:
-        count = self._refused[reason] = self._refused.get(reason, 0) + 1
+        count = self.refused[reason] = self.refused.get(reason, 0) + 1
         # Powers of two: the first is seen at once, a flood does not fill the disk.
         if count & (count - 1) == 0:
             log.warning("%s: refused (%s, %d so far): %s", self.name, reason, count, sentence)
@@ -327,18 +332,18 @@ class GatewayService:
 
     def _send(self, effect: SendFrame) -> None:
         frame = effect.frame
-        topic = self._topics.frame(self.name, effect.receiver, frame.deployment, frame.generation, frame.stage)
+        topic = self.topics.frame(self.name, effect.receiver, frame.deployment, frame.generation, frame.stage)
         payload = framing.encode(frame)
         # A frame the link drops is lost like any other: the session's timer sends it again.
-        if self._link.publish(topic, payload):
-            self._frame_bytes += len(payload)
+        if self.link.publish(topic, payload):
+            self.frame_bytes += len(payload)
 
     def _publish(self, leaf: str, payload: bytes) -> None:
-        if self._link.publish(self._topics.gateway(self.name, leaf), payload, qos=1, retain=True):
-            self._control_bytes += len(payload)
+        if self.link.publish(self.topics.gateway(self.name, leaf), payload, qos=1, retain=True):
+            self.control_bytes += len(payload)
 
     def _report(self) -> None:
-        if not self._link.connected:
+        if not self.link.connected:
             return
         self._reported_at = self._clock()
         reported = self.reported()
@@ -357,7 +362,7 @@ class GatewayService:
             revision=self.session.revision,
             address=self.address,
             feeds=self.session.report(),
-            published=Published(control=self._control_bytes, activations=self._frame_bytes),
+            published=Published(control=self.control_bytes, activations=self.frame_bytes),
             rss_bytes=resident_bytes(),
         )
 

@@ -21,7 +21,7 @@ from convoy_controller.errors import InvalidInputError, NotServingError, Overloa
 from convoy_controller.gateway.batches import BatchIds, Contract
 from convoy_controller.gateway.effects import Complete, Effect, Fail, Report
 from convoy_controller.gateway.lane import Lane
-from convoy_controller.gateway.statistics import Served
+from convoy_controller.gateway.statistics import Counters, Served
 from convoy_controller.gateway.waiting import DEFAULT_PRIORITY
 
 
@@ -229,6 +229,10 @@ class GatewaySession:
         """What this gateway has answered for the model version that `deployment` serves."""
         lane = self._lanes.get(deployment)
         return lane.served if lane is not None else Served()
+
+    def counters(self) -> dict[str, Counters]:
+        """What was counted since this gateway started, by deployment."""
+        return {name: lane.count for name, lane in sorted(self._lanes.items())}
 
     def report(self) -> tuple[FeedReport, ...]:
         """How each deployment does, by name."""

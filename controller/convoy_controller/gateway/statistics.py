@@ -13,16 +13,27 @@ from convoy_schema.messages.gateways import FeedReport, InFlight, ProbeReport
 from convoy_schema.names import Generation
 
 from convoy_controller.gateway.timing import Rate, RecentLatency
+from convoy_controller.histogram import FAST_S, Histogram
 
 
 class Counters:
     """One deployment's, since the gateway started."""
 
     def __init__(self) -> None:
-        self.accepted = self.answered = self.failed = self.retried = self.late = 0
+        self.accepted = self.answered = self.failed = self.cancelled = self.retried = self.late = 0
+        self.rows = 0
         self.refused: dict[str, int] = {}
         self.latency, self.rate = RecentLatency(), Rate()
         self.hops = RecentLatency()
+        #: All of them, where `latency` has the recent ones.
+        self.latencies = Histogram(FAST_S)
+
+    def answer(self, rows: int, seconds: float) -> None:
+        """A request of so many rows got its answer after so many seconds."""
+        self.answered += 1
+        self.rows += rows
+        self.latency.add(seconds)
+        self.latencies.add(seconds)
 
     def refuse(self, reason: str) -> None:
         """A frame was refused; '' for one that was not."""
