@@ -55,11 +55,14 @@ def faults(root: Path) -> Iterator[str]:
         yield from (f"{file.relative_to(root)}: {fault}" for fault in found)
 
 
+def links(text: str) -> list[str]:
+    """Where a document links to within the project."""
+    return [target for target in _LINK.findall(text) if "://" not in target and not target.startswith("mailto:")]
+
+
 def broken_links(file: Path, prose: str) -> Iterator[str]:
     """Links to files and headings that are not there; other sites are not asked."""
-    for target in _LINK.findall(prose):
-        if "://" in target or target.startswith("mailto:"):
-            continue
+    for target in links(prose):
         path, _, heading = target.partition("#")
         linked = (file.parent / path) if path else file
         if not linked.exists():
