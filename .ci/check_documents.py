@@ -24,6 +24,9 @@ PACKAGES = (
     "convoy",
 )
 
+#: Folders of what is built.
+MADE = ("build", "dist")
+
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -118,7 +121,7 @@ def missing_files(root: Path, spans: list[str]) -> Iterator[str]:
     """Paths below a directory of the project that do not exist; patterns and absolute ones are left alone."""
     for span in spans:
         first, slash, _ = span.partition("/")
-        if not (slash and first) or not (root / first).is_dir() or re.search(r"[*{}<> ]", span):
+        if not (slash and first) or first in MADE or not (root / first).is_dir() or re.search(r"[*{}<> ]", span):
             continue
         if not (root / span).exists() and not is_topic(span):
             yield f"`{span}`: there is no such file"
