@@ -5,7 +5,8 @@ ARGS ?=
 BIN := .venv/bin
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help reference bitstreams demo fuzz test test-armhf test-long test-pynq test-systemd wheelhouse check format clean hls-coverage hls-sanitize hls-reports
+export NO_MKDOCS_2_WARNING := 1
+.PHONY: help docs reference bitstreams demo fuzz test test-armhf test-long test-pynq test-systemd wheelhouse check format clean hls-coverage hls-sanitize hls-reports
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -71,7 +72,12 @@ hls-reports: ## Vitis' own reports beside the model of cycles and resources, whe
 	@.ci/setup dev
 	@$(BIN)/python -m convoy_hls.reports $(ARGS)
 
-check: ## Format, lint, types, layers, documents, and that the wheel is complete
+docs: ## The documentation site, into build/site; it can be read from there, without a server
+	@.ci/setup dev
+	@$(BIN)/mkdocs build --quiet $(ARGS)
+	@echo "make docs: build/site/index.html"
+
+check: ## Format, lint, types, layers, documents and their site, and that the wheel is complete
 	@.ci/setup dev
 	@$(BIN)/ruff format --check --quiet . || { echo "make check: not formatted; run 'make format'" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
@@ -79,6 +85,7 @@ check: ## Format, lint, types, layers, documents, and that the wheel is complete
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python .ci/command_reference.py --check
 	@$(BIN)/python .ci/check_documents.py
+	@$(BIN)/mkdocs build --quiet --site-dir build/checked-site
 	@$(BIN)/convoy contract --check docs/asyncapi.yaml
 	@$(BIN)/python .ci/check_wheel.py
 	@echo "make check: passed."

@@ -24,6 +24,9 @@ PACKAGES = (
     "convoy",
 )
 
+#: Folders of what is built.
+MADE = ("build", "dist")
+
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -55,11 +58,14 @@ def faults(root: Path) -> Iterator[str]:
         yield from (f"{file.relative_to(root)}: {fault}" for fault in found)
 
 
+def links(text: str) -> list[str]:
+    """Where a document links to within the project."""
+    return [target for target in _LINK.findall(text) if "://" not in target and not target.startswith("mailto:")]
+
+
 def broken_links(file: Path, prose: str) -> Iterator[str]:
     """Links to files and headings that are not there; other sites are not asked."""
-    for target in _LINK.findall(prose):
-        if "://" in target or target.startswith("mailto:"):
-            continue
+    for target in links(prose):
         path, _, heading = target.partition("#")
         linked = (file.parent / path) if path else file
         if not linked.exists():
@@ -115,7 +121,7 @@ def missing_files(root: Path, spans: list[str]) -> Iterator[str]:
     """Paths below a directory of the project that do not exist; patterns and absolute ones are left alone."""
     for span in spans:
         first, slash, _ = span.partition("/")
-        if not (slash and first) or not (root / first).is_dir() or re.search(r"[*{}<> ]", span):
+        if not (slash and first) or first in MADE or not (root / first).is_dir() or re.search(r"[*{}<> ]", span):
             continue
         if not (root / span).exists() and not is_topic(span):
             yield f"`{span}`: there is no such file"
