@@ -24,6 +24,7 @@ from convoy_controller.database.models import (
     SessionRow,
 )
 from convoy_controller.database.records import BoardPresence, NewEvent
+from convoy_controller.database.telemetry_tables import AbsenceRow
 
 #: A sentence longer than this is cut: it comes from outside.
 MAX_SENTENCE = 2000
@@ -64,6 +65,7 @@ def forget_board(db: Session, name: str) -> None:
     db.info.get("boards", {}).pop(name, None)
     db.execute(delete(AssignmentRow).where(AssignmentRow.board == name))
     db.execute(delete(SessionRow).where(SessionRow.board == name))
+    db.execute(delete(AbsenceRow).where(AbsenceRow.board == name))
     db.execute(delete(BoardStatisticsRow).where(BoardStatisticsRow.board == name))
     db.execute(delete(BoardWishRow).where(BoardWishRow.board == name))
     db.execute(delete(BoardLogRow).where(BoardLogRow.board == name))
@@ -86,6 +88,8 @@ def presence(db: Session, now: datetime, board: str, state: BoardPresence, sessi
     row = board_row(db, board)
     if row.presence is not state or row.session != session:
         row.presence_since = now
+    if row.presence is not state:
+        _absence(db, now, row, state, session, reason)
     row.presence, row.session, row.presence_reason = state, session, reason[:MAX_SENTENCE]
     if state is BoardPresence.ONLINE:
         _seen(row, now)
@@ -96,6 +100,17 @@ def presence(db: Session, now: datetime, board: str, state: BoardPresence, sessi
             .where(SessionRow.board == board, SessionRow.session == session, SessionRow.ended_at.is_(None))
             .values(ended_at=now, reason=reason[:MAX_SENTENCE])
         )
+
+
+def _absence(db: Session, now: datetime, row: BoardRow, state: BoardPresence, session: int, reason: str) -> None:
+    """The absence that was ends; unless the board is back another one begins."""
+    if row.presence is not BoardPresence.ONLINE:
+        ended = update(AbsenceRow).where(AbsenceRow.board == row.name, AbsenceRow.ended_at.is_(None))
+        db.execute(ended.values(ended_at=now).execution_options(synchronize_session=False))
+    if state is not BoardPresence.ONLINE:
+        is_certain = state is BoardPresence.OFFLINE
+        reason = reason[:MAX_SENTENCE]
+        db.add(AbsenceRow(board=row.name, is_certain=is_certain, session=session, began_at=now, reason=reason))
 
 
 def _begin_session(db: Session, now: datetime, board: str, session: int) -> None:

@@ -7,7 +7,9 @@ from typing import Any, Literal
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
-from convoy_controller.database.models import Base, UtcDateTime
+from convoy_controller.database.models import UtcDateTime
+from convoy_controller.database.partitions import is_partition
+from convoy_controller.database.telemetry_tables import TABLES
 
 
 def _render(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
@@ -17,7 +19,8 @@ def _render(kind: str, item: Any, _context: AutogenContext) -> str | Literal[Fal
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Base.metadata,
+    target_metadata=TABLES,
+    include_name=lambda name, kind, _parents: kind != "table" or not is_partition(name or ""),
     render_item=_render,
     render_as_batch=True,  # SQLite alters a table by copying it
     transactional_ddl=True,  # so that an upgrade happens as a whole, in SQLite as well

@@ -1,0 +1,294 @@
+"""Throughput, latency and temperature over time: of a board, of the stages of a deployment, of a deployment.
+
+Each answers with points at the resolution that fits the span that is asked for, oldest first, at most `MOST_POINTS`.
+Each says which index carries it. None writes; all may raise `DatabaseError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import FromClause, Row, Select, case, func, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from convoy_controller.database.engine import Database
+from convoy_controller.database.records import utc_now
+from convoy_controller.database.rollup import BOARDS, FEEDS, STAGES, Noun, Step
+from convoy_controller.database.spans import KEEP_MINUTES, KEEP_RAW
+
+#: The longest spans that raw samples and minutes are shown for.
+MOST_RAW = timedelta(hours=1)
+MOST_MINUTES = timedelta(hours=36)
+#: Points that one answer has at most.
+MOST_POINTS = 10_000
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Series(Generic[P]):
+    """Points from `since` to before `until`, each of `step` seconds; where nothing was heard there is none."""
+
+    step: Step
+    since: datetime
+    until: datetime
+    points: tuple[P, ...]
+
+
+@dataclass(frozen=True)
+class BoardPoint:
+    """A board over one step; `at` is where it begins. Counts are over the step, `temperature_c` and `queued` its mean.
+
+    `starts` counts runs of its daemon that began. A board without a sensor has no temperature.
+    """
+
+    at: datetime
+    samples: int
+    starts: int
+    frames_per_s: float
+    rows_per_s: float
+    refused: int
+    control_bytes_per_s: float
+    artifact_bytes_per_s: float
+    activation_bytes_per_s: float
+    queued: float
+    queued_max: int
+    rss_bytes_max: int
+    temperature_c: float | None
+    temperature_max: float | None
+
+
+@dataclass(frozen=True)
+class StagePoint:
+    """A stage of a deployment over one step, on all of its boards, or on the one that was asked for.
+
+    Rates are the sum over `boards`; `busy` is the share of their time that they computed, 0 to 1. `residence_us` is
+    how long a frame was there, the mean over frames of pulses' medians, and None where none came.
+    """
+
+    at: datetime
+    deployment: str
+    stage: int | None
+    boards: int
+    frames_per_s: float
+    rows_per_s: float
+    busy: float
+    refused: int
+    queued: float
+    queued_max: int
+    residence_us: float | None
+    residence_us_max: int
+
+
+@dataclass(frozen=True)
+class DeploymentPoint:
+    """A deployment over one step, as its gateways saw it: requests, and frames `retried` and `late`.
+
+    `latency_p50_us` is the mean over answers of the reports' medians, `latency_p99_us` the highest of them; both and
+    `hop_us`, the mean of a frame between two stages, are None where nothing was measured.
+    """
+
+    at: datetime
+    accepted_per_s: float
+    answered_per_s: float
+    failed: int
+    refused: int
+    retried: int
+    late: int
+    in_flight: float
+    in_flight_max: int
+    waiting: float
+    waiting_max: int
+    latency_p50_us: float | None
+    latency_p99_us: int | None
+    hop_us: float | None
+
+
+def fitting(since: datetime, until: datetime, now: datetime) -> Step:
+    """The finest step that is still kept for that span, and not too fine to be looked at."""
+    if until - since <= MOST_RAW and since >= now - KEEP_RAW:
+        return Step.RAW
+    if until - since <= MOST_MINUTES and since >= now - KEEP_MINUTES:
+        return Step.MINUTE
+    return Step.HOUR
+
+
+def board_over_time(
+    database: Database,
+    board: str,
+    since: datetime,
+    until: datetime,
+    *,
+    step: Step | None = None,
+    now: datetime | None = None,
+) -> Series[BoardPoint]:
+    """What a board did and how warm it was; nothing for an unknown one. `step` None: the one that fits.
+
+    Indexes: `ix_board_samples_board_at`, `ix_board_minutes_board_at`, `ix_board_hours_board_at`.
+    """
+    step = step or fitting(since, until, now or utc_now())
+    source = _source(BOARDS, step, since, until, {"board": board})
+    rates = ("frames", "rows", "control_bytes", "artifact_bytes", "activation_bytes")
+    query = select(source, *[_rate(source, name, step).label(f"{name}_per_s") for name in rates])
+    with database.read() as db:
+        rows = db.execute(query.order_by(source.c.at).limit(MOST_POINTS)).all()
+    return Series(step, since, until, tuple(_board_point(row) for row in rows))
+
+
+def stages_over_time(
+    database: Database,
+    since: datetime,
+    until: datetime,
+    *,
+    deployment: str | None = None,
+    board: str | None = None,
+    generation: str | None = None,
+    step: Step | None = None,
+    now: datetime | None = None,
+) -> Series[StagePoint]:
+    """The stages of a deployment, or those that a board runs, by time and stage; one of the two must be given.
+
+    Indexes: `ix_stage_samples_deployment_at`, `ix_stage_minutes_deployment_at`, `ix_stage_hours_deployment_at`, and the
+    same with `board`.
+    """
+    if deployment is None and board is None:
+        raise ValueError("a deployment or a board must be named, neither was")
+    step = step or fitting(since, until, now or utc_now())
+    wanted = {"deployment": deployment, "board": board, "generation": generation}
+    source = _source(STAGES, step, since, until, {name: value for name, value in wanted.items() if value is not None})
+    c = source.c
+    query = select(
+        c.at,
+        c.deployment,
+        c.stage,
+        func.count(c.board.distinct()).label("boards"),
+        func.sum(_rate(source, "frames", step)).label("frames_per_s"),
+        func.sum(_rate(source, "rows", step)).label("rows_per_s"),
+        *_added(source, "busy_us", "elapsed_ms", "refused", "queued_sum", "samples", "residence_us_sum", "frames"),
+        *_highest(source, "queued_max", "residence_us_max"),
+    )
+    query = query.group_by(c.at, c.deployment, c.stage).order_by(c.at, c.deployment, c.stage)
+    with database.read() as db:
+        rows = db.execute(query.limit(MOST_POINTS)).all()
+    return Series(step, since, until, tuple(_stage_point(row) for row in rows))
+
+
+def deployment_over_time(
+    database: Database,
+    deployment: str,
+    since: datetime,
+    until: datetime,
+    *,
+    gateway: str | None = None,
+    step: Step | None = None,
+    now: datetime | None = None,
+) -> Series[DeploymentPoint]:
+    """A deployment's requests and their latency, over all gateways or at one.
+
+    Indexes: `ix_feed_samples_deployment_at`, `ix_feed_minutes_deployment_at`, `ix_feed_hours_deployment_at`.
+    """
+    step = step or fitting(since, until, now or utc_now())
+    wanted = {"deployment": deployment} if gateway is None else {"deployment": deployment, "gateway": gateway}
+    source = _source(FEEDS, step, since, until, wanted)
+    query = select(
+        source.c.at,
+        func.count(source.c.gateway.distinct()).label("gateways"),
+        *[func.sum(_rate(source, name, step)).label(f"{name}_per_s") for name in ("accepted", "answered")],
+        *_added(source, "samples", "answered", "failed", "refused", "retried", "late", "in_flight_sum", "waiting_sum"),
+        *_added(source, "latency_p50_us_sum", "hop_us_sum", "hop_samples"),
+        *_highest(source, "in_flight_max", "waiting_max", "latency_p99_us_max"),
+    )
+    with database.read() as db:
+        rows = db.execute(query.group_by(source.c.at).order_by(source.c.at).limit(MOST_POINTS)).all()
+    return Series(step, since, until, tuple(_deployment_point(row) for row in rows))
+
+
+def _source(noun: Noun, step: Step, since: datetime, until: datetime, equal: Mapping[str, str]) -> FromClause:
+    """Rows of minutes or hours, or raw ones added up to the same columns, of those series and that span."""
+    if step is Step.RAW:
+        raw = noun.raw.c
+        return _narrowed(noun.added_up(step), raw, since, until, equal).subquery()
+    table = noun.rolled(step)
+    return _narrowed(select(table), table.c, since, until, equal).subquery()
+
+
+def _narrowed(query: Select[Any], c: Any, since: datetime, until: datetime, equal: Mapping[str, str]) -> Select[Any]:
+    return query.where(*[c[name] == value for name, value in equal.items()], c.at >= since, c.at < until)
+
+
+def _rate(source: FromClause, name: str, step: Step) -> ColumnElement[Any]:
+    """A second: over the step, or over the longer time that the counts cover, as after the controller was away."""
+    elapsed_ms = source.c.elapsed_ms
+    return source.c[name] * 1000.0 / case((elapsed_ms > step * 1000, elapsed_ms), else_=step * 1000)
+
+
+def _added(source: FromClause, *names: str) -> list[ColumnElement[Any]]:
+    return [func.sum(source.c[name]).label(name) for name in names]
+
+
+def _highest(source: FromClause, *names: str) -> list[ColumnElement[Any]]:
+    return [func.max(source.c[name]).label(name) for name in names]
+
+
+def _mean(total: Any, count: Any) -> float | None:
+    """PostgreSQL's sums are decimals."""
+    return float(total) / float(count) if count else None
+
+
+def _board_point(row: Row[Any]) -> BoardPoint:
+    return BoardPoint(
+        at=row.at,
+        samples=row.samples,
+        starts=row.starts,
+        frames_per_s=float(row.frames_per_s),
+        rows_per_s=float(row.rows_per_s),
+        refused=row.refused,
+        control_bytes_per_s=float(row.control_bytes_per_s),
+        artifact_bytes_per_s=float(row.artifact_bytes_per_s),
+        activation_bytes_per_s=float(row.activation_bytes_per_s),
+        queued=_mean(row.queued_sum, row.samples) or 0.0,
+        queued_max=row.queued_max,
+        rss_bytes_max=row.rss_bytes_max,
+        temperature_c=_mean(row.temperature_sum, row.temperature_samples),
+        temperature_max=row.temperature_max,
+    )
+
+
+def _stage_point(row: Row[Any]) -> StagePoint:
+    return StagePoint(
+        at=row.at,
+        deployment=row.deployment,
+        stage=row.stage,
+        boards=row.boards,
+        frames_per_s=float(row.frames_per_s),
+        rows_per_s=float(row.rows_per_s),
+        busy=min(1.0, _mean(row.busy_us, row.elapsed_ms * 1000) or 0.0),
+        refused=int(row.refused),
+        queued=_mean(row.queued_sum, row.samples) or 0.0,
+        queued_max=row.queued_max,
+        residence_us=_mean(row.residence_us_sum, row.frames),
+        residence_us_max=row.residence_us_max,
+    )
+
+
+def _deployment_point(row: Row[Any]) -> DeploymentPoint:
+    reports = row.samples / row.gateways  # of each gateway
+    return DeploymentPoint(
+        at=row.at,
+        accepted_per_s=float(row.accepted_per_s),
+        answered_per_s=float(row.answered_per_s),
+        failed=int(row.failed),
+        refused=int(row.refused),
+        retried=int(row.retried),
+        late=int(row.late),
+        in_flight=_mean(row.in_flight_sum, reports) or 0.0,
+        in_flight_max=row.in_flight_max,
+        waiting=_mean(row.waiting_sum, reports) or 0.0,
+        waiting_max=row.waiting_max,
+        latency_p50_us=_mean(row.latency_p50_us_sum, row.answered),
+        latency_p99_us=row.latency_p99_us_max if row.answered else None,
+        hop_us=_mean(row.hop_us_sum, row.hop_samples),
+    )
