@@ -18,7 +18,7 @@ from convoy_schema.messages.gateways import ControllerState, GatewayReported, Ga
 from convoy_schema.messages.logs import BoardLog
 from convoy_schema.topics import BoardTopic, ControllerTopic, GatewayTopic, ModelTopic, Topic, Topics, TrustTopic
 
-from convoy_controller.database.records import BoardPresence, Severity
+from convoy_controller.database.records import BoardPresence, Severity, utc_now
 from convoy_controller.delivery import is_worth_saying
 from convoy_controller.journal import Writing
 from convoy_controller.registry import Change, PresenceChanged, Registry, SessionTaken
@@ -102,7 +102,9 @@ class Intake:
             pulse = codec.decode(Pulse, payload)
             listener.accepted(pulse.epoch, pulse.revision)
             self.note(registry.pulse(name, pulse, now))
-            listener.record(lambda r: r.record_pulse(name, pulse))
+            if registry.board(name).pulse is pulse:  # no words of the dead, which would count twice
+                at = utc_now()
+                listener.record(lambda r: r.record_pulse(name, pulse, at))
         elif leaf == "reported":
             reported = codec.decode(Reported, payload)
             listener.accepted(reported.epoch, reported.revision)
@@ -129,7 +131,8 @@ class Intake:
             self._listener.accepted(reported.epoch, reported.revision)
             self.note(self._registry.gateway_reported(name, reported, retained, now))
             if not retained:
-                self._listener.record(lambda r: r.record_gateway_reported(name, reported))
+                at = utc_now()
+                self._listener.record(lambda r: r.record_gateway_reported(name, reported, at))
 
     def note(self, changes: list[Change]) -> None:
         """Record what the registry made of a message, or of silence."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import cast
 
 from convoy_schema import codec
-from convoy_schema.messages.boards import AssignmentReport, Capability, Pulse, Reported
+from convoy_schema.messages.boards import AssignmentReport, Capability, Reported
 from convoy_schema.messages.gateways import GatewayReported
-from sqlalchemy import Table, bindparam, case, delete, insert, select, update
+from sqlalchemy import case, delete, select, update
 from sqlalchemy.orm import Session
 
 from convoy_controller.database.models import (
@@ -61,7 +60,7 @@ def board_row(db: Session, name: str) -> BoardRow:
 
 
 def forget_board(db: Session, name: str) -> None:
-    """Everything about a board but its events: what it is, its sessions, and its part in generations that ended."""
+    """What a board is, its sessions, and its part in generations that ended; events and telemetry of it stay."""
     db.info.get("boards", {}).pop(name, None)
     db.execute(delete(AssignmentRow).where(AssignmentRow.board == name))
     db.execute(delete(SessionRow).where(SessionRow.board == name))
@@ -187,37 +186,10 @@ def phase(db: Session, now: datetime, board: str, report: AssignmentReport) -> b
     return result.first() is not None
 
 
-_STATISTICS = cast("Table", BoardStatisticsRow.__table__)
-#: Built once: of all that is written, pulses are the most frequent by far.
-_NEXT_PULSE = (
-    update(_STATISTICS)
-    .where(_STATISTICS.c.board == bindparam("key"))
-    .values({column.name: bindparam(column.name) for column in _STATISTICS.c if column.name != "board"})
-)
-
-
-def pulse(db: Session, now: datetime, board: str, beat: Pulse) -> None:
-    """The board's latest statistics."""
-    values = {
-        "key": board,
-        "session": beat.session,
-        "at": now,
-        "uptime_ms": beat.uptime_ms,
-        "rss_bytes": beat.rss_bytes,
-        "frames": sum(stage.frames for stage in beat.stages),
-        "rows": sum(stage.rows for stage in beat.stages),
-        "queued": sum(stage.queued for stage in beat.stages),
-        "refused": sum(beat.refused.values()) + sum(sum(stage.refused.values()) for stage in beat.stages),
-        "control_bytes": beat.published.control,
-        "activation_bytes": beat.published.activations,
-        "pulse": codec.pack(beat),
-        "temperature_c": beat.temperature_c,
-    }
-    if db.connection().execute(_NEXT_PULSE, values).rowcount == 0:
-        _seen(board_row(db, board), now)
-        db.flush()
-        del values["key"]
-        db.connection().execute(insert(_STATISTICS).values(board=board, **values))
+def first_heard(db: Session, now: datetime, board: str) -> None:
+    """The board has its row from here on, whatever its first words were."""
+    _seen(board_row(db, board), now)
+    db.flush()
 
 
 def gateway_presence(db: Session, now: datetime, gateway: str, state: BoardPresence, session: int) -> None:

@@ -42,6 +42,8 @@ class Series(Generic[P]):
 class BoardPoint:
     """A board over one step; `at` is where it begins. Counts are over the step, `temperature_c` and `queued` its mean.
 
+    Rates are over the time in which it was heard.
+
     `starts` counts runs of its daemon that began. A board without a sensor has no temperature.
     """
 
@@ -132,7 +134,9 @@ def board_over_time(
     step = step or fitting(since, until, now or utc_now())
     source = _source(BOARDS, step, since, until, {"board": board})
     rates = ("frames", "rows", "control_bytes", "artifact_bytes", "activation_bytes")
-    query = select(source, *[_rate(source, name, step).label(f"{name}_per_s") for name in rates])
+    # While it was heard: no other board's rate is added to this one's.
+    heard_ms = case((source.c.elapsed_ms > 0, source.c.elapsed_ms), else_=step * 1000)
+    query = select(source, *[(source.c[name] * 1000.0 / heard_ms).label(f"{name}_per_s") for name in rates])
     with database.read() as db:
         rows = db.execute(query.order_by(source.c.at).limit(MOST_POINTS)).all()
     return Series(step, since, until, tuple(_board_point(row) for row in rows))

@@ -39,6 +39,7 @@ from convoy_controller.database.records import (
     SavedModel,
     utc_now,
 )
+from convoy_controller.database.telemetry_records import TelemetryWriter
 from convoy_controller.errors import DeposedError
 
 
@@ -53,6 +54,8 @@ class Recorder:
         self._database = database
         self._clock = clock
         self._session: Session | None = None
+        self._telemetry = TelemetryWriter()
+        self._wrote_for = 0
         self.reign = 0
 
     @contextmanager
@@ -66,14 +69,21 @@ class Recorder:
         if self._session is not None:
             yield self._session
             return
-        with self._database.write() as session:
-            if self.reign:
-                self._check_reign(session)
-            self._session = session
-            try:
-                yield session
-            finally:
-                self._session = None
+        try:
+            with self._database.write() as session:
+                if self.reign:
+                    self._check_reign(session)
+                if self.reign != self._wrote_for:  # another controller may have written meanwhile
+                    self._telemetry, self._wrote_for = TelemetryWriter(), self.reign
+                self._session = session
+                try:
+                    yield session
+                    self._telemetry.write(session)
+                finally:
+                    self._session = None
+        except BaseException:
+            self._telemetry = TelemetryWriter()
+            raise
 
     def _check_reign(self, session: Session) -> None:
         newest = placement_records.epoch(session)
@@ -112,20 +122,20 @@ class Recorder:
         with self._write() as db:
             return board_records.phase(db, self._clock(), board, report)
 
-    def record_pulse(self, board: str, pulse: Pulse) -> None:
-        """A board's latest statistics; the ones before are overwritten."""
+    def record_pulse(self, board: str, pulse: Pulse, at: datetime | None = None) -> None:
+        """A board's latest statistics, received `at` (None: now); what they add to those before is history."""
         with self._write() as db:
-            board_records.pulse(db, self._clock(), board, pulse)
+            self._telemetry.pulse(db, at or self._clock(), board, pulse)
 
     def record_gateway_presence(self, gateway: str, presence: BoardPresence, session: int) -> None:
         """A gateway came or went."""
         with self._write() as db:
             board_records.gateway_presence(db, self._clock(), gateway, presence, session)
 
-    def record_gateway_reported(self, gateway: str, reported: GatewayReported) -> None:
-        """What a gateway feeds, and how it does."""
+    def record_gateway_reported(self, gateway: str, reported: GatewayReported, at: datetime | None = None) -> None:
+        """What a gateway feeds, and how it does, received `at` (None: now)."""
         with self._write() as db:
-            board_records.gateway_reported(db, self._clock(), gateway, reported)
+            self._telemetry.report(db, at or self._clock(), gateway, reported)
 
     def record_log(self, board: str, session: int, records: Sequence[LogRecord], lost: int) -> None:
         """What a board's daemon said, as it was asked for it."""
@@ -140,11 +150,13 @@ class Recorder:
     def forget_board(self, board: str) -> None:
         """Drop what was written of a board that its owner removed."""
         with self._write() as db:
+            self._telemetry.forget_board(board)
             board_records.forget_board(db, board)
 
     def forget_gateway(self, gateway: str) -> None:
         """Drop a gateway that has been gone for long."""
         with self._write() as db:
+            self._telemetry.forget_gateway(gateway)
             board_records.forget_gateway(db, gateway)
 
     def record_event(self, event: NewEvent) -> int:

@@ -9,18 +9,21 @@ sums are the database's own work: one statement a step.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Column, Float, Select, Table, case, func, select
+from sqlalchemy import BigInteger, Column, Connection, Float, Select, Table, case, func, select
 from sqlalchemy import cast as as_type
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import GenericFunction
 
+from convoy_controller.database.engine import Database
 from convoy_controller.database.models import UtcDateTime
 from convoy_controller.database.telemetry_tables import (
     BoardHourRow,
@@ -29,6 +32,7 @@ from convoy_controller.database.telemetry_tables import (
     FeedHourRow,
     FeedMinuteRow,
     FeedSampleRow,
+    RollupMarkRow,
     StageHourRow,
     StageMinuteRow,
     StageSampleRow,
@@ -176,3 +180,63 @@ FEEDS = Noun(
     },
 )
 NOUNS = (BOARDS, STAGES, FEEDS)
+
+#: Raw rows that one transaction rolls up.
+CHUNK_ROWS = 20_000
+
+
+def roll_up(database: Database, step: Step, chunk_rows: int = CHUNK_ROWS) -> Iterator[int]:
+    """Roll up what is new into minutes, or into hours; after each transaction, the raw rows that it took.
+
+    To be driven to its end, or to be left at any point.
+    """
+    for noun in NOUNS:
+        taken = chunk_rows
+        while taken == chunk_rows:
+            with database.write() as db:
+                taken = _roll(db, noun, step, chunk_rows)
+            yield taken
+
+
+def rolled_up_to(db: Session, noun: Noun) -> int:
+    """The number up to which raw rows are in the minutes and in the hours, so that they may go."""
+    return min(_mark(db, noun.minutes), _mark(db, noun.hours))
+
+
+def _mark(db: Session, target: Table) -> int:
+    return db.scalar(select(RollupMarkRow.rolled_id).where(RollupMarkRow.target == target.name)) or 0
+
+
+def _roll(db: Session, noun: Noun, step: Step, chunk_rows: int) -> int:
+    target, number = noun.rolled(step), noun.raw.c.id
+    mark = _mark(db, target)
+    chunk = select(number).where(number > mark).order_by(number).limit(chunk_rows).subquery()
+    newest, taken = db.execute(select(func.max(chunk.c.id), func.count())).one()
+    if not taken:
+        return 0
+    new = noun.added_up(step).where(number > mark, number <= newest)
+    connection = db.connection()
+    names = ("at", *noun.key, *noun.measures)
+    statement = _insert(connection, target).from_select(names, new)
+    added = statement.excluded
+    changed = {
+        name: _joined(connection, target.c[name], added[name], measure.is_sum)
+        for name, measure in noun.measures.items()
+    }
+    connection.execute(statement.on_conflict_do_update(index_elements=["at", *noun.key], set_=changed))
+    marks = cast("Table", RollupMarkRow.__table__)
+    moved = _insert(connection, marks).values(target=target.name, rolled_id=newest)
+    connection.execute(moved.on_conflict_do_update(index_elements=["target"], set_={"rolled_id": newest}))
+    return int(taken)
+
+
+def _insert(connection: Connection, target: Table) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(target) if connection.dialect.name == "sqlite" else postgresql.insert(target)
+
+
+def _joined(connection: Connection, there: Any, added: Any, is_sum: bool) -> ColumnElement[Any]:
+    if is_sum:
+        return cast("ColumnElement[Any]", there + added)
+    if connection.dialect.name == "sqlite":
+        return func.coalesce(func.max(there, added), there, added)  # of two values; NULL when one of them is
+    return func.greatest(there, added)
