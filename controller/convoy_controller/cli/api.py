@@ -27,11 +27,14 @@ def api(
     tls_key: Annotated[
         Path | None, typer.Option("--tls-key", metavar="PEM", help="Its key, where it is not in the same file.")
     ] = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard/--no-dashboard", help="The dashboard, on the same address.")
+    ] = True,
     log_level: LogOption = "info",
     home: HomeOption = None,
     database: DatabaseOption = None,
 ) -> None:
-    """Serve the REST API: what the fleet is and was, and what is wanted of it. Ctrl-C or SIGTERM ends it in order.
+    """Serve REST API and dashboard: what the fleet is and was, and is to be. Ctrl-C or SIGTERM ends it in order.
 
     Without a token it listens on this machine's own addresses only, and whoever is on it may do everything; once there
     is one (`convoy token create`), everyone needs one. Exit codes: 0 stopped, 1 failed, its address was taken or is
@@ -44,4 +47,4 @@ def api(
     if tls_key is not None and tls_cert is None:
         raise typer.BadParameter("belongs to a certificate: give --tls-cert too", param_hint="--tls-key")
     set_log_level(log_level)
-    run_api(home_here(home, database), Listening(host, port, tls_cert, tls_key))
+    run_api(home_here(home, database), Listening(host, port, tls_cert, tls_key), with_dashboard=dashboard)

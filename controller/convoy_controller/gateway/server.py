@@ -34,10 +34,12 @@ async def serving(
     *,
     tls: ssl.SSLContext | None = None,
     protocol: type[asyncio.Protocol] | None = None,
+    sockets: bool = False,
 ) -> AsyncIterator[str]:
     """Serve `app` until the context ends; yields its address, `http://host:port`. `port` 0 takes a free one.
 
-    `tls` encrypts it, `protocol` replaces uvicorn's own HTTP. Raises `GatewayError` where the address cannot be had.
+    `tls` encrypts it, `protocol` replaces uvicorn's own HTTP, `sockets` lets WebSockets through. Raises `GatewayError`
+    where the address cannot be had.
     """
     sock = _bind(host, port)
     config = uvicorn.Config(
@@ -48,7 +50,7 @@ async def serving(
         access_log=False,
         lifespan="off",
         proxy_headers=False,
-        ws="none",
+        ws="auto" if sockets else "none",
         server_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=GRACE_S,

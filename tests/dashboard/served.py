@@ -1,0 +1,104 @@
+"""The dashboard as its tests see it: served by `convoy api` over a database that the test writes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from patience import PATIENCE_S
+from playwright.sync_api import Browser, BrowserContext, Page
+
+PATIENCE_MS = PATIENCE_S * 1000
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
+#: What axe calls a fault that keeps somebody out.
+GRAVE = ("serious", "critical")
+
+
+class Server:
+    """`convoy api` as a process of its own, which `stop` and `start` bring back at its address."""
+
+    def __init__(self, home: Path, *options: str) -> None:
+        self.home = home
+        self.address = ""
+        self._options = options
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        listen = self.address.removeprefix("http://") or "127.0.0.1:0"
+        with (self.home / "api.log").open("a") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "convoy_controller", "api", "--home", ".", "--listen", listen, *self._options],
+                cwd=self.home,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        found = re.search(r"http://\S+", line)
+        assert found, (line, (self.home / "api.log").read_text())
+        self.address = found[0]
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            assert self._process.wait(PATIENCE_S) == 0, self.log
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+            self._process = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        return (self.home / "api.log").read_text()
+
+
+@dataclass
+class Sight:
+    """A browser's look at one server: opens pages, and notes every request and fault of theirs."""
+
+    browser: Browser
+    server: Server
+    requested: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    _contexts: list[BrowserContext] = field(default_factory=list)
+
+    def context(self, **options: Any) -> BrowserContext:
+        made = self.browser.new_context(**{"viewport": DESKTOP, **options})
+        made.set_default_timeout(PATIENCE_MS)
+        made.on("request", lambda request: self.requested.append(request.url))
+        made.on("weberror", lambda fault: self.faults.append(str(fault.error)))
+        made.on("console", lambda line: self.faults.append(line.text) if line.type == "error" else None)
+        self._contexts.append(made)
+        return made
+
+    def open(self, path: str, context: BrowserContext | None = None, **options: Any) -> Page:
+        """The page at that path, once it is live."""
+        page = (context or self.context(**options)).new_page()
+        page.goto(f"{self.server.address}{path}")
+        page.wait_for_function("window.did_handshake === true")
+        return page
+
+    def close(self) -> None:
+        while self._contexts:
+            self._contexts.pop().close()
+
+
+def grave_faults(page: Page) -> list[str]:
+    """What axe finds serious or critical on the page as it is."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{fault['id']}: {fault['help']}: {[node['html'][:200] for node in fault['nodes'][:3]]}"
+        for fault in found
+        if fault["impact"] in GRAVE
+    ]

@@ -1,0 +1,51 @@
+"""What holds for every page: axe finds nothing grave, it fits a phone, has one heading, and asks no other host."""
+
+from __future__ import annotations
+
+import pytest
+from served import PHONE, Sight, grave_faults
+
+#: Each page, and its heading.
+PAGES = {
+    "/events": "Events",
+    "/events?board=nobody": "Events",
+}
+
+
+@pytest.mark.parametrize(("path", "heading"), PAGES.items())
+def test_a_page_can_be_used_by_everyone(sight: Sight, path: str, heading: str):
+    page = sight.open(path)
+    assert page.locator("h1").all_inner_texts() == [heading]
+    assert page.title() == f"{heading} · Convoy"
+    assert page.locator("html").get_attribute("lang") == "en-US"
+    for landmark in ("banner", "navigation", "main"):
+        assert page.get_by_role(landmark).count() == 1, landmark  # type: ignore[arg-type]
+    assert grave_faults(page) == []
+    page.emulate_media(color_scheme="dark")
+    page.locator("body.body--dark").wait_for()
+    assert grave_faults(page) == []
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= PHONE["width"]
+    assert grave_faults(page) == []
+    assert sight.requested
+
+
+def test_the_keyboard_reaches_the_content_first_and_the_navigation_is_of_links(sight: Sight):
+    page = sight.open("/events")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.innerText") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.contains(document.querySelector('h1'))")
+    links = page.get_by_role("navigation").get_by_role("link")
+    assert "Events" in links.all_inner_texts()
+    assert page.get_by_role("link", name="Events", exact=True).get_attribute("aria-current") == "page"
+
+
+def test_light_and_dark_can_be_chosen_and_are_kept(sight: Sight):
+    page = sight.open("/events")
+    page.get_by_role("button", name="Theme: auto").click()
+    page.get_by_role("button", name="Theme: light").click()
+    page.locator("body.body--dark").wait_for()
+    page.reload()
+    page.locator("body.body--dark").wait_for()
+    assert page.get_by_role("button", name="Theme: dark").is_visible()
