@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between looks at a socket that takes no more.
 CONGESTED_S = 0.005
+#: Seconds after which a board that has asked for nothing does not ask, though it fetches: it asks again each two.
+ASKS_S = 6.0
 #: Refusals that are told one by one; of a flood only every power of two is, so that it fills no disk.
 TOLD_SINGLY = 100
 
@@ -43,6 +45,9 @@ class Delivery:
         self._catalogue = catalogue
         self.distributor = Distributor()
         self._wanted = asyncio.Event()
+        #: When each board asked last, and for what; and why an artifact could not be sent when it was last asked for.
+        self._asked: dict[str, tuple[float, str]] = {}
+        self._unsent: dict[str, str] = {}
         self._announced: dict[str, SavedModel] = {}
         self.link = Link(
             url, f"{name}:bulk", on_message=self._received, on_connect=self._connected, credentials=credentials
@@ -77,6 +82,15 @@ class Delivery:
         """Announce that bundle no more, until it is announced anew."""
         self._announced.pop(digest, None)
 
+    def why_not_sent(self, board: str) -> str:
+        """What is known here of why a board that fetches gets nothing."""
+        asked_at, digest = self._asked.get(board, (float("-inf"), ""))
+        if asyncio.get_running_loop().time() - asked_at > ASKS_S:
+            return "the controller hears no request of it: its bulk connection, or the controller's, may be broken"
+        if digest in self._unsent:
+            return f"the controller cannot send artifact {digest[:12]}: {self._unsent[digest]}"
+        return f"the controller hears its requests and sends artifact {digest[:12]}, and nothing arrives there"
+
     def clear(self, topic: str) -> bool:
         """Take back what is retained on one of our topics; after what was said on it, as it goes the same way."""
         return self.link.publish(topic, b"", qos=1, retain=True)
@@ -108,7 +122,7 @@ class Delivery:
         try:
             parsed = self._topics.parse(topic)
             if isinstance(parsed, BoardTopic) and parsed.leaf == "want":
-                self._want(codec.decode(Want, payload))
+                self._want(parsed.board, codec.decode(Want, payload))
         except (DecodeError, TopicError) as error:
             self._refuse(f"{topic[:120]}: {error}")
         except ConvoyError as error:
@@ -119,7 +133,8 @@ class Delivery:
         if is_worth_saying(self.refused):
             log.warning("%s (%d refused so far)", sentence, self.refused)
 
-    def _want(self, want: Want) -> None:
+    def _want(self, board: str, want: Want) -> None:
+        self._asked[board] = asyncio.get_running_loop().time(), want.digest
         manifest = self._catalogue.manifest(want.digest)
         if not want.blocks:  # the board lacks the manifest itself: the broker may have forgotten it
             self._state_manifest(manifest)
@@ -151,7 +166,9 @@ class Delivery:
             content = self._catalogue.read_block(block.digest, block.block)
         except ConvoyError as error:
             log.error("block %d of %s: %s", block.block, block.digest[:12], error)
+            self._unsent[block.digest] = str(error)
             return
+        self._unsent.pop(block.digest, None)
         self.distributor.charge(now, len(content))
         if self.link.publish(self._topics.block(block.digest, block.block), content):
             self.published += len(content)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from convoy_schema import codec
-from convoy_schema.errors import DecodeError, SignatureError, TopicError
+from convoy_schema.errors import DecodeError, SignatureError, TopicError, VersionError
 from convoy_schema.messages.boards import BoardState, Capability, Pulse, Reported
 from convoy_schema.messages.gateways import ControllerState, GatewayReported, GatewayState
 from convoy_schema.messages.logs import BoardLog
@@ -70,10 +70,18 @@ class Intake:
             self._dispatch(topic, payload, retained)
         except (DecodeError, TopicError, SignatureError) as error:
             count = self.refuse(error.code)
+            if isinstance(error, VersionError) and not retained:
+                self._note_foreign(topic, error)
             if is_worth_saying(count):
                 sentence = f"{topic[:120]}: {error} ({error.code}, {count} so far)"
                 self._listener.event("refused", sentence, Severity.WARNING)
         self._listener.news()
+
+    def _note_foreign(self, topic: str, error: VersionError) -> None:
+        parsed = self._topics.parse(topic)
+        if isinstance(parsed, BoardTopic):
+            current, oldest = (int(str(error.data[key])) for key in ("peer_current", "peer_oldest"))
+            self._registry.board_foreign(parsed.board, current, oldest, self._clock())
 
     def refuse(self, code: str) -> int:
         """Count something that could not be taken; how many there were of that code."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from convoy_schema.bundle import VerifiedModel
 from convoy_schema.messages.boards import AssignmentReport
@@ -260,7 +261,7 @@ class Reconciler:
             late = next(board for board, (how, _) in seen.items() if how is not Condition.READY)
             reason = f"board {late} made no progress for {STAGING_S:.0f} s"
             self._exclude(record, late, now + EXCLUDE_S, reason, False)
-            self._abandon(record, reason, now, board=late)
+            self._abandon(record, reason, now, board=late, code="stalled")
 
     def _await_probe(self, record: DeploymentRecord, placement: Placement, now: float) -> None:
         verdicts = [probe_verdict(gateway, placement) for gateway in self._registry.online_gateways()]
@@ -294,7 +295,7 @@ class Reconciler:
         reason = f"board {board}: {report.code}: {report.message}"
         until = now + (RETRY_MOST_S if report.retryable else EXCLUDE_S)
         self._exclude(record, board, until, reason, report.retryable)
-        self._abandon(record, reason, now, board=board)
+        self._abandon(record, reason, now, board=board, code=report.code)
 
     def _exclude(self, record: DeploymentRecord, board: str, until: float, reason: str, may_pass: bool) -> None:
         # A restarted board speaks in a new session, and gets a new chance with it.
@@ -307,6 +308,7 @@ class Reconciler:
         now: float,
         *,
         board: str | None = None,
+        code: str = "",
         again_s: float | None = None,
     ) -> None:
         placement = record.next
@@ -316,7 +318,7 @@ class Reconciler:
         self.tallies.abandoned[record.intent.deployment] += 1
         sentence = f"generation {placement.generation} of {record.intent.deployment} was given up: {reason}"
         severity = Severity.WARNING if again_s == 0.0 else Severity.ERROR
-        self._record("abandoned", sentence, record, severity, board, placement.generation)
+        self._record("abandoned", sentence, record, severity, board, placement.generation, {"code": code})
         record.next = None
         if again_s is None:
             again_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2**record.failures)
@@ -487,8 +489,9 @@ class Reconciler:
         severity: Severity = Severity.INFO,
         board: str | None = None,
         generation: Generation | None = None,
+        data: dict[str, Any] | None = None,
     ) -> None:
-        event = NewEvent(kind, sentence, severity, board, record.intent.deployment, generation)
+        event = NewEvent(kind, sentence, severity, board, record.intent.deployment, generation, data or {})
         self._effects.append(Record(event))
 
     def _save(self, placement: Placement, state: GenerationState, reason: str = "") -> Placement:

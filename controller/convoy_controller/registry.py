@@ -7,6 +7,7 @@ until something fresh arrives.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -26,6 +27,8 @@ IDLE_PULSE_S = 30.0
 GATEWAY_SILENCE_S = 4.0
 #: Seconds after our own connect within which a peer must answer the call to restate itself.
 UNANSWERED_S = 5.0
+#: Returns of a board that are remembered.
+MOST_RETURNS = 32
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,23 @@ class Peer:
     losses: int = 0
 
 
+@dataclass(frozen=True)
+class Return:
+    """A board came back at `at`: in a new session, or in the same one after it had been silent."""
+
+    at: float
+    is_new_session: bool
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A board last spoke a version of the protocol that is out of range: `current`, and the `oldest` it takes."""
+
+    current: int
+    oldest: int
+    since: float
+
+
 @dataclass
 class BoardRecord(Peer):
     """A board's last words of each kind."""
@@ -74,6 +94,8 @@ class BoardRecord(Peer):
     settled_since: float | None = None
     #: By deployment; a new mapping with each pulse, and None before the first.
     totals: Mapping[str, StageTotals] | None = None
+    foreign: Foreign | None = None
+    returns: deque[Return] = field(default_factory=lambda: deque(maxlen=MOST_RETURNS))
     ended: set[int] = field(default_factory=set)
 
 
@@ -149,10 +171,20 @@ class Registry:
             record.interval_s = pulse.interval_ms / 1000
         return changes
 
+    def board_foreign(self, name: str, current: int, oldest: int, now: float) -> None:
+        """A board says something in a version of the protocol that is not spoken here: nothing more is known of it."""
+        record = self.board(name)
+        before = record.foreign
+        since = now if before is None or (before.current, before.oldest) != (current, oldest) else before.since
+        record.foreign = Foreign(current, oldest, since)
+
     def _fresh(self, record: BoardRecord, session: int, now: float) -> list[Change]:
         if session in record.ended:
             return []  # words of the dead, overtaken by their own will
         changes: list[Change] = []
+        record.foreign = None
+        if record.session and (session != record.session or record.presence is BoardPresence.OFFLINE):
+            record.returns.append(Return(now, session != record.session))
         if session != record.session:
             if record.session != 0 and record.presence is BoardPresence.ONLINE:
                 changes.append(SessionTaken(record.name, record.session, session))

@@ -58,6 +58,7 @@ from convoy_controller.reign import Heard, Reign, begin, contradiction, is_conti
 from convoy_controller.shelf import Shelf
 from convoy_controller.statements import StatementKeeper
 from convoy_controller.tallies import Tallies
+from convoy_controller.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +141,7 @@ class Controller:
         self._statements = await self._in_thread(StatementKeeper, self.home.keys, self.topics.site)
         self._running = True
         self._delivery = Delivery(self._url, self._name, self.topics, self._catalogue, self._credentials)
+        self._watch = Watch(self._registry, self._record, self._event, self._delivery.why_not_sent)
         self._housekeeping = Housekeeping(self._realm(), database, self._catalogue, self._delivery)
         await self._housekeeping.load()
         self._owners = self._owner_desk()
@@ -148,6 +150,7 @@ class Controller:
             self._owners.know(model)
         for board in state.boards:
             self._registry.board(board.name).capability = board.capability
+            self._watch.restore(board.name, board.symptoms, asyncio.get_running_loop().time())
         self._logs = LogDesk(
             database, self._in_thread, self._record, self._command, self._is_online, self._is_in_charge
         )
@@ -259,6 +262,7 @@ class Controller:
             self._news.clear()
             self._stand(self._leadership.tick(clock()))
             self._intake.note(self._registry.tick(clock()))
+            self._watch.look(clock())
             if self._leadership.standing is not Standing.IN_CHARGE:
                 # Who neither reigns nor stands by says nothing yet: the database may be another one's.
                 if self._reconciler is not None or self._leadership.standing is Standing.STANDBY:

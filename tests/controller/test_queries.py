@@ -104,6 +104,8 @@ def test_left_out_after_a_failure_until_something_happens_to_it(fleet: Fleet):
     fleet.place(("board-1",), 2, GenerationState.RETIRED)
     assert queries.why(fleet.database, "board-1").condition is Condition.FAILED
     fleet.recorder.record_event(NewEvent("online", "board-1 is online: heard from", board="board-1"))
+    assert queries.why(fleet.database, "board-1").condition is Condition.FAILED
+    fleet.online("board-1", session=2)
     assert queries.why(fleet.database, "board-1").condition is Condition.UNASSIGNED
 
 
@@ -190,7 +192,7 @@ def test_the_failing_assignment_is_told_before_the_one_that_serves(fleet: Fleet)
     assert queries.why(fleet.database, "board-1").condition is Condition.PREPARING
     fleet.at("board-1", Phase.FAILED, 2, code="store-full", message="no room")
     answer = queries.why(fleet.database, "board-1")
-    assert answer.condition is Condition.FAILED
+    assert answer.condition is Condition.STORE_FULL
     assert "generation 1-2" in answer.sentence
     fleet.recorder.save_generation_state("digits", Generation(1, 2), GenerationState.ABANDONED)
     assert queries.why(fleet.database, "board-1").condition is Condition.READY

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from convoy_schema import codec
-from convoy_schema.messages.boards import AssignmentReport, Capability, Reported
+from convoy_schema.messages.boards import AssignmentReport, Capability, Phase, Reported
 from convoy_schema.messages.gateways import GatewayReported
-from sqlalchemy import case, delete, select, update
+from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from convoy_controller.database.models import (
@@ -82,9 +83,10 @@ def _seen(row: BoardRow, now: datetime) -> None:
     row.last_seen = now
 
 
-def presence(db: Session, now: datetime, board: str, state: BoardPresence, session: int, reason: str) -> None:
-    """A change of presence, and with it the beginning or end of a session."""
+def presence(db: Session, now: datetime, board: str, state: BoardPresence, session: int, reason: str) -> bool:
+    """A change of presence, and with it the beginning or end of a session; whether it is another session's."""
     row = board_row(db, board)
+    is_new = row.session != session
     if row.presence is not state or row.session != session:
         row.presence_since = now
     if row.presence is not state:
@@ -99,6 +101,7 @@ def presence(db: Session, now: datetime, board: str, state: BoardPresence, sessi
             .where(SessionRow.board == board, SessionRow.session == session, SessionRow.ended_at.is_(None))
             .values(ended_at=now, reason=reason[:MAX_SENTENCE])
         )
+    return is_new
 
 
 def _absence(db: Session, now: datetime, row: BoardRow, state: BoardPresence, session: int, reason: str) -> None:
@@ -140,22 +143,32 @@ def desired(db: Session, now: datetime, board: str, epoch: int, revision: int) -
     row.desired_epoch, row.desired_revision, row.desired_at = epoch, revision, now
 
 
-def reported(db: Session, now: datetime, board: str, report: Reported) -> None:
-    """What the board says of itself; the phases of its assignments with it."""
+def reported(db: Session, now: datetime, board: str, report: Reported) -> list[str]:
+    """What the board says of itself, and the phases of its assignments; deployments it has just got ready for."""
     row = board_row(db, board)
     _seen(row, now)
     row.reported_epoch, row.reported_revision, row.reported_at = report.epoch, report.revision, now
     row.shell, row.blocked, row.restarted = report.shell, report.blocked, report.restarted
     row.degraded = ",".join(item.partition for item in report.partitions if item.degraded)
+    # Since when, whatever else it reports meanwhile.
+    row.blocked_since = (row.blocked_since or now) if row.blocked else None
+    row.degraded_since = (row.degraded_since or now) if row.degraded else None
     row.store_bytes, row.store_quota = report.store_bytes, report.store_quota
     row.reported = codec.pack(report)
     db.flush()
+    ready = []
     for item in report.assignments:
-        phase(db, now, board, item)
+        changed_at = phase(db, now, board, item)
+        if item.phase is Phase.READY and changed_at == now:
+            ready.append(item.deployment)
+    return ready
 
 
-def phase(db: Session, now: datetime, board: str, report: AssignmentReport) -> bool:
-    """How far a board is with one assignment; False when no such assignment was saved."""
+def phase(db: Session, now: datetime, board: str, report: AssignmentReport) -> datetime | None:
+    """How far a board is with one assignment; since when, and None when no such assignment was saved.
+
+    What it failed at stays while it tries again, until it is ready: else a reader saw it come and go.
+    """
     generation = (
         select(GenerationRow.id)
         .where(
@@ -167,6 +180,14 @@ def phase(db: Session, now: datetime, board: str, report: AssignmentReport) -> b
     )
     # `changed_at` answers "since when": progress inside a phase does not move it.
     since = case((AssignmentRow.phase != report.phase, now), else_=AssignmentRow.changed_at)
+    told: dict[str, Any] = {"code": report.code, "message": report.message, "retryable": report.retryable}
+    failing_since: Any = None
+    if report.phase is Phase.FAILED:
+        failing_since = func.coalesce(
+            AssignmentRow.failing_since, bindparam(None, now, AssignmentRow.failing_since.type)
+        )
+    elif report.phase is not Phase.READY:
+        failing_since, told = AssignmentRow.failing_since, {}
     result = db.execute(
         update(AssignmentRow)
         .where(AssignmentRow.generation_id == generation, AssignmentRow.board == board)
@@ -175,15 +196,14 @@ def phase(db: Session, now: datetime, board: str, report: AssignmentReport) -> b
             step=report.step,
             done_bytes=report.done_bytes,
             total_bytes=report.total_bytes,
-            code=report.code,
-            message=report.message,
-            retryable=report.retryable,
             changed_at=since,
+            failing_since=failing_since,
+            **told,
         )
-        .returning(AssignmentRow.id)
+        .returning(AssignmentRow.changed_at)
         .execution_options(synchronize_session=False)
     )
-    return result.first() is not None
+    return result.scalars().first()
 
 
 def first_heard(db: Session, now: datetime, board: str) -> None:

@@ -139,7 +139,11 @@ class BoardRow(Base):
     restarted: Mapped[str | None] = mapped_column(String(63))
     shell: Mapped[str] = mapped_column(NAME)
     blocked: Mapped[str] = mapped_column(Text)
+    blocked_since: Mapped[datetime | None]
     degraded: Mapped[str] = mapped_column(Text)  # partitions that failed to configure, joined by commas
+    degraded_since: Mapped[datetime | None]
+    #: By kind (`SymptomKind`): since when (ISO 8601), and figures; NULL: none.
+    symptoms: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     store_bytes: Mapped[int]
     store_quota: Mapped[int]
     reported: Mapped[bytes | None]
@@ -475,6 +479,8 @@ class AssignmentRow(Base):
     message: Mapped[str] = mapped_column(Text)
     retryable: Mapped[bool] = mapped_column(Boolean)
     changed_at: Mapped[datetime]
+    #: Since when it fails, tries again and fails; `code` and `message` stay meanwhile. NULL: it does not.
+    failing_since: Mapped[datetime | None]
 
     # A board's assignments are found through the live generations, which are few; its past ones are not asked for.
     __table_args__ = (Index("ix_assignments_generation_id_board", "generation_id", "board", unique=True),)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 from convoy_schema.messages.boards import AssignmentReport, Capability, Pulse, Reported
 from convoy_schema.messages.gateways import GatewayReported
@@ -23,6 +24,7 @@ from convoy_controller.database import (
     log_records,
     placement_records,
     restart,
+    symptom_records,
 )
 from convoy_controller.database.engine import Database
 from convoy_controller.database.records import (
@@ -37,6 +39,7 @@ from convoy_controller.database.records import (
     SavedDeployment,
     SavedGeneration,
     SavedModel,
+    SymptomKind,
     utc_now,
 )
 from convoy_controller.database.telemetry_records import TelemetryWriter
@@ -100,7 +103,8 @@ class Recorder:
     def record_presence(self, board: str, presence: BoardPresence, session: int, reason: str = "") -> None:
         """A board came, went, or is not known to be there; sessions begin and end with it."""
         with self._write() as db:
-            board_records.presence(db, self._clock(), board, presence, session, reason)
+            if board_records.presence(db, self._clock(), board, presence, session, reason):
+                symptom_records.forgive(db, board)
 
     def record_capability(self, board: str, capability: Capability) -> None:
         """What a board is."""
@@ -115,12 +119,13 @@ class Recorder:
     def record_reported(self, board: str, reported: Reported) -> None:
         """Where a board is, and the phase of each of its assignments."""
         with self._write() as db:
-            board_records.reported(db, self._clock(), board, reported)
+            for deployment in board_records.reported(db, self._clock(), board, reported):
+                symptom_records.forgive(db, board, deployment)
 
     def save_phase(self, board: str, report: AssignmentReport) -> bool:
         """How far one assignment is; False when no such assignment was saved. `record_reported` does this for all."""
         with self._write() as db:
-            return board_records.phase(db, self._clock(), board, report)
+            return board_records.phase(db, self._clock(), board, report) is not None
 
     def record_pulse(self, board: str, pulse: Pulse, at: datetime | None = None) -> None:
         """A board's latest statistics, received `at` (None: now); what they add to those before is history."""
@@ -162,7 +167,19 @@ class Recorder:
     def record_event(self, event: NewEvent) -> int:
         """A line of history; returns its number."""
         with self._write() as db:
+            if event.kind == symptom_records.GIVEN_UP:
+                symptom_records.give_up(db, self._clock(), event)
             return board_records.new_event(db, self._clock(), event)
+
+    def record_symptom(self, board: str, kind: SymptomKind, ago_s: float, figures: dict[str, Any]) -> None:
+        """Something is wrong with a board, since `ago_s` seconds ago unless it was so already."""
+        with self._write() as db:
+            symptom_records.begin(db, self._clock(), board, kind, ago_s, figures)
+
+    def end_symptom(self, board: str, kind: SymptomKind) -> None:
+        """It is over."""
+        with self._write() as db:
+            symptom_records.end(db, board, kind)
 
     # What the controller decides
 
@@ -197,6 +214,8 @@ class Recorder:
         """How far a deployment is, and what its owner should know. Raises `NotFoundError`."""
         with self._write() as db:
             placement_records.deployment_state(db, self._clock(), deployment, state, message)
+            if state is DeploymentState.REMOVED:
+                symptom_records.forgive_all(db, deployment)
 
     # What the controller reads
 

@@ -86,6 +86,26 @@ class Severity(enum.Enum):
     ERROR = "error"
 
 
+class SymptomKind(enum.Enum):
+    """What the controller finds wrong with a board by watching it for a while; no single message says it."""
+
+    UNREADABLE = "unreadable"
+    FLAPPING = "flapping"
+    STALLED = "stalled"
+    SLOW_LINK = "slow-link"
+    OVERLOADED = "overloaded"
+    GIVEN_UP = "given-up"
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """What has been wrong with a board since then; `figures` is JSON, and what it holds depends on the kind."""
+
+    kind: SymptomKind
+    since: datetime
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
 class ArtifactKind(enum.Enum):
     """What an artifact is for."""
 
@@ -188,6 +208,7 @@ class SavedBoard:
     reported: Reported | None
     desired_epoch: int
     desired_revision: int
+    symptoms: tuple[SymptomKind, ...] = ()
 
 
 @dataclass(frozen=True)

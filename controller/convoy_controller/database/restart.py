@@ -35,6 +35,7 @@ from convoy_controller.database.records import (
     SavedGeneration,
     SavedModel,
 )
+from convoy_controller.database.symptom_records import symptoms
 from convoy_controller.errors import DatabaseVersionError
 
 T = TypeVar("T")
@@ -86,6 +87,7 @@ def _board(row: BoardRow) -> SavedBoard:
         readable(Reported, row.reported),
         row.desired_epoch,
         row.desired_revision,
+        tuple(symptoms(row.symptoms)),
     )
 
 

@@ -23,14 +23,16 @@ from convoy_controller.database.models import (
     BoardRow,
     BoardStatisticsRow,
     BoardWishRow,
+    CertificateRow,
     DeploymentRow,
     EventRow,
     GenerationRow,
     ModelRow,
     SessionRow,
 )
-from convoy_controller.database.records import LIVE_STATES, GenerationState
+from convoy_controller.database.records import LIVE_STATES, GenerationState, SymptomKind
 from convoy_controller.database.restart import readable, saved_deployment
+from convoy_controller.database.symptom_records import symptoms
 from convoy_controller.database.views import (
     Assigned,
     BoardDetail,
@@ -45,12 +47,9 @@ from convoy_controller.database.views import (
     StageLine,
 )
 
-#: Kind of the event that says why a generation was given up; it names a board when it was that board's doing.
-GIVEN_UP = "abandoned"
-
 
 def board_rows() -> Select[Any]:
-    """One row a board: itself, last pulse, session and event, and the live assignment that matters most."""
+    """One row a board: itself, its last pulse and session, and the live assignment that matters most."""
     inner, live = aliased(AssignmentRow), aliased(GenerationRow)
     matters_most = (
         select(inner.id)
@@ -67,14 +66,32 @@ def board_rows() -> Select[Any]:
     )
     earlier = aliased(SessionRow)
     last_session = select(func.max(earlier.id)).where(earlier.board == BoardRow.name).correlate(BoardRow)
-    happened = aliased(EventRow)
-    last_event = select(func.max(happened.id)).where(happened.board == BoardRow.name).correlate(BoardRow)
+    # Few, and found by their own index: a revoked name is never used again.
+    revoked = (
+        select(
+            CertificateRow.name.label("name"),
+            func.min(CertificateRow.revoked_at).label("at"),
+            func.max(CertificateRow.reason).label("reason"),
+        )
+        .where(CertificateRow.revoked_at.is_not(None))
+        .group_by(CertificateRow.name)
+        .subquery()
+    )
     return (
-        select(BoardRow, BoardStatisticsRow.at, SessionRow, AssignmentRow, GenerationRow, EventRow, BoardWishRow)
+        select(
+            BoardRow,
+            BoardStatisticsRow.at,
+            SessionRow,
+            AssignmentRow,
+            GenerationRow,
+            BoardWishRow,
+            revoked.c.at,
+            revoked.c.reason,
+        )
+        .outerjoin(revoked, revoked.c.name == BoardRow.name)
         .outerjoin(BoardWishRow, BoardWishRow.board == BoardRow.name)
         .outerjoin(BoardStatisticsRow, BoardStatisticsRow.board == BoardRow.name)
         .outerjoin(SessionRow, SessionRow.id == last_session.scalar_subquery())
-        .outerjoin(EventRow, EventRow.id == last_event.scalar_subquery())
         .outerjoin(AssignmentRow, AssignmentRow.id == matters_most)
         .outerjoin(GenerationRow, GenerationRow.id == AssignmentRow.generation_id)
     )
@@ -82,9 +99,10 @@ def board_rows() -> Select[Any]:
 
 def board_facts(found: Row[Any]) -> BoardFacts:
     """What `board_rows` found of one board."""
-    row, pulsed_at, session, assignment, generation, event, wish = found
+    row, pulsed_at, session, assignment, generation, wish, revoked_at, revoked_reason = found
     is_to_restart = wish is not None and wish.restart_token not in ("", row.restarted)
-    is_given_up = event is not None and event.kind == GIVEN_UP
+    found_wrong = symptoms(row.symptoms)
+    given_up = found_wrong.pop(SymptomKind.GIVEN_UP, None)
     seen = [at for at in (row.last_seen, pulsed_at) if at is not None]
     return BoardFacts(
         board=row.name,
@@ -109,10 +127,16 @@ def board_facts(found: Row[Any]) -> BoardFacts:
         reported=(row.reported_epoch, row.reported_revision),
         reported_at=row.reported_at,
         assigned=None if assignment is None else _assigned(assignment, generation),
-        given_up=event.sentence if is_given_up else "",
-        given_up_at=event.at if is_given_up else None,
+        given_up="" if given_up is None else given_up.figures["sentence"],
+        given_up_at=None if given_up is None else given_up.since,
         drained_at=None if wish is None else wish.drained_at,
         restart_at=wish.restart_at if is_to_restart else None,
+        given_up_code="" if given_up is None else given_up.figures["code"],
+        blocked_since=row.blocked_since,
+        degraded_since=row.degraded_since,
+        revoked_at=revoked_at,
+        revoked_reason=revoked_reason or "",
+        symptoms=tuple(found_wrong.values()),
     )
 
 
@@ -133,6 +157,7 @@ def _assigned(row: AssignmentRow, generation: GenerationRow) -> Assigned:
         row.message,
         row.retryable,
         row.changed_at,
+        row.failing_since,
     )
 
 

@@ -24,6 +24,7 @@ from convoy_controller.database.records import (
     LogOutcome,
     OperationState,
     Severity,
+    Symptom,
     TokenRole,
 )
 
@@ -32,23 +33,42 @@ class Condition(enum.Enum):
     """What stands out about a board, the worst first; everything but the last five is a problem."""
 
     NEVER_SEEN = "never-seen"
+    REVOKED = "revoked"
+    VERSION_OUT_OF_RANGE = "version-out-of-range"
+    FLAPPING = "flapping"
     OFFLINE = "offline"
     PRESENCE_UNKNOWN = "presence-unknown"
     UNDESCRIBED = "undescribed"
+    WRONG_SHELL = "wrong-shell"
+    STORE_FULL = "store-full"
     FAILED = "failed"
     DEGRADED = "degraded"
     BLOCKED = "blocked"
+    STUCK = "stuck"
     STALE = "stale"
+    SLOW_LINK = "slow-link"
+    OVERLOADED = "overloaded"
     RESTARTING = "restarting"
     DRAINED = "drained"
     PREPARING = "preparing"
     UNASSIGNED = "unassigned"
     READY = "ready"
 
+    @property
+    def is_problem(self) -> bool:
+        """Whether somebody should look at the board."""
+        return self not in _IN_ORDER
+
+
+_IN_ORDER = (Condition.RESTARTING, Condition.DRAINED, Condition.PREPARING, Condition.UNASSIGNED, Condition.READY)
+
 
 @dataclass(frozen=True)
 class Assigned:
-    """One live assignment of a board and where the board is with it; `since` is when it entered `phase`."""
+    """One live assignment of a board and where the board is with it; `since` is when it entered `phase`.
+
+    `failing_since`: it failed then, with `code` and `message`, and has not been ready since, whatever it tries now.
+    """
 
     deployment: str
     generation: Generation
@@ -65,14 +85,16 @@ class Assigned:
     message: str
     retryable: bool
     since: datetime
+    failing_since: datetime | None = None
 
 
 @dataclass(frozen=True)
 class BoardFacts:
     """All that explains a board, read in one row. `assigned` is the live assignment that matters most now.
 
-    `given_up` is why it was left out of a generation, while nothing has happened to it since; else ''. `drained_at` and
-    `restart_at` are when its owner asked for it, None where he did not or it is done.
+    `given_up` is why it was left out of a generation, until it gets ready for that deployment or begins anew; else ''.
+    `drained_at` and `restart_at` are when its owner asked for it, None where he did not or it is done. `symptoms` are
+    what the controller sees by watching it. `revoked_at`: its certificate was, for `revoked_reason`.
     """
 
     board: str
@@ -101,6 +123,12 @@ class BoardFacts:
     given_up_at: datetime | None = None
     drained_at: datetime | None = None
     restart_at: datetime | None = None
+    given_up_code: str = ""
+    blocked_since: datetime | None = None
+    degraded_since: datetime | None = None
+    revoked_at: datetime | None = None
+    revoked_reason: str = ""
+    symptoms: tuple[Symptom, ...] = ()
 
 
 @dataclass(frozen=True)

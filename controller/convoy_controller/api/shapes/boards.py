@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from convoy_schema.messages.boards import Capability, PartitionReport, Phase
 from pydantic import ConfigDict, Field
 
 from convoy_controller.api.paging import Page
 from convoy_controller.api.shapes.base import Answer, Date, GenerationText, Given, Line
-from convoy_controller.database.records import BoardPresence, GenerationState
+from convoy_controller.database.records import BoardPresence, GenerationState, SymptomKind
 from convoy_controller.database.views import Condition
 
 
@@ -67,6 +67,15 @@ class Assigned(Answer):
     message: str
     retryable: bool
     since: Date
+    failing_since: Date | None
+
+
+class Symptom(Answer):
+    """What has been wrong with a board since then, in figures that depend on the kind."""
+
+    kind: SymptomKind
+    since: Date
+    figures: dict[str, Any]
 
 
 class BoardFacts(Answer):
@@ -98,6 +107,12 @@ class BoardFacts(Answer):
     given_up_at: Date | None
     drained_at: Date | None
     restart_at: Date | None
+    given_up_code: str
+    blocked_since: Date | None
+    degraded_since: Date | None
+    revoked_at: Date | None
+    revoked_reason: str
+    symptoms: tuple[Symptom, ...]
 
 
 class ForgottenBoard(Answer):
