@@ -84,15 +84,19 @@ check: ## Format, lint, types, layers, documents and their site, and that the wh
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python .ci/command_reference.py --check
+	@$(BIN)/python .ci/grafana_board.py --check
+	@$(BIN)/python .ci/metrics_reference.py --check
 	@$(BIN)/python .ci/check_documents.py
 	@$(BIN)/mkdocs build --quiet --site-dir build/checked-site
 	@$(BIN)/convoy contract --check docs/asyncapi.yaml
 	@$(BIN)/python .ci/check_wheel.py
 	@echo "make check: passed."
 
-reference: ## docs/cli.md, from the command line's own help
+reference: ## docs/cli.md, docs/metrics.md and the Grafana board, from the code
 	@.ci/setup dev
 	@$(BIN)/python .ci/command_reference.py
+	@$(BIN)/python .ci/grafana_board.py
+	@$(BIN)/python .ci/metrics_reference.py
 
 format: ## Format the code and mend what the linter can
 	@.ci/setup dev

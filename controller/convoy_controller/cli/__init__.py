@@ -24,6 +24,7 @@ from convoy_controller.cli import (
     infer,
     keys,
     logs,
+    metrics,
     models,
     plan,
     profile,
@@ -55,7 +56,7 @@ _MODULES = {
         tokens,
         profile,
     ),
-    HERE: (running, api, infer, certificates, keys, bitstreams, contract, conformance, demo, bench),
+    HERE: (running, api, infer, certificates, keys, bitstreams, contract, metrics, conformance, demo, bench),
 }
 for _panel, _modules in _MODULES.items():
     for _module in _modules:

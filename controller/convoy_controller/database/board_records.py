@@ -8,7 +8,7 @@ from typing import Any
 from convoy_schema import codec
 from convoy_schema.messages.boards import AssignmentReport, Capability, Phase, Reported
 from convoy_schema.messages.gateways import GatewayReported
-from sqlalchemy import case, delete, func, select, update
+from sqlalchemy import bindparam, case, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from convoy_controller.database.models import (
