@@ -84,15 +84,17 @@ check: ## Format, lint, types, layers, documents and their site, and that the wh
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python .ci/command_reference.py --check
+	@$(BIN)/python .ci/api_reference.py --check
 	@$(BIN)/python .ci/check_documents.py
 	@$(BIN)/mkdocs build --quiet --site-dir build/checked-site
 	@$(BIN)/convoy contract --check docs/asyncapi.yaml
 	@$(BIN)/python .ci/check_wheel.py
 	@echo "make check: passed."
 
-reference: ## docs/cli.md, from the command line's own help
+reference: ## docs/cli.md and docs/api-reference.md, from the command line's own help and the API's OpenAPI
 	@.ci/setup dev
 	@$(BIN)/python .ci/command_reference.py
+	@$(BIN)/python .ci/api_reference.py
 
 format: ## Format the code and mend what the linter can
 	@.ci/setup dev
