@@ -259,7 +259,9 @@ class Reconciler:
             record.progress, record.progress_at = progress, now
         elif now - record.progress_at > STAGING_S:
             late = next(board for board, (how, _) in seen.items() if how is not Condition.READY)
-            reason = f"board {late} made no progress for {STAGING_S:.0f} s"
+            report = seen[late][1]
+            where = "" if report is None else f" in {report.phase.value}"
+            reason = f"board {late} made no progress for {STAGING_S:.0f} s{where}"
             self._exclude(record, late, now + EXCLUDE_S, reason, False)
             self._abandon(record, reason, now, board=late, code="stalled")
 

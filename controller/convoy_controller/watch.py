@@ -18,7 +18,7 @@ _BEGUN = {
     SymptomKind.UNREADABLE: "speaks protocol {current} (and none older than {oldest}), which is not spoken here",
     SymptomKind.FLAPPING: "comes and goes: back {returns} times, {sessions} of them in a new session",
     SymptomKind.STALLED: "is stuck in {phase} for {deployment} {generation} at {done_bytes} of {total_bytes} bytes",
-    SymptomKind.SLOW_LINK: "has a slow link: frames take {us} us to leave it, {peers_us} us at its peers",
+    SymptomKind.SLOW_LINK: "has a slow link: its {of} takes {us} us, {peers_us} us at the boards it works with",
     SymptomKind.OVERLOADED: "is overloaded: {waiting_rows} rows of {deployment} wait, {queued} of {room} frames are "
     "queued there, {refused} were refused",
 }

@@ -9,8 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from convoy_controller.database import audit, pages, queries
+from convoy_controller.database import audit, certificate_records, pages, queries
 from convoy_controller.database.audit import AuditFilter
+from convoy_controller.database.certificate_records import NewCertificate
 from convoy_controller.database.explanations import explain
 from convoy_controller.database.intents import request_deployment, withdraw_deployment
 from convoy_controller.database.pages import EventFilter
@@ -21,6 +22,7 @@ from convoy_controller.database.records import (
     NewEvent,
     SavedGeneration,
     Severity,
+    SymptomKind,
 )
 from convoy_controller.database.retention import sweep
 from convoy_controller.database.telemetry import fleet_telemetry
@@ -147,6 +149,87 @@ def test_degraded(fleet: Fleet):
     answer = queries.why(fleet.database, "board-1")
     assert answer.condition is Condition.DEGRADED
     assert "partition p0 of shell partitions failed to configure" in answer.sentence
+
+
+def test_what_it_is_degraded_and_blocked_by_keeps_its_beginning_whatever_else_it_reports(fleet: Fleet):
+    fleet.online("board-1")
+    for _ in range(3):
+        fleet.recorder.record_reported("board-1", reported(degraded=True, blocked="no shell"))
+        fleet.clock.advance(60)
+    facts = queries.board(fleet.database, "board-1").facts
+    assert (facts.degraded_since, facts.blocked_since) == (START, START)
+    fleet.recorder.record_reported("board-1", reported())
+    fleet.recorder.record_reported("board-1", reported(degraded=True))
+    facts = queries.board(fleet.database, "board-1").facts
+    assert (facts.degraded_since, facts.blocked_since) == (fleet.clock.now, None)
+
+
+def test_a_failure_keeps_its_beginning_and_its_words_while_the_board_tries_again(fleet: Fleet):
+    fleet.online("board-1")
+    fleet.place(("board-1",))
+    for _ in range(3):
+        fleet.at("board-1", Phase.FAILED, code="store-full", message="no room", retryable=True)
+        fleet.clock.advance(10)
+        fleet.at("board-1", Phase.FETCHING)
+        answer = queries.why(fleet.database, "board-1")
+        assert (answer.condition, answer.since, answer.blocked_by) == (Condition.STORE_FULL, START, "no room")
+    fleet.at("board-1", Phase.READY)
+    assert queries.why(fleet.database, "board-1").condition is Condition.READY
+
+
+def test_what_was_given_up_is_forgiven_when_the_board_gets_ready_or_its_owner_asks_anew(fleet: Fleet):
+    fleet.online("board-1")
+    event = NewEvent("abandoned", "no room", board="board-1", deployment="digits", data={"code": "store-full"})
+
+    def condition() -> Condition:
+        return queries.why(fleet.database, "board-1").condition
+
+    fleet.recorder.record_event(event)
+    fleet.clock.advance(1)
+    fleet.place(("board-1",), 2)
+    fleet.at("board-1", Phase.FETCHING, 2)
+    assert condition() is Condition.STORE_FULL
+    fleet.clock.advance(1)
+    fleet.at("board-1", Phase.READY, 2)
+    assert condition() is Condition.READY
+    fleet.recorder.record_event(event)
+    assert condition() is Condition.STORE_FULL
+    request_deployment(fleet.database, intent(model="tiny"))
+    assert condition() is Condition.READY
+    fleet.recorder.record_event(event)
+    fleet.recorder.save_deployment_state("digits", DeploymentState.REMOVED)
+    assert condition() is Condition.READY
+
+
+def test_a_symptom_keeps_its_beginning_gets_new_figures_and_ends(fleet: Fleet):
+    fleet.online("board-1")
+    fleet.place(("board-1",))
+    fleet.at("board-1", Phase.READY)
+    figures = {"of": "uplink", "us": 200_000, "peers_us": 900}
+    fleet.clock.advance(30)
+    fleet.recorder.record_symptom("board-1", SymptomKind.SLOW_LINK, 20.0, figures)
+    fleet.clock.advance(30)
+    fleet.recorder.record_symptom("board-1", SymptomKind.SLOW_LINK, 99.0, {**figures, "us": 300_000})
+    answer = queries.why(fleet.database, "board-1")
+    assert (answer.condition, answer.since) == (Condition.SLOW_LINK, START + timedelta(seconds=10))
+    assert "300 ms" in answer.sentence
+    assert fleet.recorder.load_state().boards[0].symptoms == (SymptomKind.SLOW_LINK,)
+    fleet.recorder.end_symptom("board-1", SymptomKind.SLOW_LINK)
+    fleet.recorder.end_symptom("board-1", SymptomKind.SLOW_LINK)
+    assert queries.why(fleet.database, "board-1").condition is Condition.READY
+
+
+def test_a_board_whose_certificate_was_revoked(fleet: Fleet):
+    fleet.online("board-1")
+    fleet.online("board-2")
+    made = NewCertificate("ab12", "board-1", START + timedelta(days=90), "PEM")
+    certificate_records.add_service_certificate(fleet.database, made, START)
+    fleet.clock.advance(60)
+    certificate_records.revoke(fleet.database, "board-1", "stolen", fleet.clock.now)
+    answer = queries.why(fleet.database, "board-1")
+    assert (answer.condition, answer.since) == (Condition.REVOKED, fleet.clock.now)
+    assert "for 'stolen'" in answer.sentence
+    assert queries.why(fleet.database, "board-2").condition is Condition.UNASSIGNED
 
 
 def test_blocked(fleet: Fleet):

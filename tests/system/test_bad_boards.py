@@ -51,7 +51,7 @@ def test_a_board_whose_shell_does_not_fit_says_so_and_is_left_out(tmp_path: Path
         assert wait_until(is_said, PATIENCE_S), fleet.deployment("foreign")
         fleet.deploy(Method.ALLOCATE, 1)
         fleet.still_serves()
-        assert wait_until(lambda: "has all it should" in fleet.why("board-1"), PATIENCE_S), fleet.why("board-1")
+        assert wait_until(lambda: "Meanwhile board-1 serves" in fleet.why("board-1"), PATIENCE_S), fleet.why("board-1")
 
 
 @pytest.mark.long

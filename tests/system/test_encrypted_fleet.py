@@ -133,6 +133,8 @@ def test_it_serves_renews_and_revokes_and_loses_nothing(fleet: EncryptedFleet) -
         assert wait_until(lambda: "board-3" not in fleet.online(), PATIENCE_S, 0.02)
         took = time.monotonic() - begun
         print(f"revoked to offline, with the command: {took:.1f} s")
+        assert "its certificate was revoked at" in fleet.why("board-3")
+        assert "for 'stolen'" in fleet.why("board-3")
         fleet.wait_serving(2)
         flow.wait_answers(50)
         summary = flow.check()

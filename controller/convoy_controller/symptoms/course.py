@@ -92,11 +92,13 @@ class Course:
         """What is to be told, given what is seen at `now`."""
         if isinstance(evidence, Evidence):
             return self._seen(evidence, now)
-        if not self.is_told:
-            self._since = None
-            return None
         if self._lacking_since is None:
             self._lacking_since = now
+        if not self.is_told:
+            # Frames may be rare: what is not known for a moment speaks against nothing.
+            if evidence is ABSENT or now - self._lacking_since >= UNKNOWN_S:
+                self._since = self._lacking_since = None
+            return None
         patience_s = UNKNOWN_S if evidence is UNKNOWN else self._end_s
         if now - self._lacking_since < max(patience_s, self._hold_s):
             return None

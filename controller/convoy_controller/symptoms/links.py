@@ -16,17 +16,20 @@ from convoy_controller.database.records import BoardPresence
 from convoy_controller.registry import BoardRecord
 from convoy_controller.symptoms.course import ABSENT, UNKNOWN, Evidence, Lack
 
-#: Times its peers' median that a slow board's way takes, and what it takes at least, in microseconds.
-TIMES, LEAST_US = 4, 20_000
-#: What it takes at least where there is no peer to compare with: more than a plan reckons with for the largest frame.
-ALONE_US = 50_000
+#: Times its peers' median that a slow board's figure is.
+TIMES = 4
+#: What frames of a slow board wait at least for their way out, in microseconds; where there is no peer to compare with,
+#: more than a plan reckons with for the largest frame.
+UPLINK_US, UPLINK_ALONE_US = 20_000, 50_000
+#: What its round trip takes at least: acknowledgements may wait for 40 ms by themselves, and for a busy host.
+ROUND_TRIP_US, ROUND_TRIP_ALONE_US = 150_000, 300_000
 
 
 @dataclass(frozen=True)
 class Way:
     """What the way of a board's frames to the broker takes, in microseconds, and for which deployments they go."""
 
-    us: int
+    uplink_us: int
     round_trip_us: int
     deployments: frozenset[str]
 
@@ -47,7 +50,7 @@ class Ways:
                 continue
             if self._flows(name, pulse, before.get(name)):
                 names = frozenset(stage.deployment for stage in pulse.stages)
-                found[name] = Way(pulse.uplink_us + pulse.round_trip_us, pulse.round_trip_us, names)
+                found[name] = Way(pulse.uplink_us, pulse.round_trip_us, names)
         return found
 
     def _flows(self, name: str, pulse: Pulse, known: tuple[int, int, bool] | None) -> bool:
@@ -64,14 +67,19 @@ class Ways:
 def slow(name: str, ways: Mapping[str, Way], is_told: bool) -> Evidence | Lack:
     """Whether that board's way is far slower than its peers'; half as slow is still slow to one that was told.
 
-    Figures: us, peers_us (0: no peers), round_trip_us.
+    Figures: of (uplink or round-trip), us, peers_us (0: no peers).
     """
     way = ways.get(name)
     if way is None:
         return UNKNOWN
-    peers = [other.us for peer, other in ways.items() if peer != name and other.deployments & way.deployments]
-    usual = int(statistics.median(peers)) if peers else 0
-    limit = max(LEAST_US, TIMES * usual) if peers else ALONE_US
-    if way.us < (limit / 2 if is_told else limit):
-        return ABSENT
-    return Evidence({"us": way.us, "peers_us": usual, "round_trip_us": way.round_trip_us})
+    peers = [other for peer, other in ways.items() if peer != name and other.deployments & way.deployments]
+    uplinks, trips = [peer.uplink_us for peer in peers], [peer.round_trip_us for peer in peers]
+    for of, us, others, least, alone in (
+        ("uplink", way.uplink_us, uplinks, UPLINK_US, UPLINK_ALONE_US),
+        ("round-trip", way.round_trip_us, trips, ROUND_TRIP_US, ROUND_TRIP_ALONE_US),
+    ):
+        usual = int(statistics.median(others)) if others else 0
+        limit = max(least, TIMES * usual) if others else alone
+        if us >= (limit / 2 if is_told else limit):
+            return Evidence({"of": of, "us": us, "peers_us": usual})
+    return ABSENT

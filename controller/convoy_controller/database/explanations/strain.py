@@ -14,18 +14,18 @@ def slow_link(facts: BoardFacts) -> Why | None:
     found, assigned = symptom(facts, SymptomKind.SLOW_LINK), facts.assigned
     if found is None or assigned is None or assigned.phase is not Phase.READY:
         return None
-    us, peers_us, round_trip_us = (found.figures[key] for key in ("us", "peers_us", "round_trip_us"))
-    beside = f"{milliseconds(peers_us)} at its peers" if peers_us else "a plan reckons with a few"
-    what = f"frames take {milliseconds(us)} to leave it, {beside}"
+    us, peers_us = found.figures["us"], found.figures["peers_us"]
+    is_uplink = found.figures["of"] == "uplink"
+    takes = "its frames wait {} for their way out" if is_uplink else "the way to the broker and back takes {}"
+    what = f"{takes.format(milliseconds(us))}, {milliseconds(peers_us)} at the boards it works with"
     return answer(
         facts,
         Condition.SLOW_LINK,
         "serves over a slow link",
         found.since,
         what,
-        f"{facts.board} has a slow link since {date(found.since)}: {what} (its round trip to the broker: "
-        f"{milliseconds(round_trip_us)}); it {activity(assigned, 'is ready for')} {stage(assigned)}, and every frame "
-        "waits for that hop.",
+        f"{facts.board} has a slow link since {date(found.since)}: {what}; it "
+        f"{activity(assigned, 'is ready for')} {stage(assigned)}, and every frame waits for that hop.",
         "look at its cable, switch port and what else uses its uplink; until it is mended run its part elsewhere: "
         f"`convoy board drain {facts.board}`",
     )
