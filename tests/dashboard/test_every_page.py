@@ -7,6 +7,8 @@ from served import PHONE, Sight, grave_faults
 
 #: Each page, and its heading.
 PAGES = {
+    "/": "Fleet",
+    "/?text=nobody": "Fleet",
     "/events": "Events",
     "/events?board=nobody": "Events",
 }
