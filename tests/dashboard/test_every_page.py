@@ -9,6 +9,9 @@ from served import PHONE, Sight, grave_faults
 PAGES = {
     "/": "Fleet",
     "/?text=nobody": "Fleet",
+    "/boards/board-2": "board-2",
+    "/boards/board-3?span=day": "board-3",
+    "/boards/nobody": "nobody",
     "/events": "Events",
     "/events?board=nobody": "Events",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from nicegui import ui
@@ -27,6 +27,23 @@ def button(name: str, pressed: Callable[..., Any]) -> ui.button:
 def date_text(at: datetime | None) -> str:
     """A date for people, in UTC as everywhere else in Convoy."""
     return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def duration_text(length: timedelta) -> str:
+    """A length of time in its largest unit that fits."""
+    seconds = max(0, int(length.total_seconds()))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def bytes_text(count: int) -> str:
+    """Bytes for people: 123 B, 12.3 kB, 4.0 MB."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"
 
 
 def iso(at: datetime | None) -> str:

@@ -1,7 +1,7 @@
 // A table whose rows keep their elements while they stay: NiceGUI's own draws cells with templates anew at each update.
 export default {
   template: `
-    <q-markup-table v-if="rows.length" flat dense wrap-cells class="convoy-table" role="region" :aria-label="caption">
+    <q-markup-table v-if="rows.length" flat dense wrap-cells class="convoy-table" role="region" :aria-label="caption" :tabindex="scrolls ? 0 : null">
       <thead>
         <tr>
           <th v-for="column in columns" :key="column.label" scope="col" :class="{ 'convoy-wide': !column.always }">
@@ -34,6 +34,24 @@ export default {
     </q-markup-table>
     <p v-else class="convoy-quiet">{{ empty }}</p>
   `,
+  // What is wider than the page must be reached by keyboard, and what is not should be no stop on the way.
+  data: () => ({ scrolls: false }),
+  mounted() {
+    this.watcher = new ResizeObserver(() => this.measure());
+    this.watcher.observe(this.$el.parentElement);
+    this.measure();
+  },
+  updated() {
+    this.measure();
+  },
+  unmounted() {
+    this.watcher.disconnect();
+  },
+  methods: {
+    measure() {
+      this.scrolls = this.$el.scrollWidth > this.$el.clientWidth;
+    },
+  },
   props: {
     caption: String,
     columns: Array,

@@ -82,8 +82,10 @@ class Table(Element, component="table.js"):
 
     def show(self, rows: Iterable[Row]) -> None:
         """Show these rows; the browser changes only what differs."""
-        self.props["rows"] = [
+        shown = [
             {"key": row.key, "cells": [[words(cell)] if isinstance(cell, str) else list(cell) for cell in row.cells]}
             for row in rows
         ]
-        self.update()
+        if shown != self.props["rows"]:
+            self.props["rows"] = shown
+            self.update()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from convoy_controller.dashboard.pages import events, fleet
+from convoy_controller.dashboard.pages import board, events, fleet
 
 
 def register() -> None:
     """Tell NiceGUI of every page."""
     fleet.register()
+    board.register()
     events.register()
