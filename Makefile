@@ -93,6 +93,10 @@ check: ## Format, lint, types, layers, documents and their site, and that the wh
 	@$(BIN)/python .ci/check_wheel.py
 	@echo "make check: passed."
 
+screenshots: ## The README's pictures of the dashboard, from a real demonstration; minutes
+	@.ci/setup dev
+	@$(BIN)/python .ci/screenshots.py
+
 reference: ## docs/cli.md, docs/api-reference.md, docs/metrics.md and the Grafana board, from the code
 	@.ci/setup dev
 	@$(BIN)/python .ci/command_reference.py
