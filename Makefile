@@ -94,6 +94,10 @@ check: ## Format, lint, types, layers, documents and their site, and that the wh
 	@$(BIN)/python .ci/check_wheel.py
 	@echo "make check: passed."
 
+screenshots: ## The README's pictures of the dashboard, from a real demonstration; minutes
+	@.ci/setup dev
+	@$(BIN)/python .ci/screenshots.py
+
 reference: ## Pages of docs/ that are generated from the code, and the Grafana board
 	@.ci/setup dev
 	@$(BIN)/python .ci/command_reference.py

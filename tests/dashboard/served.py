@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,3 +104,23 @@ def grave_faults(page: Page) -> list[str]:
         for fault in found
         if fault["impact"] in GRAVE
     ]
+
+
+_NOTE = """words => {
+    window.seenAt = null;
+    const look = () => {
+        if (window.seenAt === null && document.body.textContent.includes(words)) window.seenAt = Date.now();
+    };
+    look();
+    new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
+
+
+def seconds_until_seen(page: Page, words: str, happen: Callable[[], object]) -> float:
+    """How long after `happen` returned the page had these words: by one clock, which the browser shares with us."""
+    page.evaluate(_NOTE, words)
+    assert page.evaluate("window.seenAt") is None, "the words are there already"
+    happen()
+    happened_at = time.time()
+    page.wait_for_function("window.seenAt !== null")
+    return float(page.evaluate("window.seenAt")) / 1000 - happened_at

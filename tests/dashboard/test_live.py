@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
+import pytest
 from convoy_controller.api.hub import MOST_FOLLOWERS
 from convoy_controller.database.records import NewEvent
 from database_samples import Fleet
 from playwright.sync_api import expect
-from served import Server, Sight
+from served import Server, Sight, seconds_until_seen
 from websockets.sync.client import connect
 
 
@@ -43,6 +45,7 @@ def vanish(server: Server, count: int) -> None:
         socket.socket.close()
 
 
+@pytest.mark.long
 def test_browsers_that_vanish_leave_no_follower_behind(sight: Sight):
     """A hundred may follow at once."""
     vanish(sight.server, MOST_FOLLOWERS + 10)
@@ -50,3 +53,15 @@ def test_browsers_that_vanish_leave_no_follower_behind(sight: Sight):
     page.wait_for_timeout(500)
     expect(page.get_by_text("This page is not live")).to_have_count(0)
     expect(page.locator("#popup")).to_have_attribute("aria-hidden", "true")
+
+
+def test_a_change_is_seen_within_a_second(sight: Sight, fleet: Fleet):
+    """As fast as a calm machine lets it be: the best of a few, since others may be at work on this one."""
+    page = sight.open("/events")
+    took_s = [
+        seconds_until_seen(
+            page, f"change {number}", partial(fleet.recorder.record_event, NewEvent("x", f"change {number}"))
+        )
+        for number in range(5)
+    ]
+    assert min(took_s) < 1.0, took_s

@@ -22,16 +22,16 @@ class TimeChart:
         series = {"type": "line", "name": name, "showSymbol": False, "data": [], "itemStyle": {"color": colour}}
         if area:
             series["areaStyle"] = {"opacity": 0.15}
-        axis = {"axisLabel": {"color": _INK}, "axisLine": {"lineStyle": {"color": _INK}}}
+        axis = {"axisLabel": {"color": _INK, "hideOverlap": True}, "axisLine": {"lineStyle": {"color": _INK}}}
         with text("figure").classes("convoy-figure"):
             text("figcaption", f"{name} ({unit})")
             self._chart = ui.echart(
                 {
                     "animation": False,
                     "useUTC": True,
-                    "grid": {"left": 8, "right": 16, "top": 12, "bottom": 4, "containLabel": True},
+                    "grid": {"left": 8, "right": 24, "top": 12, "bottom": 4, "containLabel": True},
                     "tooltip": {"trigger": "axis"},
-                    "xAxis": {"type": "time", **axis},
+                    "xAxis": {"type": "time", "splitNumber": 4, **axis},
                     "yAxis": {
                         "type": "value",
                         "scale": not area,
@@ -48,7 +48,7 @@ class TimeChart:
         """Draw these points; None interrupts the line."""
         data = [[int(at.timestamp() * 1000), None if value is None else round(value, 3)] for at, value in points]
         self._chart.options["series"][0]["data"] = data
-        self._chart.set_visibility(bool(data))
+        self._chart.set_visibility(any(value is not None for _, value in data))
         self._chart.props["aria-label"] = f"{self._name}: {told}"
         self._chart.update()
         self._told.text = told

@@ -143,7 +143,7 @@ class FleetPage:
             text("p", "Over TLS (convoy up --tls), invite each board first; this prints a claim, which it enrols with:")
             text("pre", "convoy board invite board-1")
             text("p", "Or see a whole fleet on this machine:")
-            text("pre", "convoy demo --stay")
+            text("pre", "convoy demo")
 
     def _counts(self) -> None:
         self._states = {}
