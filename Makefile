@@ -86,6 +86,7 @@ check: ## Format, lint, types, layers, documents and their site, and that the wh
 	@$(BIN)/python .ci/command_reference.py --check
 	@$(BIN)/python .ci/grafana_board.py --check
 	@$(BIN)/python .ci/metrics_reference.py --check
+	@$(BIN)/python .ci/api_reference.py --check
 	@$(BIN)/python .ci/condition_reference.py --check
 	@$(BIN)/python .ci/check_documents.py
 	@$(BIN)/mkdocs build --quiet --site-dir build/checked-site
@@ -93,9 +94,10 @@ check: ## Format, lint, types, layers, documents and their site, and that the wh
 	@$(BIN)/python .ci/check_wheel.py
 	@echo "make check: passed."
 
-reference: ## docs/cli.md, docs/conditions.md, docs/metrics.md and the Grafana board, from the code
+reference: ## Pages of docs/ that are generated from the code, and the Grafana board
 	@.ci/setup dev
 	@$(BIN)/python .ci/command_reference.py
+	@$(BIN)/python .ci/api_reference.py
 	@$(BIN)/python .ci/condition_reference.py
 	@$(BIN)/python .ci/grafana_board.py
 	@$(BIN)/python .ci/metrics_reference.py

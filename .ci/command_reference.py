@@ -42,11 +42,12 @@ Two kinds of flags together are an error; of two variables the upper line's coun
 else from the profile, and a profile's token goes to that profile's address only.
 
 ```sh
+convoy token create lab --home ~/bench | head -n 1 > token.txt       # or from whoever runs the lab's fleet
 convoy profile add lab --api https://lab.example:8081 --token-file token.txt
-convoy profile add bench --home /srv/bench
-convoy profile use lab
-convoy boards                      # of lab
-convoy boards --profile bench
+convoy profile add bench --home ~/bench
+convoy profile use bench
+convoy boards                      # of bench; with --profile lab, of lab
+convoy profile list
 ```
 
 Profiles are in `~/.config/convoy/config.toml` (or where `XDG_CONFIG_HOME` or `CONVOY_CONFIG` say), which is for its

@@ -225,6 +225,15 @@ ROWS: dict[str, tuple[Shown, ...]] = {
         ),
     ),
     "Boards": (
+        Shown(
+            "Lines of boards",
+            "s",
+            [
+                (f"topk(10, convoy_board_uplink_wait_seconds{{{B}}})", "{{board}}: wait for the way out"),
+                (f"topk(10, convoy_board_broker_round_trip_seconds{{{B}}})", "{{board}}: round trip to the broker"),
+            ],
+            "A slow line shows here first.",
+        ),
         Shown("Presence", "short", [("sum by (presence) (convoy_boards)", "{{presence}}")], ""),
         Shown(
             "Lost",

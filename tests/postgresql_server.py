@@ -128,6 +128,12 @@ class PostgresqlServer:
         self.execute(f"CREATE DATABASE {name}")
         return self.url(name)
 
+    def new_socket_database(self) -> str:
+        """Create an empty one; its URL over the server's socket, which reaches into every network namespace."""
+        name = self.new_name()
+        self.execute(f"CREATE DATABASE {name}")
+        return f"postgresql://{USER}:{self._password}@/{name}?host={self._folder}&port={self.port}"
+
     def execute(self, *statements: str, database: str = "postgres") -> None:
         """Run each by itself, beside whatever the tested code does."""
         import psycopg

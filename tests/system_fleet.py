@@ -141,11 +141,13 @@ class SystemFleet:
         images, key = convoy_bitstreams.catalogue(), signing_key(self.home.keys)
         catalogue.publish_model(network or small_network(), name, version, spec, CLASSES, images, key)
 
-    def start(self, boards: int = 2, broker: str = "mosquitto", **settings: str | float) -> SystemFleet:
+    def start(
+        self, boards: int = 2, broker: str = "mosquitto", metrics_port: int | None = None, **settings: str | float
+    ) -> SystemFleet:
         """Broker, controller, gateway and `boards` boards; the small network is published, nothing is deployed."""
         self.publish()
         self.local.start_broker(broker)
-        self.local.start_controller()
+        self.local.start_controller(metrics_port)
         self.local.start_gateway()
         for number in range(1, boards + 1):
             self.local.start_board(f"board-{number}", **settings)

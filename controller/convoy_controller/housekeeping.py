@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from convoy_schema.errors import ConvoyError
 from convoy_schema.topics import BoardTopic, GatewayTopic, ManifestTopic, ModelTopic, Topic, Topics
 
 from convoy_controller.catalogue import Catalogue
-from convoy_controller.database import removals
+from convoy_controller.database import removals, upkeep
 from convoy_controller.database.engine import Database
 from convoy_controller.database.recorder import Recorder
 from convoy_controller.database.records import (
@@ -48,6 +48,9 @@ SURVEY_S = 60.0
 SOONEST_S = 1.0
 #: Seconds between the retention's runs.
 RETENTION_S = 3600.0
+#: Seconds between two roll-ups of samples into minutes; and between two of everything else that history needs.
+ROLL_UP_S = 60.0
+UPKEEP_S = 600.0
 #: Topics and files cleared in one go, and findings told of one clearing.
 MOST_AT_ONCE = 2000
 
@@ -166,20 +169,43 @@ class Housekeeping:
     # The loop --------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Survey now and then, and whenever an owner asks."""
-        clock = asyncio.get_running_loop().time
-        swept_at = clock()
-        watch = ClockWatch(utc_now(), swept_at)
+        """Survey now and then, and whenever an owner asks; look after history."""
+        await asyncio.gather(self._survey(), self._keep_history())
+
+    async def _survey(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             try:
-                if clock() - swept_at >= RETENTION_S:
-                    swept_at = clock()
-                    if watch.is_trusted(utc_now(), swept_at):
-                        await self._realm.in_thread(sweep, self._database, utc_now())
-                await self._round(clock())
+                await self._round(asyncio.get_running_loop().time())
             except ConvoyError as error:
                 log.warning("what is not needed stays for now: %s", error)
+
+    async def _keep_history(self) -> None:
+        clock = asyncio.get_running_loop().time
+        began = swept_at = rolled_at = clock()
+        kept_at = float("-inf")  # partitions are needed at once
+        watch = ClockWatch(utc_now(), began)
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = clock()
+            try:
+                if now - rolled_at >= ROLL_UP_S:
+                    rolled_at = now
+                    await self._step_through(upkeep.every_minute(self._database))
+                if now - kept_at >= UPKEEP_S:
+                    kept_at = now
+                    is_trusted = watch.is_trusted(utc_now(), now) and now - began >= UPKEEP_S
+                    await self._step_through(upkeep.now_and_then(self._database, utc_now(), is_date_trusted=is_trusted))
+                    if is_trusted and now - swept_at >= RETENTION_S:
+                        swept_at = now
+                        await self._realm.in_thread(sweep, self._database, utc_now())
+            except ConvoyError as error:
+                log.warning("history is not looked after for now: %s", error)
+
+    async def _step_through(self, steps: Iterator[None]) -> None:
+        """Each step by itself in the database's thread, so that what is decided gets between."""
+        while await self._realm.in_thread(next, steps, steps) is not steps:
+            pass
 
     async def _round(self, now: float) -> None:
         if self._settled(now) is None:

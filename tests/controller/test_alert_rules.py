@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from convoy_controller.metrics.alerts import alerts, names_in, recorded, recorded_in, rules_text
+from convoy_controller.metrics.alerts import alerts, board_queries, names_in, recorded, recorded_in, rules_text
 from convoy_controller.metrics.families import FAMILIES
-from prometheus_tools import promtool
+from prometheus_tools import filled, promtool
 
 #: A fleet that is well, for two hours at a sample a minute.
 WELL = {
@@ -213,6 +213,13 @@ def test_a_board_that_is_away_is_told_once_and_in_words(tmp_path: Path) -> None:
             }
         ],
     )
+
+
+def test_the_board_asks_in_prometheus_language(tmp_path: Path) -> None:
+    queries = [query for query in board_queries() if not query.startswith("label_values")]
+    rules = [{"record": f"board:query_{number}", "expr": filled(query)} for number, query in enumerate(queries)]
+    (tmp_path / "board.yml").write_text(yaml.safe_dump({"groups": [{"name": "board", "rules": rules}]}))
+    assert f"{len(queries)} rules found" in promtool("check", "rules", tmp_path / "board.yml")
 
 
 def test_what_the_rules_ask_for_is_exported() -> None:

@@ -18,9 +18,7 @@ def scraped(fleet: Fleet) -> Samples:
 
 def pulse(fleet: Fleet, board: str, frames: int, **refused: int) -> None:
     stages = (StagePulse("d", Generation(1, 1), frames, 2 * frames, 3, 4, frames * 1000, 250, {"late": frames}),)
-    words = Pulse(
-        fleet.sessions[board], 1, 1, 1000, 5000, 2**20, stages, Published(10, 0, 20), refused, temperature_c=51.5
-    )
+    words = Pulse(fleet.sessions[board], 1, 1, 1000, 5000, 2**20, stages, Published(10, 0, 20), refused, 51.5, 1500, 0)
     fleet.registry.pulse(board, words, fleet.now)
 
 
@@ -58,7 +56,7 @@ def test_a_lost_board_shows_and_so_does_how_long_it_took() -> None:
     assert value(found, "convoy_board_published_bytes_total", board="b", kind="activations") == 20
     assert value(found, "convoy_deployment_serving", deployment="d") == 0
     assert value(found, "convoy_deployment_recovering_seconds", deployment="d") > 0  # type: ignore[operator]
-    assert value(found, "convoy_deployment_recovery_seconds_count", deployment="d") is None
+    assert value(found, "convoy_deployment_recovery_seconds_count", deployment="d") == 0
     fleet.answer()
     fleet.settle(6)
     found = scraped(fleet)
@@ -96,6 +94,8 @@ def test_what_a_board_counts_is_told_in_base_units_and_by_reason() -> None:
     assert value(found, "convoy_board_refused_messages_total", board="a", reason="link") is None
     assert value(found, "convoy_board_temperature_celsius", board="a") == 51.5
     assert value(found, "convoy_board_uptime_seconds", board="a") == 5
+    assert value(found, "convoy_board_uplink_wait_seconds", board="a") == 0.0015
+    assert value(found, "convoy_board_broker_round_trip_seconds", board="a") is None
     assert value(found, "convoy_board_published_bytes_total", board="a", kind="control") == 10
 
 

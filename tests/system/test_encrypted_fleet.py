@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from convoy_controller.broker import find_mosquitto
@@ -24,6 +25,7 @@ from convoy_schema.credentials import Credentials, load_certificates
 from link_bench import Peer, play, until
 from own_ports import own_port
 from patience import PATIENCE_S
+from scraped import samples, value
 from system_fleet import SystemFleet
 from tls_broker import board_certificate, utc_now
 from wrong_clock import WrongClock, library
@@ -57,7 +59,7 @@ class EncryptedFleet(SystemFleet):
         self.convoy("ca", "init", "--site", self.local.site, "--host", "127.0.0.1", *ports)
         self.local.start_secure_broker("127.0.0.1")
         self.local.start_enrollment()
-        self.local.start_controller()
+        self.local.start_controller(metrics_port=0)
         self.local.start_gateway()
         self.wait_log("enrollment", "enrolment listens on")
         for name in BOARDS:
@@ -104,6 +106,12 @@ def fleet(tmp_path: Path) -> Iterator[EncryptedFleet]:
 @pytest.mark.long
 def test_it_serves_renews_and_revokes_and_loses_nothing(fleet: EncryptedFleet) -> None:
     fleet.still_serves()
+    with urlopen(fleet.local.metrics, timeout=PATIENCE_S) as answer:
+        found = samples(answer.read())
+    for holder in (*BOARDS, "controller", "gateway"):
+        ends = value(found, "convoy_certificate_not_after_timestamp_seconds", holder=holder)
+        assert ends is not None
+        assert ends > time.time() + 80 * 86400
     assert ("1970-01-01" in fleet.log("board-2")) == (library() is not None)
     with fleet.traffic() as flow:
         # A new certificate under traffic: the connections that stand are not touched.

@@ -7,5 +7,7 @@ The only folder that imports SQLAlchemy; rows never leave it, frozen dataclasses
 - `engine`: `open_database(url)`. `recorder`: the controller's writes. `intents`: the owner's writes.
 - `publications`: models and artifacts. `queries`: named reads. `explanations`: why a board is where it is.
 - `pages`: parts of long lists. `tokens`, `audit`: who may use the API, and who did what.
-- `retention`: what is deleted, and when. `models`: the tables. `migrations`: how they came to be.
+- `history`, `availability`: telemetry and presence over time. `rollup`: how samples become minutes and hours.
+- `retention`, `upkeep`: what is deleted, and when. `spans`: how long telemetry is kept. `models`,
+  `telemetry_tables`: the tables. `migrations`: how they came to be.
 """

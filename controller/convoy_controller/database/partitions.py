@@ -66,7 +66,7 @@ def add(connection: Connection, kept: Kept, span: Span, there: list[Partition]) 
     dates = {"begin": span.begin, "end": span.end}
     inside = "at >= :begin AND at < :end"
     table, name = kept.table, f"{kept.table}_p{span.begin:%Y%m%d%H}"
-    count = text(f"SELECT count(*) FROM (SELECT 1 FROM {table}_default WHERE {inside} LIMIT {MOST_MOVED + 1}) AS some")
+    count = text(f"SELECT count(*) FROM (SELECT 1 FROM {table}_default WHERE {inside} LIMIT {MOST_MOVED + 1}) AS stray")
     stray = connection.scalar(count, dates)
     if stray > MOST_MOVED:
         return False  # they go by and by, as they grow old

@@ -1,6 +1,8 @@
 """What history is deleted, and when: events, ended sessions, past generations and boards' logs that are too old.
 
-The audit stays longer, since it is asked about later.
+The audit and boards' absences stay longer, since they are asked about later. What is deleted of telemetry is in
+`upkeep`, and so is what becomes of events in PostgreSQL: there they go by whole partitions, and here only those that
+lie in no partition of their own.
 
 Deletes in small transactions, so that a writer waits milliseconds. The controller calls `sweep` every hour, unless
 `ClockWatch` has seen the date leap. A clock that was wrong all along is why the newest rows stay whatever their dates.
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, delete, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, column, delete, func, select, table
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from convoy_controller.database.engine import Database
@@ -25,8 +27,10 @@ from convoy_controller.database.models import (
     EventRow,
     GenerationRow,
     SessionRow,
+    UtcDateTime,
 )
 from convoy_controller.database.records import GenerationState
+from convoy_controller.database.telemetry_tables import AbsenceRow
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +38,8 @@ log = logging.getLogger(__name__)
 KEEP_DAYS = 30
 #: Days that the audit is kept at least.
 KEEP_AUDIT_DAYS = 365
+#: Days that boards' absences are kept at least, as long as hours of telemetry.
+KEEP_ABSENCE_DAYS = 400
 #: The newest rows of each table stay, however old the clock makes them.
 KEEP_ROWS = 10_000
 #: Seconds by which the date may leave the monotonic clock between two looks, and for how long it is then distrusted.
@@ -53,6 +59,7 @@ class Swept:
     generations: int
     audit: int = 0
     log_lines: int = 0
+    absences: int = 0
 
 
 class ClockWatch:
@@ -91,25 +98,34 @@ def sweep(
             f"keep_days and keep_rows must be >= 0 and batch_rows >= 1, {keep_days}, {keep_rows} and {batch_rows} came"
         )
     before = now - timedelta(days=keep_days)
+    absent_before = now - timedelta(days=max(keep_days, KEEP_ABSENCE_DAYS))
     bounds = (batch_rows, most_batches)
     return Swept(
-        _delete(database, EventRow.id, _old_events(before, keep_rows), bounds),
+        _delete(database, EventRow.id, _old_events(database, before, keep_rows), bounds),
         _delete(database, SessionRow.id, _old_sessions(before, keep_rows), bounds),
         _delete(database, GenerationRow.id, _old_generations(before, keep_rows), bounds),
         _delete(
             database, AuditRow.id, _old_audit(now - timedelta(days=max(keep_days, KEEP_AUDIT_DAYS)), keep_rows), bounds
         ),
         _delete(database, BoardLogRow.id, _old_log_lines(before, keep_rows), bounds),
+        _delete(database, AbsenceRow.id, _old_absences(absent_before, keep_rows), bounds),
     )
 
 
 def _beyond(key: InstrumentedAttribute[int], keep_rows: int) -> ColumnElement[bool]:
     """All but the newest `keep_rows`: numbers only grow, whatever dates do."""
-    return key <= select(func.max(key) - keep_rows).scalar_subquery()
+    return key <= _newest(key, keep_rows)
 
 
-def _old_events(before: datetime, keep_rows: int) -> Select[Any]:
-    return select(EventRow.id).where(EventRow.at < before, _beyond(EventRow.id, keep_rows)).order_by(EventRow.at)
+def _newest(key: InstrumentedAttribute[int], keep_rows: int) -> ScalarSelect[Any]:
+    return select(func.max(key) - keep_rows).scalar_subquery()
+
+
+def _old_events(database: Database, before: datetime, keep_rows: int) -> Select[Any]:
+    if database.engine.dialect.name != "postgresql":
+        return select(EventRow.id).where(EventRow.at < before, _beyond(EventRow.id, keep_rows)).order_by(EventRow.at)
+    rows = table("events_default", column("id"), column("at", UtcDateTime()))
+    return select(rows.c.id).where(rows.c.at < before, rows.c.id <= _newest(EventRow.id, keep_rows)).order_by(rows.c.at)
 
 
 def _old_audit(before: datetime, keep_rows: int) -> Select[Any]:
@@ -132,6 +148,10 @@ def _old_generations(before: datetime, keep_rows: int) -> Select[Any]:
     )
 
 
+def _old_absences(before: datetime, keep_rows: int) -> Select[Any]:
+    return select(AbsenceRow.id).where(AbsenceRow.ended_at < before, _beyond(AbsenceRow.id, keep_rows))
+
+
 def _old_log_lines(before: datetime, keep_rows: int) -> Select[Any]:
     old = BoardLogRow.at < before, _beyond(BoardLogRow.id, keep_rows)
     return select(BoardLogRow.id).where(*old).order_by(BoardLogRow.at)
@@ -139,15 +159,15 @@ def _old_log_lines(before: datetime, keep_rows: int) -> Select[Any]:
 
 def _delete(database: Database, key: InstrumentedAttribute[int], old: Select[Any], bounds: tuple[int, int]) -> int:
     batch_rows, most_batches = bounds
-    table = cast("type[Base]", key.class_)
+    kind = cast("type[Base]", key.class_)
     deleted = 0
     for _ in range(most_batches):
         with database.write() as db:
             numbers = db.scalars(old.limit(batch_rows)).all()
-            if numbers and table is GenerationRow:
+            if numbers and kind is GenerationRow:
                 db.execute(delete(AssignmentRow).where(AssignmentRow.generation_id.in_(numbers)))
             if numbers:
-                db.execute(delete(table).where(key.in_(numbers)))
+                db.execute(delete(kind).where(key.in_(numbers)))
         deleted += len(numbers)
         if len(numbers) < batch_rows:
             break

@@ -1,6 +1,6 @@
 """How long history is kept, and in which spans of time it comes and goes. Deterministic: dates in, dates out.
 
-The default for a fleet of any size; what it comes to in bytes is in docs/operations.md. A clock that is wrong must not
+A clock that is wrong must not
 make young history old: so the newest spans *that hold anything* stay whatever the date is, as many as make up the time
 that is kept. A clock a year ahead costs as much history as it has itself filled since.
 """
@@ -66,6 +66,6 @@ RAW = tuple(Kept(f"{noun}_samples", timedelta(hours=1), KEEP_RAW, ahead=2) for n
 MINUTES = tuple(Kept(f"{noun}_minutes", timedelta(days=1), KEEP_MINUTES) for noun in ("board", "stage", "feed"))
 HOURS = tuple(Kept(f"{noun}_hours", timedelta(days=28), KEEP_HOURS) for noun in ("board", "stage", "feed"))
 TELEMETRY = (*RAW, *MINUTES, *HOURS)
-#: How long events are kept is said to the sweep; what stays of them is counted in rows, see `retention`.
+#: What stays of events whatever the date is counted in rows.
 EVENTS = Kept("events", timedelta(weeks=1), timedelta(days=30))
 PARTITIONED = (EVENTS, *TELEMETRY)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timezone
 
-from convoy_schema.errors import ConvoyError
+from convoy_schema.errors import ConvoyError, DecodeError, SignatureError, TopicError, VersionError
 from convoy_schema.link import Link
 
 from convoy_controller.api.version import version
@@ -30,6 +30,8 @@ from convoy_controller.registry import Registry
 
 log = logging.getLogger(__name__)
 
+#: Exported from the start: an increase is told from a series that was not there before.
+_REFUSALS = dict.fromkeys((DecodeError.code, VersionError.code, TopicError.code, SignatureError.code), 0)
 #: Seconds between two looks at certificates: they last for weeks.
 CERTIFICATES_S = 300.0
 
@@ -71,7 +73,7 @@ class ControllerPages:
             page.add(f.EPOCH, reconciler.generation.epoch)
             page.add(f.GENERATION, reconciler.generation.counter)
             page.add(f.REVISION, reconciler.revision)
-        page.by_reason(f.REFUSED_MESSAGES, self._refusals.bounded(watched.intake.refused))
+        page.by_reason(f.REFUSED_MESSAGES, {**_REFUSALS, **self._refusals.bounded(watched.intake.refused)})
         write_link(page, "control", watched.control)
         write_link(page, "bulk", watched.delivery.link)
         page.add(f.PUBLISHED, watched.published_bytes(), "control")

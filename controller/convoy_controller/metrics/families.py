@@ -116,6 +116,12 @@ BOARD_DEGRADED = _gauge("board_degraded_partitions", "Partitions that stay decou
 BOARD_TEMPERATURE = _gauge("board_temperature_celsius", "Temperature of the chip, where it has a sensor.", "board")
 BOARD_MEMORY = _gauge("board_resident_memory_bytes", "Memory of the board's daemon.", "board")
 BOARD_UPTIME = _gauge("board_uptime_seconds", "Seconds since the board's daemon started.", "board")
+BOARD_UPLINK = _gauge(
+    "board_uplink_wait_seconds", "Median wait of a frame for the board's way out; absent: not measured.", "board"
+)
+BOARD_ROUND_TRIP = _gauge(
+    "board_broker_round_trip_seconds", "Round trip from board to broker, as its kernel takes it to be.", "board"
+)
 BOARD_STORE = _gauge("board_store_bytes", "Bytes in the board's store of artifacts.", "board")
 BOARD_STORE_QUOTA = _gauge("board_store_quota_bytes", "Bytes that its store may hold.", "board")
 BOARD_PUBLISHED = _counter(

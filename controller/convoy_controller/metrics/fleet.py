@@ -15,7 +15,7 @@ from convoy_schema.messages.desired import Desired
 
 from convoy_controller.conditions import has_dead_stage
 from convoy_controller.database.records import BoardPresence, DeploymentState
-from convoy_controller.histogram import Histogram
+from convoy_controller.histogram import SLOW_S, Histogram
 from convoy_controller.metrics import families as f
 from convoy_controller.metrics.page import Page, Reasons
 from convoy_controller.placement import Placement
@@ -41,7 +41,7 @@ class SeenDeployment:
     plans: Mapping[Cause, int]
     abandoned: int
     failed: int
-    recovery: Histogram | None
+    recovery: Histogram
     lost_since: float | None
 
 
@@ -69,7 +69,6 @@ def seen(registry: Registry, reconciler: Reconciler, now: float) -> SeenFleet:
 
 def _seen_deployment(registry: Registry, reconciler: Reconciler, name: str) -> SeenDeployment:
     record, tallies = reconciler.deployments[name], reconciler.tallies
-    recovery = tallies.recoveries.get(name)
     return SeenDeployment(
         name,
         record.serving,
@@ -78,7 +77,7 @@ def _seen_deployment(registry: Registry, reconciler: Reconciler, name: str) -> S
         {cause: tallies.plans[name, cause] for cause in Cause},
         tallies.abandoned[name],
         tallies.failed[name],
-        recovery.copy() if recovery is not None else None,
+        tallies.recoveries.get(name, Histogram(SLOW_S)).copy(),
         tallies.recovering(name),
     )
 
@@ -150,6 +149,10 @@ class FleetPage:
         page.add(f.BOARD_UPTIME, pulse.uptime_ms / 1000, name)
         if pulse.temperature_c is not None:
             page.add(f.BOARD_TEMPERATURE, pulse.temperature_c, name)
+        if pulse.uplink_us:
+            page.add(f.BOARD_UPLINK, pulse.uplink_us / 1e6, name)
+        if pulse.round_trip_us:
+            page.add(f.BOARD_ROUND_TRIP, pulse.round_trip_us / 1e6, name)
         # Of two generations the newer one's are shown: the older one drains.
         for stage in {each.deployment: each for each in sorted(pulse.stages, key=lambda s: s.generation)}.values():
             page.add(f.STAGE_QUEUED, stage.queued, name, stage.deployment)
@@ -202,6 +205,5 @@ def _write_deployment(page: Page, seen: SeenDeployment, phases: dict[tuple[str, 
         page.add(f.PLANS, count, name, cause.value)
     page.add(f.ABANDONED, seen.abandoned, name)
     page.add(f.PLAN_FAILURES, seen.failed, name)
-    if seen.recovery is not None:
-        page.histogram(f.RECOVERY, seen.recovery, name)
+    page.histogram(f.RECOVERY, seen.recovery, name)
     page.add(f.RECOVERING, now - seen.lost_since if seen.lost_since is not None else 0, name)

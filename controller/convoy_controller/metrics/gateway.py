@@ -7,11 +7,17 @@ from collections import Counter
 from convoy_schema.messages.gateways import Feed, FeedReport
 
 from convoy_controller.api.version import version
+from convoy_controller.errors import DeadlineError, InvalidInputError, NotServingError, OverloadError
 from convoy_controller.gateway.service import GatewayService
 from convoy_controller.gateway.statistics import Counters
 from convoy_controller.metrics import families as f
 from convoy_controller.metrics.links import write_link
 from convoy_controller.metrics.page import Page, Reasons, process_registry
+
+#: Exported from the start: an increase is told from a series that was not there before.
+_OUTCOMES = dict.fromkeys(
+    ("answered", *(error.code for error in (DeadlineError, InvalidInputError, NotServingError, OverloadError))), 0
+)
 
 
 class GatewayPages:
@@ -33,7 +39,7 @@ class GatewayPages:
         page.add(f.PUBLISHED, service.control_bytes, "control")
         page.add(f.PUBLISHED, service.frame_bytes, "activations")
         page.add(f.PENDING, session.pending)
-        page.by_reason(f.HTTP_REQUESTS, service.outcomes)
+        page.by_reason(f.HTTP_REQUESTS, {**_OUTCOMES, **service.outcomes})
         page.by_reason(f.STRAYS, self._strays.bounded(Counter(service.refused) + Counter(session.refused)))
         feeds = {feed.intent.deployment: feed for feed, _ in service.offers.all()}
         for name, feed in sorted(feeds.items()):
