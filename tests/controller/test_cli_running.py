@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -120,6 +120,19 @@ def test_a_gateway_without_a_key_ends_with_a_sentence(tmp_path: Path, broker: Br
     assert "trusted.pem" in done.output
 
 
+def await_page(address: str, words: str) -> None:
+    """Whoever prints an address may yet be starting who listens there."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with urlopen(address, timeout=PATIENCE_S) as answer:
+                assert words in answer.read().decode()
+                return
+        except URLError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
 def test_up_starts_everything_starts_again_what_dies_and_leaves_nothing(tmp_path: Path, started: list[Command]) -> None:
     port = own_port()
     arguments = ("up", "--broker", "auto", "--broker-port", str(own_port()), "--port", str(port), "--api-port", "0")
@@ -128,6 +141,8 @@ def test_up_starts_everything_starts_again_what_dies_and_leaves_nothing(tmp_path
     said = command.says("Ctrl-C stops what was started here")
     assert f"http://127.0.0.1:{port}" in said
     assert "API         http://127.0.0.1:" in said
+    [dashboard] = [line.split()[1] for line in said.splitlines() if line.startswith("dashboard ")]
+    await_page(dashboard, "<title>Fleet · Convoy</title>")
     children = {name: pid for pid, name in descendants(command.process.pid).items()}
     gateway = next(pid for name, pid in children.items() if " gateway " in name)
     os.kill(gateway, signal.SIGKILL)

@@ -10,9 +10,10 @@ import pytest
 from api_client import copied_fleet
 from convoy_controller.database.records import NewEvent, Severity
 from database_samples import Fleet
-from playwright.sync_api import Browser, sync_playwright
-from served import Server, Sight
+from playwright.sync_api import Browser, expect, sync_playwright
+from served import PATIENCE_MS, Server, Sight
 
+expect.set_options(timeout=PATIENCE_MS)
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 #: Debian's Chromium, which must look for nothing anywhere but on this machine.
 _ARGUMENTS = (

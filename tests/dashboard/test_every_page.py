@@ -7,6 +7,11 @@ from served import PHONE, Sight, grave_faults
 
 #: Each page, and its heading.
 PAGES = {
+    "/": "Fleet",
+    "/?text=nobody": "Fleet",
+    "/boards/board-2": "board-2",
+    "/boards/board-3?span=day": "board-3",
+    "/boards/nobody": "nobody",
     "/events": "Events",
     "/events?board=nobody": "Events",
 }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from convoy_controller.broker import find_mosquitto
@@ -109,7 +111,7 @@ def test_a_board_is_killed_half_way_and_nothing_is_lost(method: str, broker: str
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_it_stays_up_until_it_is_interrupted_and_then_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     temporary, output = tmp_path / "temporary", tmp_path / "output"
-    options = ("--boards", "1", "--images", "20", "--broker", "auto")
+    options = ("--boards", "1", "--images", "20", "--broker", "auto", "--stay")
     with output.open("wb") as file:
         # As a script starts it in its background: with SIGINT ignored.
         started = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command(*options)]
@@ -120,7 +122,10 @@ def test_it_stays_up_until_it_is_interrupted_and_then_leaves_nothing(number: sig
                 assert running.poll() is None, output.read_text()
                 assert time.monotonic() < deadline, output.read_text()
                 time.sleep(0.05)
-            assert len(processes_of(temporary)) >= 5  # itself, broker, controller, gateway, board
+            assert len(processes_of(temporary)) >= 6  # itself, broker, controller, gateway, API, board
+            [dashboard] = re.findall(r"the dashboard is at (\S+),", output.read_text())
+            with urlopen(f"{dashboard}boards/board-1", timeout=PATIENCE_S) as answer:
+                assert "board-1 serves stage 1 of 1 of lenet5" in answer.read().decode()
             running.send_signal(number)
             assert running.wait(PATIENCE_S) == 0
         finally:

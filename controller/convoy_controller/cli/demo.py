@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from convoy_schema.bundle import Method
@@ -13,6 +13,10 @@ from convoy_schema.messages.desired import Cut
 from convoy_controller.cli.exit_codes import ExitCode
 from convoy_controller.cli.running import BrokerOption, interrupt_on_terminate, watch
 from convoy_controller.home import Home
+
+if TYPE_CHECKING:
+    from convoy_controller.demo.trickle import Trickle
+    from convoy_controller.local_fleet import LocalFleet
 
 
 def register(app: typer.Typer) -> None:
@@ -41,19 +45,29 @@ def demo(
     cut: Annotated[Cut, typer.Option("--cut", help="Whether several boards may share a stage.")] = Cut.PIPELINE,
     callers: Annotated[int, typer.Option("--callers", min=1, max=256, help="Requests under way at once.")] = 8,
     rows: Annotated[int, typer.Option("--rows", min=1, max=1024, help="Images in one request.")] = 1,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="After the account, go on classifying gently: something to look at.")
+    ] = False,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the dashboard, where there is a browser.")
+    ] = True,
     fabric: Annotated[str, typer.Option("--fabric", help="emulated or processor.")] = "emulated",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The gateway's TCP port; 0: a free one.")] = 0,
 ) -> None:
     """Start a broker, controller, gateway and boards on this machine, and classify handwritten digits over them.
 
-    Every answer is compared, bit by bit, with one process running the same network. Exit codes: 0 nothing was lost,
-    failed, doubled or wrong; 1 something was, or the fleet did not come to serve; 2 usage; 4 no broker.
+    The dashboard shows it, but for --once. Every answer is compared, bit by bit, with one process running the same
+    network. Exit codes: 0 nothing was lost, failed, doubled or wrong; 1 something was, or the fleet did not come to
+    serve; 2 usage; 4 no broker.
     """
+    from convoy_controller.cli.browser import open_page
     from convoy_controller.cli.printing import console
     from convoy_controller.demo.screen import Screen
     from convoy_controller.demo.show import Demo, DemoOptions, is_clean, write_report
     from convoy_controller.local_fleet import LocalFleet, remove
 
+    if stay and once:
+        raise typer.BadParameter("goes on, and --once ends: give one of them", param_hint="--stay")
     if kill and boards < 2:
         raise typer.BadParameter(
             "a fleet of one board has no other to take over: use --boards 2 or more", param_hint="--kill"
@@ -64,11 +78,15 @@ def demo(
     screen = Screen(console())
     try:
         with LocalFleet(Home.locate(directory, f"sqlite:///{directory / 'convoy.db'}"), directory) as fleet:
-            account = Demo(options, fleet, screen).run()
+            dashboard = "" if once else fleet.start_api()
+            if dashboard:
+                typer.echo(f"dashboard {dashboard}/")
+            demonstration = Demo(options, fleet, screen)
+            account = demonstration.run(lambda: open_page(dashboard) if browser and dashboard else None)
             if report is not None:
                 write_report(account, report)
             if not once:
-                _stay(fleet, directory)
+                _stay(fleet, directory, dashboard, demonstration.trickle() if stay else None)
     except KeyboardInterrupt:
         typer.echo("stopped")
         raise typer.Exit(ExitCode.FAILED) from None
@@ -78,10 +96,18 @@ def demo(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _stay(fleet, directory: Path) -> None:  # type: ignore[no-untyped-def]
+def _stay(fleet: LocalFleet, directory: Path, dashboard: str, trickle: Trickle | None) -> None:
     typer.echo(f"still serving at {', '.join(fleet.gateways.values())}; in another terminal:")
     typer.echo(f"  export CONVOY_HOME={directory}")
     typer.echo("  convoy boards; convoy deployments lenet5; convoy events; convoy why board-1")
     typer.echo(f"  convoy infer --url {next(iter(fleet.gateways.values()))} FILE.png")
+    typer.echo(f"the dashboard is at {dashboard}/" + (", and digits go on coming" if trickle else ""))
     typer.echo("Ctrl-C stops everything")
-    watch(fleet)
+    if trickle is None:
+        watch(fleet)
+        return
+    trickle.start()
+    try:
+        watch(fleet)
+    finally:
+        trickle.stop()

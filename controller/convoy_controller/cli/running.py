@@ -157,7 +157,7 @@ def up(
     home: HomeOption = None,
     database: DatabaseOption = None,
 ) -> None:
-    """Run a broker (unless a URL names one), the controller, a gateway and the REST API, until Ctrl-C.
+    """Run a broker (unless a URL names one), the controller, a gateway, and REST API with dashboard, until Ctrl-C.
 
     Each is a process of its own; with --tls also the enrolment service. A part that dies is started again. Exit codes:
     0 stopped, 1 failed, 4 no broker.
@@ -180,6 +180,7 @@ def up(
         api = fleet.start_api(port=api_port)
         typer.echo(f"broker      {running.url}  ({running.label})")
         typer.echo(f"gateway     {address}")
+        typer.echo(f"dashboard   {api}/")
         typer.echo(f"API         {api}/api/v1")
         typer.echo(f"metrics     {fleet.metrics} (the fleet's), {address}/metrics (the gateway's)")
         typer.echo(f"logs        {fleet.directory / 'logs'}")

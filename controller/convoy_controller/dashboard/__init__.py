@@ -10,7 +10,8 @@ How a page is made:
    parameters are of the path and the query, and a `register()` that gives it to `ui.page(PATH, title=...)`, called by
    `pages.register`. What is in the navigation stands in `layout.NAVIGATION`.
 2. Within `with frame(request, "Things", PATH) as view:` it makes its elements once: one h1 is there already, sections
-   begin with `text("h2", ...)`, tables are `parts.Table`, states are told by `parts.Sign` (glyph, word, colour).
+   begin with `text("h2", ...)`, tables are `table.Table`, states are told by `parts.Sign` (glyph, word, colour).
+   No template in a slot: NiceGUI draws those anew at each update, and the reader loses his place.
 3. `await view.keep(read, show, on={"boards", EVENTS})`: `read` runs in a thread, calls named queries over
    `view.database` and returns plain data; `show(data)` puts it into the elements, and is called again only when the
    data differ, at most once a second. `on` names kinds of `database.marks`. It sets texts and rows; what it makes and

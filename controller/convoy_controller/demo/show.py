@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from convoy_controller.demo.load import Load
 from convoy_controller.demo.observer import Observer
 from convoy_controller.demo.samples import load_samples, repeated
 from convoy_controller.demo.screen import Screen
+from convoy_controller.demo.trickle import Trickle
 from convoy_controller.errors import DemoError
 from convoy_controller.importer import ImportedModel
 from convoy_controller.keys import signing_key
@@ -72,8 +74,11 @@ class Demo:
         self.screen = screen
         self._database: Database | None = None
 
-    def run(self) -> dict[str, Any]:
-        """Everything up to the account, which it returns; raises `DemoError` when the fleet does not come to serve."""
+    def run(self, on_serving: Callable[[], object] = lambda: None) -> dict[str, Any]:
+        """Everything up to the account, which it returns; raises `DemoError` when the fleet does not come to serve.
+
+        `on_serving` is called once it does.
+        """
         found = self._samples()
         samples = repeated(found, self.options.images)
         distinct = min(len(samples), len(found))
@@ -82,6 +87,7 @@ class Demo:
             with self.screen.waiting("quantising LeNet-5 and signing its bundle"):
                 imported = self._publish()
             self._start()
+            on_serving()
             observer = Observer(self.fleet.url, self.fleet.site)
             observer.start()
             try:
@@ -90,6 +96,10 @@ class Demo:
                 observer.stop()
         finally:
             self._database.close()
+
+    def trickle(self) -> Trickle:
+        """What goes on afterwards."""
+        return Trickle(list(self.fleet.gateways.values()), self._samples().images)
 
     # Before ----------------------------------------------------------------------------------------------------------
 

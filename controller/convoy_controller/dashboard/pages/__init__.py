@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from nicegui import app
-from starlette.responses import RedirectResponse
-
-from convoy_controller.dashboard.pages import events
+from convoy_controller.dashboard.pages import board, events, fleet
 
 
 def register() -> None:
     """Tell NiceGUI of every page."""
-    app.add_route("/", lambda request: RedirectResponse(events.PATH, 303))
+    fleet.register()
+    board.register()
     events.register()

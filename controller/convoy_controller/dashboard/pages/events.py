@@ -12,15 +12,8 @@ from starlette.requests import Request
 
 from convoy_controller.dashboard.layout import View, frame
 from convoy_controller.dashboard.live import EVENTS
-from convoy_controller.dashboard.parts import (
-    BOARD_LINK,
-    DEPLOYMENT_LINK,
-    SEVERITIES,
-    STATE,
-    Column,
-    Table,
-    date_text,
-)
+from convoy_controller.dashboard.parts import SEVERITIES, button, date_text
+from convoy_controller.dashboard.table import Column, Row, Table, board_link, deployment_link, state
 from convoy_controller.database import pages
 from convoy_controller.database.engine import Database
 from convoy_controller.database.pages import EventFilter
@@ -33,12 +26,12 @@ ROWS = 100
 AROUND_MIN = 10
 
 COLUMNS = (
-    Column("at", "When"),
-    Column("severity", "Severity", STATE),
-    Column("kind", "Kind", always=False),
-    Column("board", "Board", BOARD_LINK, always=False),
-    Column("deployment", "Deployment", DEPLOYMENT_LINK, always=False),
-    Column("sentence", "What happened"),
+    Column("When"),
+    Column("Severity"),
+    Column("Kind", always=False),
+    Column("Board", always=False),
+    Column("Deployment", always=False),
+    Column("What happened"),
 )
 
 
@@ -75,20 +68,19 @@ def moment(words: str) -> datetime | None:
     return found.replace(tzinfo=timezone.utc) if found.tzinfo is None else found
 
 
-def row_of(line: EventLine) -> dict[str, str | int]:
+def row_of(line: EventLine) -> Row:
     """An event as the table shows it."""
-    sign = SEVERITIES[line.severity]
-    return {
-        "id": line.id,
-        "at": date_text(line.at),
-        "state": line.severity.value,
-        "glyph": sign.glyph,
-        "tone": sign.tone,
-        "kind": line.kind,
-        "board": line.board or "",
-        "deployment": line.deployment or "",
-        "sentence": line.sentence,
-    }
+    return Row(
+        line.id,
+        (
+            date_text(line.at),
+            [state(SEVERITIES[line.severity], line.severity.value)],
+            line.kind,
+            board_link(line.board),
+            deployment_link(line.deployment),
+            line.sentence,
+        ),
+    )
 
 
 def read(database: Database, asked: Asked) -> tuple[EventLine, ...]:
@@ -122,10 +114,10 @@ class EventsPage:
                 on_change=self._around,
             ).props("outlined dense debounce=400 clearable stack-label hide-bottom-space")
         self._told = ui.label().classes("convoy-quiet")
-        self._table = Table(COLUMNS, "id", "Events, the newest first", "No event is kept that fits.")
+        self._table = Table(COLUMNS, "Events, the newest first", "No event is kept that fits.")
         with ui.row():
-            self._newest = ui.button("Newest", on_click=partial(self._ask, before=None)).props("outline no-caps")
-            self._older = ui.button("Older", on_click=self._go_back).props("outline no-caps")
+            self._newest = button("Newest", partial(self._ask, before=None))
+            self._older = button("Older", self._go_back)
 
     async def begin(self) -> None:
         """Show the events, and go on showing them."""
@@ -138,7 +130,7 @@ class EventsPage:
     def _show(self, found: tuple[Asked, tuple[EventLine, ...]]) -> None:
         asked, lines = found
         self._lines = lines[:ROWS]
-        self._table.show([row_of(line) for line in self._lines])
+        self._table.show(row_of(line) for line in self._lines)
         self._older.set_enabled(len(lines) > ROWS)
         self._newest.set_enabled(asked.before is not None)
         if asked.around is not None:
