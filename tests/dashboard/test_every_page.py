@@ -7,6 +7,11 @@ from served import PHONE, Sight, grave_faults
 
 #: Each page, and its heading.
 PAGES = {
+    "/deployments": "Deployments",
+    "/deployments/digits": "digits",
+    "/deployments/nobody": "nobody",
+    "/models": "Models and artifacts",
+    "/models/tiny/1": "tiny 1",
     "/": "Fleet",
     "/?text=nobody": "Fleet",
     "/boards/board-2": "board-2",

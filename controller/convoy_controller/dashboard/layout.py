@@ -24,7 +24,7 @@ from convoy_controller.database.engine import Database
 T = TypeVar("T")
 
 #: The pages that the header leads to, in its order.
-NAVIGATION = (("Fleet", "/"), ("Events", "/events"))
+NAVIGATION = (("Fleet", "/"), ("Deployments", "/deployments"), ("Models", "/models"), ("Events", "/events"))
 #: The cookie of a choice between light and dark, which the page's own script sets.
 THEME_COOKIE = "convoy_theme"
 _THEMES: dict[str, bool | None] = {"auto": None, "light": False, "dark": True}

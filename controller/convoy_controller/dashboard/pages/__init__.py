@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from convoy_controller.dashboard.pages import board, events, fleet
+from convoy_controller.dashboard.pages import board, deployment, deployments, events, fleet, models
 
 
 def register() -> None:
     """Tell NiceGUI of every page."""
     fleet.register()
     board.register()
+    deployments.register()
+    deployment.register()
+    models.register()
     events.register()
