@@ -70,6 +70,12 @@ def _serve(broker: str) -> Result:
     return serve.run(broker)
 
 
+def _metrics(broker: str) -> Result:
+    from convoy_controller.bench import metrics
+
+    return metrics.run(broker)
+
+
 BENCHES = {
     "pipeline": Bench("frames/s and latency over three boards, beside a raw paho relay", _pipeline),
     "throughput": Bench("LeNet-5 over three boards, beside one process of the same NumPy code", _throughput),
@@ -84,5 +90,6 @@ BENCHES = {
         "requests/s over HTTP at 1, 8 and 64 callers, beside MLServer; goodput at 5 x capacity (five minutes)",
         _serve,
     ),
+    "metrics": Bench("CPU of a scrape at 1,000 and 10,000 boards, beside prometheus_client", _metrics),
     "plan": Bench("plans of up to 64 boards of 4 kinds: time, proven gap, and simple splits beside them", _plan),
 }

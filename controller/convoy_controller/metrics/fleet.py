@@ -17,15 +17,14 @@ from convoy_controller.conditions import has_dead_stage
 from convoy_controller.database.records import BoardPresence, DeploymentState
 from convoy_controller.histogram import SLOW_S, Histogram
 from convoy_controller.metrics import families as f
-from convoy_controller.metrics.page import Page, Reasons
+from convoy_controller.metrics.page import PAUSE_S, Page, Reasons
 from convoy_controller.placement import Placement
 from convoy_controller.reconciler import Reconciler
 from convoy_controller.registry import BoardRecord, GatewayRecord, Registry
 from convoy_controller.tallies import Cause
 
-#: Boards after which a writing thread lets others have the interpreter, and for how long, in seconds.
-TURN = 50
-PAUSE_S = 0.0005
+#: Boards after which the writing thread lets others have the interpreter.
+TURN = 250
 #: What a board's link dropped is counted by its daemon under this reason.
 _LINK = "link"
 
