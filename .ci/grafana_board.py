@@ -262,6 +262,15 @@ ROWS: dict[str, tuple[Shown, ...]] = {
             "Payload by kind.",
         ),
         Shown(
+            "Found by watching, and left out",
+            "short",
+            [
+                (f"sum by (symptom) (convoy_board_symptom{{{B}}})", "{{symptom}}"),
+                (f"sum by (deployment) (convoy_board_left_out{{{B},{D}}})", "left out of {{deployment}}"),
+            ],
+            "Boards that flap, are stuck, have a slow link, are overloaded, or failed. `convoy why BOARD` says more.",
+        ),
+        Shown(
             "Blocked or degraded",
             "short",
             [

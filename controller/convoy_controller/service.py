@@ -220,6 +220,7 @@ class Controller:
             intake=self._intake,
             delivery=self._delivery,
             control=self._control,
+            symptoms=self._watch.present,
             database=database,
             reign=lambda: self._reconciler,
             is_in_charge=self._is_in_charge,

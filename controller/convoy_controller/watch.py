@@ -5,7 +5,7 @@ The shell round `convoy_controller.symptoms`: called by `service` in its loop, i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 from convoy_controller.database.records import Severity, SymptomKind
 from convoy_controller.intake import Historian
@@ -41,24 +41,31 @@ class Watch:
         event: Historian,
         why_not_sent: Callable[[str], str],
     ) -> None:
+        self._registry = registry
         self._symptoms = Symptoms(registry, why_not_sent)
         self._record = record
         self._event = event
+        #: What is told of boards just now.
+        self.present: set[tuple[str, SymptomKind]] = set()
 
-    def restore(self, board: str, kinds: Iterable[SymptomKind], now: float) -> None:
+    def restore(self, board: str, kinds: Collection[SymptomKind], now: float) -> None:
         """What the database knew of a board when this controller began."""
         self._symptoms.restore(board, kinds, now)
+        self.present |= {(board, kind) for kind in kinds if kind in _BEGUN}
 
     def look(self, now: float) -> None:
         """Look, if it is time."""
+        self.present -= {found for found in self.present if found[0] not in self._registry.boards}
         for said in self._symptoms.look(now):
             board, kind = said.board, said.kind
             if isinstance(said, Found):
+                self.present.add((board, kind))
                 self._record(_begun(said))
                 if said.is_new:
                     sentence = f"{board} {_BEGUN[kind].format(**said.figures)}"
                     self._event(kind.value, sentence, Severity.WARNING, board)
             else:
+                self.present.discard((board, kind))
                 self._record(lambda r, board=board, kind=kind: r.end_symptom(board, kind))  # type: ignore[misc]
                 self._event(f"{kind.value}-over", f"{board} {_OVER[kind]}", Severity.INFO, board)
 

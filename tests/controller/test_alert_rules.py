@@ -61,23 +61,27 @@ def later(before: str, after: str) -> str:
     return f"{before}x19 {after}x100"
 
 
+def symptom(alert: str, name: str) -> Case:
+    series = f'convoy_board_symptom{{board="b",symptom="{name}"}}'
+    return Case(alert, {series: later("_", "1")}, {"board": "b", "symptom": name})
+
+
 BOARD, DEPLOYMENT = {"board": "b"}, {"deployment": "d"}
 CASES = (
     Case("ConvoyNoController", {"convoy_controller_in_charge": later("1", "0")}, {}),
     Case("ConvoyNoController", {"convoy_controller_in_charge": ""}, {}),
     Case("ConvoyFleetNotAtTarget", {"convoy_boards_at_target": later("10", "8")}, {}),
     Case("ConvoyBoardOffline", {'convoy_board_online{board="b"}': later("1", "0")}, BOARD),
-    Case("ConvoyBoardFlapping", {'convoy_board_losses_total{board="b"}': "2x48 3 4 5 6 6x70"}, BOARD),
+    symptom("ConvoyBoardFlapping", "flapping"),
+    symptom("ConvoyBoardUnreadable", "unreadable"),
+    symptom("ConvoyBoardStuck", "stalled"),
+    symptom("ConvoyBoardSlowLink", "slow-link"),
+    symptom("ConvoyBoardOverloaded", "overloaded"),
     Case("ConvoyBoardNotAtTarget", {'convoy_board_at_target{board="b"}': later("1", "0")}, BOARD),
     Case(
-        "ConvoyBoardStuck",
-        {'convoy_board_assignments{board="b",phase="fetching"}': later("_", "1")},
-        {**BOARD, "phase": "fetching"},
-    ),
-    Case(
         "ConvoyBoardFailed",
-        {'convoy_board_assignments{board="b",phase="failed"}': later("_", "1")},
-        {**BOARD, "phase": "failed"},
+        {'convoy_board_left_out{board="b",deployment="d"}': "_x50 1x3 _x60"},
+        {**BOARD, **DEPLOYMENT},
     ),
     Case("ConvoyBoardBlocked", {'convoy_board_blocked{board="b"}': later("0", "1")}, BOARD),
     Case("ConvoyPartitionDegraded", {'convoy_board_degraded_partitions{board="b"}': later("0", "1")}, BOARD),

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from convoy_controller.database.records import SymptomKind
 from convoy_controller.metrics.fleet import FleetPage, seen
 from convoy_controller.metrics.page import Page
+from convoy_controller.reconciler import EXCLUDE_S
 from convoy_schema.messages.boards import PartitionReport, Published, Pulse, Reported, StagePulse
 from convoy_schema.names import Generation
 from reconciled_fleet import Fleet, deployed
 from scraped import Samples, samples, value
 
+#: What a watch would have found; the second is of a board that was forgotten since.
+SYMPTOMS = {("a", SymptomKind.SLOW_LINK), ("gone", SymptomKind.FLAPPING)}
+
 
 def scraped(fleet: Fleet) -> Samples:
     page = Page()
-    FleetPage().write(page, seen(fleet.registry, fleet.reconciler, fleet.now))
+    FleetPage().write(page, seen(fleet.registry, fleet.reconciler, SYMPTOMS, fleet.now))
     return samples(page.text())
 
 
@@ -126,6 +133,20 @@ def test_what_keeps_a_board_from_its_target_shows() -> None:
     stage = str(held[0].stage)
     assert value(found, "convoy_stage_info", board="a", deployment="d", stage=stage, generation="1-1") == 1
     assert value(found, "convoy_boards_at_target") == 2
+
+
+def test_what_is_found_by_watching_and_who_is_left_out_is_there_while_it_lasts() -> None:
+    fleet = deployed(boards=3)
+    found = scraped(fleet)
+    assert value(found, "convoy_board_symptom", board="a", symptom="slow-link") == 1
+    assert len([key for key in found if key[0] == "convoy_board_symptom"]) == 1
+    assert not [key for key in found if key[0] == "convoy_board_left_out"]
+    fleet.fails["b"] = False
+    fleet.reconciler.wanted(replace(next(iter(fleet.reconciler.deployments.values())).intent, version="2"))
+    fleet.settle(4)
+    assert value(scraped(fleet), "convoy_board_left_out", board="b", deployment="d") == 1
+    fleet.now += EXCLUDE_S + 1
+    assert value(scraped(fleet), "convoy_board_left_out", board="b", deployment="d") is None
 
 
 def test_series_grow_with_boards_and_their_stages_alone() -> None:

@@ -48,6 +48,7 @@ def watched(rows: Rows, folder: Path, reign: Callable[[], Reconciler | None]) ->
         intake=Intake(topics, registry, None, lambda: 0.0),  # type: ignore[arg-type]  # it hears nothing here
         delivery=Delivery(NOWHERE, "controller", topics, Catalogue(rows.database, BlobStore(folder / "blobs"))),
         control=Link(NOWHERE, "controller:control", on_message=lambda topic, payload, retained: None),
+        symptoms=set(),
         database=rows.database,
         reign=reign,
         is_in_charge=lambda: reign() is not None,

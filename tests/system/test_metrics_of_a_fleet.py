@@ -25,6 +25,8 @@ SPARSE = {
     "convoy_stage_refused_frames_total",
     "convoy_gateway_refused_frames_total",
     "convoy_board_uplink_wait_seconds",
+    "convoy_board_symptom",
+    "convoy_board_left_out",
 }
 
 

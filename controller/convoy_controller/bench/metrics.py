@@ -86,7 +86,7 @@ def fleet_of(count: int) -> SeenFleet:
         report = Reported(_SESSION, 1, 1, "layers", ready, partitions, 10**6, 10**8)
         registry.board_reported(name, report, False, 2.0)
     told = {name: Desired(1, 1, ()) for name in registry.boards}
-    return SeenFleet(10.0, tuple(registry.boards.values()), (), told, ())
+    return SeenFleet(10.0, tuple(registry.boards.values()), (), told, (), ())
 
 
 def _pulse(beat: int) -> Pulse:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timezone
 
@@ -18,6 +18,7 @@ from convoy_schema.link import Link
 from convoy_controller.api.version import version
 from convoy_controller.database import certificate_records
 from convoy_controller.database.engine import Database
+from convoy_controller.database.records import SymptomKind
 from convoy_controller.delivery import Delivery
 from convoy_controller.intake import Intake
 from convoy_controller.journal import Journal
@@ -46,6 +47,7 @@ class Watched:
     intake: Intake
     delivery: Delivery
     control: Link
+    symptoms: Collection[tuple[str, SymptomKind]]
     database: Database
     reign: Callable[[], Reconciler | None]
     is_in_charge: Callable[[], bool]
@@ -80,7 +82,9 @@ class ControllerPages:
         page.add(f.PUBLISHED, watched.delivery.published, "artifacts")
         _write_delivery(page, watched.delivery)
         _write_journal(page, watched.journal)
-        return page, seen(watched.registry, reconciler, now) if reconciler is not None else None
+        if reconciler is None:
+            return page, None
+        return page, seen(watched.registry, reconciler, watched.symptoms, now)
 
     def finish(self, page: Page, fleet: SeenFleet | None) -> bytes:
         """The page with the fleet on it; takes a second for tens of thousands of boards."""

@@ -112,6 +112,18 @@ BOARD_PHASE = _gauge(
     "board_assignments", "Assignments of an online board by phase; phases without any are left out.", "board", "phase"
 )
 BOARD_BLOCKED = _gauge("board_blocked", "1 while something keeps an online board from going on.", "board")
+BOARD_SYMPTOM = _gauge(
+    "board_symptom",
+    "1 while the controller finds it by watching: flapping, stalled, slow-link, overloaded, unreadable; else absent.",
+    "board",
+    "symptom",
+)
+BOARD_LEFT_OUT = _gauge(
+    "board_left_out",
+    "1 while a board is left out of a deployment because it failed there; else absent.",
+    "board",
+    "deployment",
+)
 BOARD_DEGRADED = _gauge("board_degraded_partitions", "Partitions that stay decoupled after a failure.", "board")
 BOARD_TEMPERATURE = _gauge("board_temperature_celsius", "Temperature of the chip, where it has a sensor.", "board")
 BOARD_MEMORY = _gauge("board_resident_memory_bytes", "Memory of the board's daemon.", "board")

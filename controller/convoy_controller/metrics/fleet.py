@@ -7,14 +7,14 @@ takes. What is referred to is replaced when it changes, and never changed, but f
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from convoy_schema.messages.boards import Phase, Pulse, Reported
 from convoy_schema.messages.desired import Desired
 
 from convoy_controller.conditions import has_dead_stage
-from convoy_controller.database.records import BoardPresence, DeploymentState
+from convoy_controller.database.records import BoardPresence, DeploymentState, SymptomKind
 from convoy_controller.histogram import SLOW_S, Histogram
 from convoy_controller.metrics import families as f
 from convoy_controller.metrics.page import PAUSE_S, Page, Reasons
@@ -42,6 +42,7 @@ class SeenDeployment:
     failed: int
     recovery: Histogram
     lost_since: float | None
+    left_out: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -52,21 +53,25 @@ class SeenFleet:
     boards: tuple[BoardRecord, ...]
     gateways: tuple[GatewayRecord, ...]
     desired: Mapping[str, Desired]
+    symptoms: tuple[tuple[str, SymptomKind], ...]
     deployments: tuple[SeenDeployment, ...]
 
 
-def seen(registry: Registry, reconciler: Reconciler, now: float) -> SeenFleet:
+def seen(
+    registry: Registry, reconciler: Reconciler, symptoms: Collection[tuple[str, SymptomKind]], now: float
+) -> SeenFleet:
     """What there is now; in the controller's loop."""
     return SeenFleet(
         now,
         tuple(registry.boards.values()),
         tuple(registry.gateways.values()),
         dict(reconciler.desired),
-        tuple(_seen_deployment(registry, reconciler, name) for name in sorted(reconciler.deployments)),
+        tuple(found for found in symptoms if found[0] in registry.boards),
+        tuple(_seen_deployment(registry, reconciler, name, now) for name in sorted(reconciler.deployments)),
     )
 
 
-def _seen_deployment(registry: Registry, reconciler: Reconciler, name: str) -> SeenDeployment:
+def _seen_deployment(registry: Registry, reconciler: Reconciler, name: str, now: float) -> SeenDeployment:
     record, tallies = reconciler.deployments[name], reconciler.tallies
     return SeenDeployment(
         name,
@@ -78,6 +83,11 @@ def _seen_deployment(registry: Registry, reconciler: Reconciler, name: str) -> S
         tallies.failed[name],
         tallies.recoveries.get(name, Histogram(SLOW_S)).copy(),
         tallies.recovering(name),
+        tuple(
+            board
+            for board, exclusion in record.excluded.items()
+            if now < exclusion.until and registry.board(board).session == exclusion.session
+        ),
     )
 
 
@@ -105,6 +115,8 @@ class FleetPage:
             page.add(f.BOARDS, count, presence.value)
         page.add(f.BOARDS_AT_TARGET, at_target)
         page.add(f.BOARDS_WITH_TARGET, with_target)
+        for name, symptom in fleet.symptoms:
+            page.add(f.BOARD_SYMPTOM, 1, name, symptom.value)
         for gateway in fleet.gateways:
             if gateway.presence is not BoardPresence.UNKNOWN:
                 page.add(f.GATEWAY_ONLINE, int(gateway.presence is BoardPresence.ONLINE), gateway.name)
@@ -196,6 +208,8 @@ def _write_deployment(page: Page, seen: SeenDeployment, phases: dict[tuple[str, 
         page.add(f.DEPLOYMENT_PERIOD, serving.period_s, name)
     page.add(f.DEPLOYMENT_SERVING, int(seen.can_answer), name)
     page.add(f.DEPLOYMENT_BOARDS, len(serving.boards) if serving is not None else 0, name)
+    for board in seen.left_out:
+        page.add(f.BOARD_LEFT_OUT, 1, board, name)
     for state in DeploymentState:
         page.add(f.DEPLOYMENT_STATE, int(state is seen.state), name, state.value)
     for phase in Phase:
