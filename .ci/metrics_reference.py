@@ -41,7 +41,7 @@ def alerts_part() -> str:
         parts.append(
             f"### {alert.name}\n\n**{_plain(alert.summary)}** {_plain(alert.description)}\n\n"
             f"Severity {alert.severity}, {when}. What to do: {_plain(alert.action)}\n\n"
-            f"```promql\n{alert.expr}\n```\n"
+            f"```text\n{alert.expr}\n```\n"
         )
     return "\n".join(parts)
 

@@ -121,7 +121,7 @@ def test_one_command_starts_a_fleet_on_certificates(tmp_path: Path) -> None:
     if find_mosquitto() is None:
         pytest.skip("mosquitto is not installed")
     ports = ("--broker-port", str(own_port()), "--port", str(own_port()))
-    up = Command(tmp_path, "up", "--tls", *ports, "--enrollment-port", str(own_port()))
+    up = Command(tmp_path, "up", "--tls", *ports, "--metrics-port", "0", "--enrollment-port", str(own_port()))
     try:
         said = up.says("boards join with")
         assert f"mqtts://127.0.0.1:{ports[1]}  (Mosquitto, TLS)" in said

@@ -135,7 +135,8 @@ def await_page(address: str, words: str) -> None:
 
 def test_up_starts_everything_starts_again_what_dies_and_leaves_nothing(tmp_path: Path, started: list[Command]) -> None:
     port = own_port()
-    arguments = ("up", "--broker", "auto", "--broker-port", str(own_port()), "--port", str(port), "--api-port", "0")
+    arguments = ("up", "--broker", "auto", "--broker-port", str(own_port()), "--port", str(port))
+    arguments += ("--api-port", "0", "--metrics-port", "0")
     command = Command(tmp_path, *arguments)
     started.append(command)
     said = command.says("Ctrl-C stops what was started here")
@@ -143,6 +144,12 @@ def test_up_starts_everything_starts_again_what_dies_and_leaves_nothing(tmp_path
     assert "API         http://127.0.0.1:" in said
     [dashboard] = [line.split()[1] for line in said.splitlines() if line.startswith("dashboard ")]
     await_page(dashboard, "<title>Fleet · Convoy</title>")
+    metrics = said.partition("metrics     ")[2].split()[0]
+    assert f"http://127.0.0.1:{port}/metrics" in said
+    deadline = time.monotonic() + PATIENCE_S
+    while b"convoy_controller_in_charge 1" not in read(metrics):
+        assert time.monotonic() < deadline, said
+        time.sleep(0.1)
     children = {name: pid for pid, name in descendants(command.process.pid).items()}
     gateway = next(pid for name, pid in children.items() if " gateway " in name)
     os.kill(gateway, signal.SIGKILL)
@@ -156,6 +163,16 @@ def test_up_starts_everything_starts_again_what_dies_and_leaves_nothing(tmp_path
     assert command.stop() == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in left)
     assert "stopping" in command.output.read_text()
+
+
+def read(address: str) -> bytes:
+    """What is there; nothing while nobody listens."""
+    try:
+        with urlopen(address, timeout=PATIENCE_S) as answer:
+            content: bytes = answer.read()
+            return content
+    except OSError:
+        return b""
 
 
 def descendants(pid: int) -> dict[int, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -145,6 +147,29 @@ def test_once_there_is_a_token_nobody_reads_without_one(
         assert (await client.get("/metrics", headers=known)).status_code == 401
 
     played(watched(rows, tmp_path, lambda: None), work)
+
+
+def test_an_address_that_is_taken_is_tried_again(
+    rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "AGAIN_S", 0.05)
+
+    async def run() -> None:
+        where = Listening(port=own_port())
+        with socket.create_server(("127.0.0.1", where.port)):
+            serving = asyncio.create_task(server.serve(watched(rows, tmp_path, lambda: None), where))
+            while "tried again" not in caplog.text:
+                await asyncio.sleep(0.01)
+        async with httpx.AsyncClient() as client:
+            while True:
+                with contextlib.suppress(httpx.ConnectError):
+                    assert (await client.get(f"http://127.0.0.1:{where.port}/metrics")).status_code == 200
+                    break
+                await asyncio.sleep(0.01)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(run(), PATIENCE_S))
 
 
 def test_nothing_listens_where_others_reach_it_without_a_token(rows: Rows, tmp_path: Path) -> None:

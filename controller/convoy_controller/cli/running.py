@@ -67,8 +67,8 @@ def controller(
     """Run the controller: it plans, places, watches and distributes. Ctrl-C or SIGTERM ends it in order.
 
     Its metrics, and those of boards, are for whoever may read the API: without a token on this machine's own addresses
-    only. Exit codes: 0 stopped, 1 failed, or the address for metrics was taken or is reached by others while there is
-    no token, 2 not an address, 4 no database.
+    only. Exit codes: 0 stopped, 1 failed, or the address for metrics is reached by others while there is no token, 2
+    not an address, 4 no database.
     """
     import asyncio
 

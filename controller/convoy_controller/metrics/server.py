@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from convoy_controller.api.access import Access, Tokens
 from convoy_controller.api.problems import ApiError
-from convoy_controller.errors import DatabaseError
+from convoy_controller.errors import DatabaseError, GatewayError
 from convoy_controller.gateway.encodings import LEAST_BYTES, accepted, pack
 from convoy_controller.gateway.server import serving
 from convoy_controller.listening import Listening
@@ -27,22 +27,31 @@ from convoy_controller.metrics.page import CONTENT_TYPE
 log = logging.getLogger(__name__)
 
 PATH = "/metrics"
+#: Seconds until an address that was taken is tried again.
+AGAIN_S = 2.0
 
 
 async def serve(watched: Watched, where: Listening) -> None:
-    """Listen until cancelled.
+    """Listen until cancelled; an address that is taken is tried again, since boards matter more than who watches them.
 
-    Raises `ExposedError` for an address that others reach while there is no token, `GatewayError` for one in use,
-    `TlsError` for files that cannot be used.
+    Raises `ExposedError` for an address that others reach while there is no token, `TlsError` for files that cannot be
+    used.
     """
     tls = where.context()
     await asyncio.to_thread(where.check_exposure, watched.database, "everyone could read what the fleet does")
     access = Tokens(watched.database, where.is_loopback)
     face = _Face(ControllerPages(watched), access)
+    is_told = False
     try:
-        async with serving(face.app(), where.host, where.port, tls=tls) as address:
-            log.info("metrics are at %s%s", address, PATH)
-            await asyncio.Event().wait()
+        while True:
+            try:
+                async with serving(face.app(), where.host, where.port, tls=tls) as address:
+                    log.info("metrics are at %s%s", address, PATH)
+                    await asyncio.Event().wait()
+            except GatewayError as error:
+                log.log(logging.DEBUG if is_told else logging.ERROR, "no metrics for now, tried again: %s", error)
+                is_told = True
+            await asyncio.sleep(AGAIN_S)
     finally:
         face.close()
 
