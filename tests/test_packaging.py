@@ -62,8 +62,8 @@ def test_the_changelog_has_an_unreleased_section() -> None:
 
 def test_the_readme_shows_its_two_commands_and_make_knows_them() -> None:
     text = (ROOT / "README.md").read_text()
-    assert "\nmake demo\n" in text
-    assert '\nmake demo ARGS="--kill"\n' in text
+    assert "\n$ make demo\n" in text
+    assert '\n$ make demo ARGS="--kill"\n' in text
     environment = {**os.environ, "MAKEFLAGS": ""}
     for target in ("demo", "test", "check", "help"):
         command = ["make", "--dry-run", target, "ARGS=--kill"]

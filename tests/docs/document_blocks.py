@@ -18,7 +18,7 @@ from pathlib import Path
 
 #: Languages of blocks that are run, and of those that are only shown.
 RUN = ("sh", "bash", "console", "python")
-SHOWN = ("text", "toml", "mermaid", "json", "ini", "cpp", "sql", "diff")
+SHOWN = ("text", "toml", "mermaid", "json", "ini", "cpp", "sql", "diff", "yaml", "promql")
 
 _FENCE = re.compile(r"^```(\S*)\s*$")
 _DIRECTION = re.compile(r"^\*(Leave this running:|Ctrl-C there\.|Not run by the tests: .+)\*$")
