@@ -17,7 +17,7 @@ from convoy_schema.errors import ConvoyError
 from convoy_schema.topics import BoardTopic, GatewayTopic, ManifestTopic, ModelTopic, Topic, Topics
 
 from convoy_controller.catalogue import Catalogue
-from convoy_controller.database import removals, upkeep
+from convoy_controller.database import condition_records, presence_hours, removals, upkeep
 from convoy_controller.database.engine import Database
 from convoy_controller.database.recorder import Recorder
 from convoy_controller.database.records import (
@@ -31,6 +31,7 @@ from convoy_controller.database.records import (
 )
 from convoy_controller.database.references import references
 from convoy_controller.database.retention import ClockWatch, sweep
+from convoy_controller.database.spans import KEEP_HOURS
 from convoy_controller.delivery import Delivery
 from convoy_controller.garbage import Facts, Finding, FindingKind, Garbage, Patience, Verdict, is_retained
 from convoy_controller.plain import plain
@@ -51,6 +52,8 @@ RETENTION_S = 3600.0
 #: Seconds between two roll-ups of samples into minutes; and between two of everything else that history needs.
 ROLL_UP_S = 60.0
 UPKEEP_S = 600.0
+#: Seconds between walks over all boards that put their conditions right where a former version left them otherwise.
+SETTLE_S = 3600.0
 #: Topics and files cleared in one go, and findings told of one clearing.
 MOST_AT_ONCE = 2000
 
@@ -170,7 +173,7 @@ class Housekeeping:
 
     async def run(self) -> None:
         """Survey now and then, and whenever an owner asks; look after history."""
-        await asyncio.gather(self._survey(), self._keep_history())
+        await asyncio.gather(self._survey(), self._keep_history(), self._keep_conditions())
 
     async def _survey(self) -> None:
         while True:
@@ -199,8 +202,28 @@ class Housekeeping:
                     if is_trusted and now - swept_at >= RETENTION_S:
                         swept_at = now
                         await self._realm.in_thread(sweep, self._database, utc_now())
+                        await self._realm.in_thread(presence_hours.fold_old, self._database, utc_now() - KEEP_HOURS)
             except ConvoyError as error:
                 log.warning("history is not looked after for now: %s", error)
+
+    async def _keep_conditions(self) -> None:
+        """Explain every board now and then, some at a time; a controller that is not in charge leaves it to another."""
+        clock = asyncio.get_running_loop().time
+        settle_at, last = clock(), ""
+        while True:
+            await asyncio.sleep(TICK_S)
+            if self._realm.reign() is None or clock() < settle_at:
+                continue
+            try:
+                settled = condition_records.settle_after, self._database, utc_now(), last
+                wrong, last = await self._realm.in_thread(*settled)
+            except ConvoyError as error:
+                log.warning("the conditions of boards stay as they are for now: %s", error)
+                continue
+            if wrong:
+                log.info("put the conditions of %d boards right", wrong)
+            if not last:
+                settle_at = clock() + SETTLE_S
 
     async def _step_through(self, steps: Iterator[None]) -> None:
         """Each step by itself in the database's thread, so that what is decided gets between."""

@@ -51,7 +51,7 @@ def test_a_tour_of_everything(fleet: Fleet, tmp_path: Path):
     with pytest.raises(StaleError):
         groups.put_group(database, "all", "local", [], "", now, Expected(revisions=frozenset({0})))
     assert fleet.recorder.load_state().wishes[0].restart_token == "t"
-    assert board_wishes.labels(database) == {"board-1": {"hall": "3"}}
+    assert board_wishes.board_wishes(database, "board-1").labels == {"hall": "3"}
     number = operations.begin(database, "import-model", "x:1", "boss", now)
     operations.beat(database, number, now, "storing", 1, 2)
     operations.succeed(database, number, now, {"layers": 2})

@@ -26,6 +26,7 @@ from convoy_controller.api import (
     models,
     operations,
     plans,
+    status,
     tokens,
 )
 from convoy_controller.api.access import Access
@@ -76,6 +77,7 @@ ROUTERS = tuple(
         plans,
         clearings,
         events,
+        status,
         changes,
         tokens,
     )

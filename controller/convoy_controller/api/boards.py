@@ -9,7 +9,7 @@ from pydantic import Field
 
 from convoy_controller.api.context import Here
 from convoy_controller.api.events import Direction, event_page
-from convoy_controller.api.paging import PageQuery, cut, shortened
+from convoy_controller.api.paging import PageQuery, shortened
 from convoy_controller.api.roles import needs
 from convoy_controller.api.shapes.base import Name
 from convoy_controller.api.shapes.boards import (
@@ -22,8 +22,9 @@ from convoy_controller.api.shapes.boards import (
     Why,
 )
 from convoy_controller.api.shapes.events import EventPage
-from convoy_controller.database import board_wishes, groups, pages, queries, removals
+from convoy_controller.database import groups, pages, queries, removals
 from convoy_controller.database.pages import EventFilter
+from convoy_controller.database.queries import BoardFilter
 from convoy_controller.database.records import BoardPresence, TokenRole
 from convoy_controller.database.views import Condition
 
@@ -53,20 +54,14 @@ class BoardEventQuery(PageQuery):
 @router.get("", **needs(VIEWER, "list_boards", 404))
 def list_boards(here: Here, query: Annotated[BoardQuery, Query()]) -> BoardPage:
     """Every board with its condition, by name."""
-    among = None if query.group is None else set(groups.group(here.database, query.group).boards)
-    if query.label is not None:
-        key, _, value = query.label.partition("=")
-        carriers = {board for board, found in board_wishes.labels(here.database).items() if found.get(key) == value}
-        among = carriers if among is None else among & carriers
-    found = [
-        line
-        for line in queries.fleet(here.database)
-        if (among is None or line.board in among)
-        and query.presence in (None, line.presence)
-        and query.condition in (None, line.condition)
-        and query.deployment in (None, line.deployment)
-    ]
-    items, following = cut("boards", query, found, lambda line: (line.board,), (str,))
+    if query.group is not None:
+        groups.group(here.database, query.group)
+    key, _, value = (query.label or "").partition("=")
+    label = None if query.label is None else (key, value)
+    wanted = BoardFilter(query.presence, query.condition, query.deployment, query.group, label)
+    after = query.after("boards", str)
+    found = queries.fleet(here.database, wanted, query.limit + 1, "" if after is None else str(after[0]))
+    items, following = shortened("boards", query, found, lambda line: (line.board,))
     return BoardPage(items=[BoardLine.of(line) for line in items], next=following)
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from convoy_controller.api.context import Calling, Here
-from convoy_controller.api.paging import PageQuery, cut, shortened
+from convoy_controller.api.paging import PageQuery, shortened
 from convoy_controller.api.preconditions import IfMatch, IfNoneMatch, etag, expected
 from convoy_controller.api.problems import ApiError
 from convoy_controller.api.roles import needs
@@ -44,12 +44,10 @@ class DeploymentQuery(PageQuery):
 @router.get("", **needs(VIEWER, "list_deployments"))
 def list_deployments(here: Here, query: Annotated[DeploymentQuery, Query()]) -> DeploymentPage:
     """Every deployment, by name."""
-    found = [
-        line
-        for line in queries.deployments(here.database, query.removed)
-        if query.state in (None, line.state) and query.model in (None, line.model)
-    ]
-    items, following = cut("deployments", query, found, lambda line: (line.deployment,), (str,))
+    after = query.after("deployments", str)
+    beyond = "" if after is None else str(after[0])
+    found = queries.deployments(here.database, query.removed, query.state, query.model, query.limit + 1, beyond)
+    items, following = shortened("deployments", query, found, lambda line: (line.deployment,))
     return DeploymentPage(items=[DeploymentLine.of(line) for line in items], next=following)
 
 

@@ -16,6 +16,14 @@ from convoy_controller.api_client.answers import error_of, unreachable
 from convoy_controller.api_client.following import Notice, follow
 from convoy_controller.api_client.structure import structured
 from convoy_controller.database.records import SavedCollection
+from convoy_controller.database.status_views import (
+    Changed,
+    DeploymentHops,
+    Holder,
+    Problem,
+    Spread,
+    StateCounts,
+)
 from convoy_controller.database.views import (
     Activity,
     AuditLine,
@@ -144,6 +152,38 @@ class FleetClient:
     def label(self, board: str, labels: Mapping[str, str]) -> BoardWishes:
         """Give it labels, in place of those it has."""
         return structured(BoardWishes, self._send("PUT", f"/boards/{board}/labels", {"labels": dict(labels)}))
+
+    # Status ----------------------------------------------------------------------------------------------------------
+
+    def states(self, by: str) -> tuple[StateCounts, ...]:
+        """How many boards are in which condition: of the `fleet`, of each `site` or of each `group`."""
+        return tuple(self._items(StateCounts, "/fleet/states", {"by": by}))
+
+    def problems(self, most: int) -> tuple[Problem, ...]:
+        """At most so many boards that are not what they should be, the worst first."""
+        return tuple(self._items(Problem, "/fleet/problems", most=most))
+
+    def changed(self, **since: str | int | None) -> Changed:
+        """What is not as it was; `since` a date, or `event` a number."""
+        return self._get(Changed, "/fleet/changed", since)
+
+    def availability(self, board: str | None, since: str, until: str) -> dict[str, Any]:
+        """How much of a time a board was there, or with None the fleet, as the API says it."""
+        path = "/fleet/availability" if board is None else f"/boards/{board}/availability"
+        found: dict[str, Any] = self._json("GET", path, query={"since": since, "until": until})
+        return found
+
+    def hops(self, deployment: str) -> DeploymentHops:
+        """Every hop of a deployment over the last minute."""
+        return self._get(DeploymentHops, f"/deployments/{deployment}/hops")
+
+    def spread(self, model: str, version: str) -> Spread:
+        """How far a model version is on the boards."""
+        return self._get(Spread, f"/models/{model}/{version}/spread")
+
+    def holders(self, model: str, version: str, most: int) -> tuple[Holder, ...]:
+        """At most so many boards that are to have a model version."""
+        return tuple(self._items(Holder, f"/models/{model}/{version}/holders", most=most))
 
     # Groups ----------------------------------------------------------------------------------------------------------
 

@@ -76,6 +76,12 @@ def _metrics(broker: str) -> Result:
     return metrics.run(broker)
 
 
+def _queries(broker: str) -> Result:
+    from convoy_controller.bench import queries
+
+    return queries.run(broker)
+
+
 BENCHES = {
     "pipeline": Bench("frames/s and latency over three boards, beside a raw paho relay", _pipeline),
     "throughput": Bench("LeNet-5 over three boards, beside one process of the same NumPy code", _throughput),
@@ -91,5 +97,9 @@ BENCHES = {
         _serve,
     ),
     "metrics": Bench("CPU of a scrape at 1,000 and 10,000 boards, beside prometheus_client", _metrics),
+    "queries": Bench(
+        "the status queries over 100,000 boards and 10,000,000 rows in PostgreSQL, a tenth in SQLite (ten minutes)",
+        _queries,
+    ),
     "plan": Bench("plans of up to 64 boards of 4 kinds: time, proven gap, and simple splits beside them", _plan),
 }

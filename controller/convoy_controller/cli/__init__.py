@@ -29,6 +29,7 @@ from convoy_controller.cli import (
     plan,
     profile,
     running,
+    status,
     tokens,
     top,
     why,
@@ -42,6 +43,7 @@ FLEET, HERE = "A fleet, here or elsewhere", "This machine"
 _MODULES = {
     FLEET: (
         top,
+        status,
         boards,
         wishes,
         groups,

@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from convoy_controller.database.engine import Database
 from convoy_controller.database.models import BoardStatisticsRow, GatewayRow
+from convoy_controller.database.readable import readable
 from convoy_controller.database.records import BoardPresence, utc_now
-from convoy_controller.database.restart import readable
 from convoy_controller.database.views import Activity, BoardActivity, FeedActivity
 
 

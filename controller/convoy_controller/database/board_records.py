@@ -11,6 +11,8 @@ from convoy_schema.messages.gateways import GatewayReported
 from sqlalchemy import bindparam, case, delete, func, select, update
 from sqlalchemy.orm import Session
 
+from convoy_controller.database import condition_records, presence_hours
+from convoy_controller.database.condition_records import touch
 from convoy_controller.database.models import (
     AssignmentRow,
     BoardLogRequestRow,
@@ -24,6 +26,7 @@ from convoy_controller.database.models import (
     SessionRow,
 )
 from convoy_controller.database.records import BoardPresence, NewEvent
+from convoy_controller.database.status_models import BoardLabelRow
 from convoy_controller.database.telemetry_tables import AbsenceRow
 
 #: A sentence longer than this is cut: it comes from outside.
@@ -60,9 +63,13 @@ def board_row(db: Session, name: str) -> BoardRow:
     return row
 
 
-def forget_board(db: Session, name: str) -> None:
+def forget_board(db: Session, now: datetime, name: str) -> None:
     """What a board is, its sessions, and its part in generations that ended; events and telemetry of it stay."""
-    db.info.get("boards", {}).pop(name, None)
+    row = db.info.get("boards", {}).pop(name, None) or db.get(BoardRow, name)
+    if row is not None and row.first_seen is not None:
+        presence_hours.count(db, now, row.presence, -1)
+    condition_records.forget(db, name)
+    db.execute(delete(BoardLabelRow).where(BoardLabelRow.board == name))
     db.execute(delete(AssignmentRow).where(AssignmentRow.board == name))
     db.execute(delete(SessionRow).where(SessionRow.board == name))
     db.execute(delete(AbsenceRow).where(AbsenceRow.board == name))
@@ -78,13 +85,17 @@ def forget_gateway(db: Session, name: str) -> None:
     db.execute(delete(GatewayRow).where(GatewayRow.name == name))
 
 
-def _seen(row: BoardRow, now: datetime) -> None:
-    row.first_seen = row.first_seen or now
+def _seen(db: Session, row: BoardRow, now: datetime) -> None:
+    if row.first_seen is None:
+        touch(db, now, (row.name,))
+        row.first_seen = now
+        presence_hours.count(db, now, row.presence, 1)
     row.last_seen = now
 
 
 def presence(db: Session, now: datetime, board: str, state: BoardPresence, session: int, reason: str) -> bool:
     """A change of presence, and with it the beginning or end of a session; whether it is another session's."""
+    touch(db, now, (board,))
     row = board_row(db, board)
     is_new = row.session != session
     if row.presence is not state or row.session != session:
@@ -93,7 +104,7 @@ def presence(db: Session, now: datetime, board: str, state: BoardPresence, sessi
         _absence(db, now, row, state, session, reason)
     row.presence, row.session, row.presence_reason = state, session, reason[:MAX_SENTENCE]
     if state is BoardPresence.ONLINE:
-        _seen(row, now)
+        _seen(db, row, now)
         _begin_session(db, now, board, session)
     elif state is BoardPresence.OFFLINE:
         db.execute(
@@ -106,6 +117,9 @@ def presence(db: Session, now: datetime, board: str, state: BoardPresence, sessi
 
 def _absence(db: Session, now: datetime, row: BoardRow, state: BoardPresence, session: int, reason: str) -> None:
     """The absence that was ends; unless the board is back another one begins."""
+    if row.first_seen is not None:
+        presence_hours.count(db, now, row.presence, -1)
+        presence_hours.count(db, now, state, 1)
     if row.presence is not BoardPresence.ONLINE:
         ended = update(AbsenceRow).where(AbsenceRow.board == row.name, AbsenceRow.ended_at.is_(None))
         db.execute(ended.values(ended_at=now).execution_options(synchronize_session=False))
@@ -131,22 +145,25 @@ def _begin_session(db: Session, now: datetime, board: str, session: int) -> None
 
 def capability(db: Session, now: datetime, board: str, facts: Capability) -> None:
     """What the board is."""
+    touch(db, now, (board,))
     row = board_row(db, board)
-    _seen(row, now)
+    _seen(db, row, now)
     row.part, row.fabric, row.software = facts.part, facts.fabric, facts.software
     row.capability = codec.pack(facts)
 
 
 def desired(db: Session, now: datetime, board: str, epoch: int, revision: int) -> None:
     """What the board has been told last."""
+    touch(db, now, (board,))
     row = board_row(db, board)
     row.desired_epoch, row.desired_revision, row.desired_at = epoch, revision, now
 
 
 def reported(db: Session, now: datetime, board: str, report: Reported) -> list[str]:
     """What the board says of itself, and the phases of its assignments; deployments it has just got ready for."""
+    touch(db, now, (board,))
     row = board_row(db, board)
-    _seen(row, now)
+    _seen(db, row, now)
     row.reported_epoch, row.reported_revision, row.reported_at = report.epoch, report.revision, now
     row.shell, row.blocked, row.restarted = report.shell, report.blocked, report.restarted
     row.degraded = ",".join(item.partition for item in report.partitions if item.degraded)
@@ -169,6 +186,7 @@ def phase(db: Session, now: datetime, board: str, report: AssignmentReport) -> d
 
     What it failed at stays while it tries again, until it is ready: else a reader saw it come and go.
     """
+    touch(db, now, (board,))
     generation = (
         select(GenerationRow.id)
         .where(
@@ -208,7 +226,7 @@ def phase(db: Session, now: datetime, board: str, report: AssignmentReport) -> d
 
 def first_heard(db: Session, now: datetime, board: str) -> None:
     """The board has its row from here on, whatever its first words were."""
-    _seen(board_row(db, board), now)
+    _seen(db, board_row(db, board), now)
     db.flush()
 
 
@@ -249,6 +267,8 @@ def _gateway_row(db: Session, now: datetime, name: str) -> GatewayRow:
 
 def new_event(db: Session, now: datetime, event: NewEvent) -> int:
     """Append to the history; returns the event's number."""
+    if event.board is not None:
+        touch(db, now, (event.board,))
     row = EventRow(
         at=now,
         severity=event.severity,

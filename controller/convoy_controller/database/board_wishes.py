@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from convoy_controller.database.board_records import new_event
@@ -18,6 +18,7 @@ from convoy_controller.database.expectations import Change
 from convoy_controller.database.models import BoardRow, BoardWishRow
 from convoy_controller.database.placement_records import next_count
 from convoy_controller.database.records import BoardWish, NewEvent
+from convoy_controller.database.status_models import BoardLabelRow
 from convoy_controller.database.views import BoardWishes
 from convoy_controller.errors import NotFoundError
 
@@ -66,6 +67,8 @@ def label_board(database: Database, board: str, labels: Mapping[str, str]) -> Ch
         if row.labels == dict(labels):
             return Change(row.revision, row.revision, False)
         row.labels = dict(labels)
+        db.execute(delete(BoardLabelRow).where(BoardLabelRow.board == board))
+        db.add_all(BoardLabelRow(board=board, key=key, value=value) for key, value in labels.items())
         before, row.revision = row.revision, next_count(db, "intent")
         return Change(before, row.revision, False)
 
@@ -89,13 +92,6 @@ def board_wishes(database: Database, board: str) -> BoardWishes:
             {str(key): str(value) for key, value in row.labels.items()},
             row.revision,
         )
-
-
-def labels(database: Database) -> dict[str, dict[str, str]]:
-    """The labels of every board that has some, by its name. Index: the key."""
-    with database.read() as db:
-        rows = db.execute(select(BoardWishRow.board, BoardWishRow.labels)).all()
-    return {board: {str(key): str(value) for key, value in found.items()} for board, found in rows if found}
 
 
 def wishes_since(db: Session, revision: int) -> tuple[BoardWish, ...]:

@@ -12,7 +12,7 @@ import re
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from convoy_controller.database import postgresql
+from convoy_controller.database import condition_records, postgresql, presence_hours
 from convoy_controller.database.models import FleetFactsRow
 from convoy_controller.database.records import utc_now
 from convoy_controller.errors import (
@@ -35,7 +35,7 @@ from convoy_controller.errors import (
 )
 
 #: The newest migration, so that opening an up-to-date database need not load Alembic; a test compares it.
-HEAD = "0020"
+HEAD = "0021"
 #: Seconds a writer waits for another one's transaction.
 BUSY_S = 10
 #: Seconds an opener waits for another one's upgrade.
@@ -71,13 +71,31 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """One transaction: committed when the block ends, undone when it raises; raises `DatabaseError`."""
+        """One transaction: committed when the block ends, undone when it raises; raises `DatabaseError`.
+
+        The conditions of boards that the block touched are settled with it.
+        """
         with _translated(self.name), Session(self._writers, expire_on_commit=False) as session, session.begin():
             # Takes the lock now: a block that reads first must not find its view outdated when it writes.
             connection = session.connection()
             if not self._is_sqlite:
                 self._mark = self._compare(self._mark, connection)
             yield session
+            condition_records.settle(session)
+            presence_hours.write(session)
+
+    @contextmanager
+    def watched(self, note: Callable[[str, Any], object]) -> Iterator[None]:
+        """Tell `note` of every statement that is executed in the block, with its parameters; for benches and tests."""
+
+        def tell(_connection: Connection, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+            note(statement, parameters)
+
+        event.listen(self._engine, "before_cursor_execute", tell)
+        try:
+            yield
+        finally:
+            event.remove(self._engine, "before_cursor_execute", tell)
 
     def check_in_place(self) -> None:
         """Raise `DatabaseReplacedError` when this is no longer the database that was opened.
@@ -132,7 +150,7 @@ def open_database(url: str) -> Database:
     Raises `DatabaseUnreachableError` when it cannot be opened, `DatabaseVersionError` when newer code made it.
     """
     engine = connect(url)
-    name = _shown(engine.url)
+    name, is_new = _shown(engine.url), False
     try:
         with _translated(name, opening=True):
             if engine.dialect.name == "sqlite":
@@ -140,11 +158,13 @@ def open_database(url: str) -> Database:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with _file_lock(path.with_name(path.name + ".lock")):
                     _use_wal(engine)
-                    _upgrade(engine, name)
+                    is_new = _upgrade(engine, name)
             else:
-                _upgrade(engine, name)
+                is_new = _upgrade(engine, name)
         database = Database(engine)
         database.check_in_place()
+        if is_new:
+            condition_records.settle_all(database, utc_now())
     except OSError as error:
         engine.dispose()
         raise DatabaseUnreachableError(f"database {name} cannot be opened: {error}", database=name) from error
@@ -238,14 +258,17 @@ def _use_wal(engine: Engine) -> None:
         connection.close()
 
 
-def _upgrade(engine: Engine, name: str) -> None:
+def _upgrade(engine: Engine, name: str) -> bool:
+    """Whether there was anything to upgrade."""
     with engine.connect() as connection:
         if _version(connection) == HEAD:
-            return
+            return False
     with _writing(engine, UPGRADE_WAIT_S).begin() as connection:
-        if _version(connection) != HEAD:
-            _run_migrations(connection, name)
-            _introduce(connection)
+        if _version(connection) == HEAD:
+            return False
+        _run_migrations(connection, name)
+        _introduce(connection)
+        return True
 
 
 def _introduce(connection: Connection) -> None:

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from convoy_schema.names import check_name
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from convoy_controller.database import condition_counts
 from convoy_controller.database.engine import Database
 from convoy_controller.database.expectations import ANYTHING, Change, Expected
 from convoy_controller.database.models import BoardGroupRow, BoardRow
 from convoy_controller.database.placement_records import next_count
+from convoy_controller.database.status_models import GroupMemberRow
 from convoy_controller.database.views import GroupLine
 from convoy_controller.errors import NotFoundError
 
@@ -52,8 +54,12 @@ def put_group(
         if row is None:
             row = BoardGroupRow(name=name)
             db.add(row)
+        sites = {site} if before is None else {site, row.site}
         row.site, row.boards, row.note = site, sorted(set(boards)), note
         row.revision, row.changed_at = revision, now
+        db.execute(delete(GroupMemberRow).where(GroupMemberRow.group_name == name))
+        db.add_all(GroupMemberRow(group_name=name, board=board) for board in row.boards)
+        condition_counts.recount_group(db, name, sites)
         return Change(before, row.revision, before is None)
 
 
@@ -64,6 +70,8 @@ def remove_group(database: Database, name: str, expected: Expected = ANYTHING) -
         expected.check(f"group {name}", row.revision, True)
         line = _line(row)
         db.delete(row)
+        db.execute(delete(GroupMemberRow).where(GroupMemberRow.group_name == name))
+        condition_counts.recount_group(db, name, (line.site,))
         return line
 
 

@@ -21,8 +21,8 @@ from convoy_controller.database.expectations import ANYTHING, Change, Expected
 from convoy_controller.database.models import BoardRow, DeploymentRow, ModelRow
 from convoy_controller.database.placement_records import next_count, save_intent
 from convoy_controller.database.publications import bundle_of, find_model, topology_of
+from convoy_controller.database.readable import saved_deployment
 from convoy_controller.database.records import DeploymentState, utc_now
-from convoy_controller.database.restart import saved_deployment
 from convoy_controller.database.symptom_records import forgive_all
 from convoy_controller.errors import CatalogueError, NotFoundError
 
@@ -107,7 +107,7 @@ def _save(db: Session, intent: Intent) -> int:
     # One that serves goes on while its change is prepared; one that failed is to be tried again.
     goes_on = row is not None and row.wanted and row.state is not DeploymentState.FAILED
     state = row.state if row is not None and goes_on else DeploymentState.PENDING
-    forgive_all(db, intent.deployment)  # as the controller does: boards that it left out are tried anew
+    forgive_all(db, utc_now(), intent.deployment)  # as the controller does: boards that it left out are tried anew
     return save_intent(db, utc_now(), intent, state)
 
 

@@ -273,6 +273,7 @@ class ModelRow(Base):
 
     __table_args__ = (
         Index("ix_models_digest", "digest", unique=True),
+        Index("ix_models_imported_at", "imported_at"),
         Index("ix_models_name_serial", "name", "serial", unique=True),
     )
 
@@ -434,7 +435,10 @@ class DeploymentRow(Base):
     created_at: Mapped[datetime]
     changed_at: Mapped[datetime]
 
-    __table_args__ = (Index("ix_deployments_intent_revision", "intent_revision"),)
+    __table_args__ = (
+        Index("ix_deployments_intent_revision", "intent_revision"),
+        Index("ix_deployments_changed_at", "changed_at"),
+    )
 
 
 class GenerationRow(Base):
@@ -451,8 +455,12 @@ class GenerationRow(Base):
     plan: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
     changed_at: Mapped[datetime]
+    #: Digest of what it runs: the same for all its assignments. None while it has none.
+    bundle: Mapped[str | None] = mapped_column(String(64))
 
     __table_args__ = (
+        Index("ix_generations_bundle_state", "bundle", "state"),
+        Index("ix_generations_created_at", "created_at"),
         Index("ix_generations_deployment_epoch_counter", "deployment", "epoch", "counter", unique=True),
         Index("ix_generations_state_changed_at", "state", "changed_at"),
     )
@@ -482,8 +490,10 @@ class AssignmentRow(Base):
     #: Since when it fails, tries again and fails; `code` and `message` stay meanwhile. NULL: it does not.
     failing_since: Mapped[datetime | None]
 
-    # A board's assignments are found through the live generations, which are few; its past ones are not asked for.
-    __table_args__ = (Index("ix_assignments_generation_id_board", "generation_id", "board", unique=True),)
+    __table_args__ = (
+        Index("ix_assignments_generation_id_board", "generation_id", "board", unique=True),
+        Index("ix_assignments_board_id", "board", "id"),
+    )
 
 
 class EventRow(Base):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from convoy_controller.database.models import AuditRow, EventRow
@@ -23,11 +23,16 @@ def narrowed(
     for column, value in equal.items():
         if value is not None:
             query = query.where(column == value)
-    # The ends as numbers too, so that a walk along the key begins and stops there.
+    # The ends as numbers too, so that a walk along the key begins and stops there. Where a clock was set back, a time
+    # that came twice counts from its first row on.
     if since is not None:
-        first = select(func.min(row.id)).where(row.at >= since).scalar_subquery()
+        first = select(row.id).where(row.at >= since).order_by(row.at, row.id).limit(1).scalar_subquery()
         query = query.where(row.at >= since, row.id >= first)
     if until is not None:
-        last = select(func.max(row.id)).where(row.at < until).scalar_subquery()
-        query = query.where(row.at < until, row.id <= last)
+        query = query.where(row.at < until, row.id <= last_before(row, until).scalar_subquery())
     return query
+
+
+def last_before(row: type[AuditRow] | type[EventRow], moment: datetime) -> Select[tuple[int]]:
+    """The number of the last row that is dated before `moment`: one step along the index of dates."""
+    return select(row.id).where(row.at < moment).order_by(row.at.desc(), row.id.desc()).limit(1)

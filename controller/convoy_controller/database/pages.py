@@ -19,7 +19,7 @@ from convoy_controller.database.models import (
     ModelRow,
     SessionRow,
 )
-from convoy_controller.database.narrowing import narrowed
+from convoy_controller.database.narrowing import last_before, narrowed
 from convoy_controller.database.placement_records import facts_row
 from convoy_controller.database.records import ArtifactKind, Counters, Severity
 from convoy_controller.database.rows import event_line, session_line
@@ -62,6 +62,23 @@ def events(
         query = query.where(beyond).order_by(EventRow.id.desc())
     with database.read() as db:
         return tuple(event_line(row) for row in db.scalars(query))
+
+
+def events_around(
+    database: Database, moment: datetime, limit: int, board: str | None = None, deployment: str | None = None
+) -> tuple[EventLine, ...]:
+    """At most `limit` events before `moment` and as many from then on, in the order in which they happened.
+
+    Indexes: `ix_events_at` for the place; from there both ways along events' key, `ix_events_board_id` or
+    `ix_events_deployment_id`.
+    """
+    equal = {EventRow.board: board, EventRow.deployment: deployment}
+    wanted = narrowed(select(EventRow), EventRow, equal, None, None).limit(limit)
+    with database.read() as db:
+        place = db.scalar(last_before(EventRow, moment)) or 0
+        before = db.scalars(wanted.where(EventRow.id <= place).order_by(EventRow.id.desc())).all()
+        after = db.scalars(wanted.where(EventRow.id > place).order_by(EventRow.id)).all()
+    return tuple(event_line(row) for row in (*reversed(before), *after))
 
 
 def sessions(

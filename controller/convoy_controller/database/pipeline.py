@@ -18,8 +18,8 @@ from sqlalchemy import func, select
 from convoy_controller.database import queries
 from convoy_controller.database.engine import Database
 from convoy_controller.database.models import BoardStatisticsRow
+from convoy_controller.database.readable import readable
 from convoy_controller.database.records import BoardPresence, GenerationState, utc_now
-from convoy_controller.database.restart import readable
 from convoy_controller.database.telemetry_tables import StageSampleRow
 from convoy_controller.database.views import PlanView, StageLine
 

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from convoy_controller.database.board_records import board_row
+from convoy_controller.database.condition_records import touch
 from convoy_controller.database.models import AssignmentRow, DeploymentRow, FleetFactsRow, GenerationRow
 from convoy_controller.database.records import Counters, DeploymentState, GenerationState, SavedGeneration
 from convoy_controller.errors import NotFoundError
@@ -115,8 +116,15 @@ def save_generation(db: Session, now: datetime, placement: SavedGeneration) -> N
         row.changed_at = now
     row.state, row.reason, row.plan = placement.state, placement.reason, placement.plan
     db.flush()
+    _touch_boards(db, now, row.id)
     if placement.assignments:
+        row.bundle = next(iter(placement.assignments.values())).bundle
         _save_assignments(db, now, row.id, placement.assignments, placement.phases)
+        touch(db, now, placement.assignments)
+
+
+def _touch_boards(db: Session, now: datetime, generation_id: int) -> None:
+    touch(db, now, db.scalars(select(AssignmentRow.board).where(AssignmentRow.generation_id == generation_id)))
 
 
 def _save_assignments(
@@ -163,5 +171,6 @@ def generation_state(
         )
     if row.state is not state:
         row.changed_at = now
+        _touch_boards(db, now, row.id)
     row.state = state
     row.reason = reason or row.reason

@@ -7,10 +7,11 @@ Called by the command line, and by the HTTP API and dashboard later. All may rai
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import groupby
 
 from convoy_schema.names import Generation
-from sqlalchemy import case, func, select
+from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session
 
 from convoy_controller.database.engine import Database
@@ -28,7 +29,7 @@ from convoy_controller.database.models import (
     ModelRow,
     SessionRow,
 )
-from convoy_controller.database.records import DeploymentState, GenerationState
+from convoy_controller.database.records import BoardPresence, DeploymentState, GenerationState
 from convoy_controller.database.rows import (
     assignments_of,
     board_detail,
@@ -37,12 +38,16 @@ from convoy_controller.database.rows import (
     deployment_line,
     event_line,
     fleet_line,
+    fleet_lines,
     live_counts,
     model_line,
     stage_line,
 )
+from convoy_controller.database.status_models import BoardConditionRow, BoardLabelRow, GroupMemberRow
 from convoy_controller.database.views import (
+    CONDITION_RANKS,
     BoardDetail,
+    Condition,
     DeploymentLine,
     EventLine,
     FleetLine,
@@ -61,14 +66,55 @@ USUAL_ROWS = 100
 RECENT_SESSIONS = 10
 
 
-def fleet(database: Database) -> tuple[FleetLine, ...]:
-    """Every board with its condition, by name.
+@dataclass(frozen=True)
+class BoardFilter:
+    """Which boards are asked for; None asks for any. `label` is (key, value); `deployment` what matters most to it."""
 
-    Indexes: boards' key; `ix_sessions_board_id` for each last session; `ix_generations_state_changed_at` with
-    `ix_assignments_generation_id_board` for what each should hold.
+    presence: BoardPresence | None = None
+    condition: Condition | None = None
+    deployment: str | None = None
+    group: str | None = None
+    label: tuple[str, str] | None = None
+
+
+def fleet(
+    database: Database, wanted: BoardFilter = BoardFilter(), limit: int = MOST_ROWS, after: str = ""
+) -> tuple[FleetLine, ...]:
+    """At most `limit` boards with their condition, by name, beyond `after`.
+
+    Indexes: boards' key, `ix_boards_presence_name`, `ix_board_conditions_rank_board` or
+    `ix_board_conditions_deployment_board`, the key of `board_group_members`, `ix_board_labels_key_value_board` for the
+    names; for each of those the keys of boards, `board_conditions` and `board_statistics`.
     """
+    names = _names(wanted, after).limit(_bounded(limit)).subquery()
     with database.read() as db:
-        return tuple(fleet_line(board_facts(row)) for row in db.execute(board_rows().order_by(BoardRow.name)))
+        rows = db.execute(fleet_lines().join(names, names.c[0] == BoardRow.name).order_by(BoardRow.name))
+        return tuple(fleet_line(row) for row in rows)
+
+
+def _names(wanted: BoardFilter, after: str) -> Select[tuple[str]]:
+    """The names of the boards asked for, in order."""
+    told = BoardConditionRow
+    if wanted.condition is not None:
+        query = select(told.board).where(told.rank == CONDITION_RANKS[wanted.condition])
+    elif wanted.deployment is not None:
+        query = select(told.board)
+    else:
+        query = select(BoardRow.name)
+    name = query.selected_columns[0]
+    if wanted.deployment is not None:
+        query = query.where(told.deployment == wanted.deployment)
+    if wanted.presence is not None and name.table is BoardRow.__table__:
+        query = query.where(BoardRow.presence == wanted.presence)
+    elif wanted.presence is not None:
+        query = query.where(name.in_(select(BoardRow.name).where(BoardRow.presence == wanted.presence)))
+    if wanted.group is not None:
+        query = query.where(name.in_(select(GroupMemberRow.board).where(GroupMemberRow.group_name == wanted.group)))
+    if wanted.label is not None:
+        key, value = wanted.label
+        carries = select(BoardLabelRow.board).where(BoardLabelRow.key == key, BoardLabelRow.value == value)
+        query = query.where(name.in_(carries))
+    return query.where(name > after).order_by(name)
 
 
 def why(database: Database, board: str) -> Why:
@@ -90,23 +136,37 @@ def board(database: Database, name: str) -> BoardDetail:
         return board_detail(row, sessions.all(), assignments_of(db, name), db.get(BoardStatisticsRow, name))
 
 
-def deployments(database: Database, removed: bool = False) -> tuple[DeploymentLine, ...]:
-    """Every deployment, by name, and with `removed` those that ended as well.
+def deployments(
+    database: Database,
+    removed: bool = False,
+    state: DeploymentState | None = None,
+    model: str | None = None,
+    limit: int = MOST_ROWS,
+    after: str = "",
+) -> tuple[DeploymentLine, ...]:
+    """At most `limit` deployments by name, beyond `after`, and with `removed` those that ended as well.
 
-    Indexes: deployments' key; `ix_generations_state_changed_at`, `ix_assignments_generation_id_board`.
+    Indexes: deployments' key; `ix_generations_deployment_epoch_counter`, `ix_assignments_generation_id_board`.
     """
+    row = DeploymentRow
+    wanted = select(row).where(row.name > after).order_by(row.name).limit(_bounded(limit))
+    if not removed:
+        wanted = wanted.where(row.wanted | (row.state != DeploymentState.REMOVED))
+    if state is not None:
+        wanted = wanted.where(row.state == state)
+    if model is not None:
+        wanted = wanted.where(row.model == model)
     with database.read() as db:
-        rows = db.scalars(select(DeploymentRow).order_by(DeploymentRow.name)).all()
-        counts = live_counts(db)
-    shown = [row for row in rows if removed or row.wanted or row.state is not DeploymentState.REMOVED]
-    return tuple(deployment_line(row, counts.get(row.name)) for row in shown)
+        rows = db.scalars(wanted).all()
+        counts = live_counts(db, [each.name for each in rows])
+    return tuple(deployment_line(each, counts.get(each.name)) for each in rows)
 
 
 def deployment(database: Database, name: str) -> DeploymentLine:
     """One deployment, ended or not; raises `NotFoundError`. Indexes: as `deployments`."""
     with database.read() as db:
         row = _known_deployment(db, name)
-        return deployment_line(row, live_counts(db).get(name))
+        return deployment_line(row, live_counts(db, [name]).get(name))
 
 
 def generations(

@@ -104,7 +104,7 @@ class Recorder:
         """A board came, went, or is not known to be there; sessions begin and end with it."""
         with self._write() as db:
             if board_records.presence(db, self._clock(), board, presence, session, reason):
-                symptom_records.forgive(db, board)
+                symptom_records.forgive(db, self._clock(), board)
 
     def record_capability(self, board: str, capability: Capability) -> None:
         """What a board is."""
@@ -120,7 +120,7 @@ class Recorder:
         """Where a board is, and the phase of each of its assignments."""
         with self._write() as db:
             for deployment in board_records.reported(db, self._clock(), board, reported):
-                symptom_records.forgive(db, board, deployment)
+                symptom_records.forgive(db, self._clock(), board, deployment)
 
     def save_phase(self, board: str, report: AssignmentReport) -> bool:
         """How far one assignment is; False when no such assignment was saved. `record_reported` does this for all."""
@@ -156,7 +156,7 @@ class Recorder:
         """Drop what was written of a board that its owner removed."""
         with self._write() as db:
             self._telemetry.forget_board(board)
-            board_records.forget_board(db, board)
+            board_records.forget_board(db, self._clock(), board)
 
     def forget_gateway(self, gateway: str) -> None:
         """Drop a gateway that has been gone for long."""
@@ -179,7 +179,7 @@ class Recorder:
     def end_symptom(self, board: str, kind: SymptomKind) -> None:
         """It is over."""
         with self._write() as db:
-            symptom_records.end(db, board, kind)
+            symptom_records.end(db, self._clock(), board, kind)
 
     # What the controller decides
 
@@ -215,7 +215,7 @@ class Recorder:
         with self._write() as db:
             placement_records.deployment_state(db, self._clock(), deployment, state, message)
             if state is DeploymentState.REMOVED:
-                symptom_records.forgive_all(db, deployment)
+                symptom_records.forgive_all(db, self._clock(), deployment)
 
     # What the controller reads
 

@@ -78,6 +78,14 @@ LIVE_STATES = (
 )
 
 
+class CountScope(enum.Enum):
+    """What boards are counted of, by condition."""
+
+    FLEET = "fleet"
+    SITE = "site"
+    GROUP = "group"
+
+
 class Severity(enum.Enum):
     """Whether someone should look at an event."""
 

@@ -25,8 +25,8 @@ from convoy_controller.database.models import (
     ModelRow,
     RemovalRow,
 )
+from convoy_controller.database.readable import readable
 from convoy_controller.database.records import DeploymentState, GenerationState, ModelUse, References, RemovalKind
-from convoy_controller.database.restart import readable
 from convoy_controller.errors import DatabaseVersionError
 
 #: Past generations of a deployment that are looked at for the bundle to go back to.

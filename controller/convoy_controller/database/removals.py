@@ -119,7 +119,7 @@ def forget_board(database: Database, name: str) -> datetime | None:
                 board=name,
             )
         seen = row.last_seen
-        forget_rows(db, name)
+        forget_rows(db, utc_now(), name)
         db.add(
             RemovalRow(kind=RemovalKind.BOARD, name=name, version="", serial=0, digest="", artifacts=[], at=utc_now())
         )

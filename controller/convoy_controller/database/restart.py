@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TypeVar
 
 from convoy_schema import codec
 from convoy_schema.bundle import ModelAnnouncement
 from convoy_schema.errors import DecodeError
 from convoy_schema.messages.boards import Capability, Reported
-from convoy_schema.messages.desired import Assignment, Intent
+from convoy_schema.messages.desired import Assignment
 from convoy_schema.names import Generation
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -24,6 +23,7 @@ from convoy_controller.database.models import (
     ModelRow,
 )
 from convoy_controller.database.placement_records import facts_row
+from convoy_controller.database.readable import readable, saved_deployment, symptoms
 from convoy_controller.database.records import (
     LIVE_STATES,
     Counters,
@@ -35,10 +35,7 @@ from convoy_controller.database.records import (
     SavedGeneration,
     SavedModel,
 )
-from convoy_controller.database.symptom_records import symptoms
 from convoy_controller.errors import DatabaseVersionError
-
-T = TypeVar("T")
 
 
 def load_state(db: Session) -> FleetState:
@@ -89,34 +86,6 @@ def _board(row: BoardRow) -> SavedBoard:
         row.desired_revision,
         tuple(symptoms(row.symptoms)),
     )
-
-
-def readable(kind: type[T], packed: bytes | None) -> T | None:
-    """What a board once said; None where this version cannot read it: the board will say it again."""
-    if packed is None:
-        return None
-    try:
-        return codec.unpack(kind, packed)
-    except DecodeError:
-        return None
-
-
-def saved_deployment(row: DeploymentRow) -> SavedDeployment:
-    """A deployment's row as plain data."""
-    intent = Intent(
-        deployment=row.name,
-        model=row.model,
-        version=row.version,
-        method=row.method,
-        boards=row.boards,
-        objective=row.objective,
-        cut=row.cut,
-        batch=row.batch,
-        board_names=tuple(row.board_names.split(",")) if row.board_names else (),
-        replicas=row.replicas,
-        spare=row.spare,
-    )
-    return SavedDeployment(intent, row.wanted, row.intent_revision, row.state, row.message)
 
 
 def saved_model(row: ModelRow) -> SavedModel:

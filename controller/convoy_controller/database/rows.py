@@ -5,7 +5,7 @@ Called by `queries` and `pages`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from convoy_schema import codec
@@ -30,9 +30,9 @@ from convoy_controller.database.models import (
     ModelRow,
     SessionRow,
 )
+from convoy_controller.database.readable import readable, saved_deployment, symptoms
 from convoy_controller.database.records import LIVE_STATES, GenerationState, SymptomKind
-from convoy_controller.database.restart import readable, saved_deployment
-from convoy_controller.database.symptom_records import symptoms
+from convoy_controller.database.status_models import BoardConditionRow
 from convoy_controller.database.views import (
     Assigned,
     BoardDetail,
@@ -161,24 +161,39 @@ def _assigned(row: AssignmentRow, generation: GenerationRow) -> Assigned:
     )
 
 
-def fleet_line(facts: BoardFacts) -> FleetLine:
+def fleet_lines() -> Select[Any]:
+    """One row a board for the list of all: itself, its condition as it is stored, and when its last pulse came."""
+    board, told = BoardRow, BoardConditionRow
+    return (
+        select(
+            *(board.name, board.presence, told.condition, told.sentence, told.since, board.last_seen),
+            *(board.part, board.fabric, board.shell, BoardStatisticsRow.at),
+            *(told.deployment, told.generation, told.stage, told.stages, told.phase),
+        )
+        .join(told, told.board == board.name)
+        .outerjoin(BoardStatisticsRow, BoardStatisticsRow.board == board.name)
+    )
+
+
+def fleet_line(found: Row[Any]) -> FleetLine:
     """One board in the list of all."""
-    answer, assigned = explain(facts), facts.assigned
+    name, presence, condition, sentence, since, seen, part, fabric, shell, pulsed_at, *assigned = found
+    deployment, generation, stage, stages, phase = assigned
     return FleetLine(
-        facts.board,
-        facts.presence,
-        answer.condition,
-        answer.sentence,
-        answer.since,
-        facts.last_seen,
-        facts.part,
-        facts.fabric,
-        facts.shell,
-        None if assigned is None else assigned.deployment,
-        None if assigned is None else assigned.generation,
-        None if assigned is None else assigned.stage,
-        None if assigned is None else assigned.stages,
-        None if assigned is None else assigned.phase,
+        name,
+        presence,
+        condition,
+        sentence,
+        since,
+        max((at for at in (seen, pulsed_at) if at is not None), default=None),
+        part,
+        fabric,
+        shell,
+        deployment,
+        None if generation is None else Generation.parse(generation),
+        stage,
+        stages,
+        phase,
     )
 
 
@@ -247,22 +262,32 @@ def _statistics(row: BoardStatisticsRow) -> BoardStatistics:
 Counts = tuple[Generation, GenerationState, int, int, Intent | None]
 
 
-def live_counts(db: Session) -> dict[str, Counts]:
-    """By deployment: its newest live generation, and that one's boards, assigned and ready."""
-    ready = func.sum(case((AssignmentRow.phase == Phase.READY, 1), else_=0))
-    rows = db.execute(
-        select(GenerationRow, func.count(AssignmentRow.id), ready, func.min(AssignmentRow.id))
-        .outerjoin(AssignmentRow, AssignmentRow.generation_id == GenerationRow.id)
-        .where(GenerationRow.state.in_(LIVE_STATES))
-        .group_by(GenerationRow.id)
-        .order_by(GenerationRow.epoch, GenerationRow.counter)
-    ).all()
-    first = select(AssignmentRow.id, AssignmentRow.packed).where(AssignmentRow.id.in_([row[3] for row in rows]))
-    intents = {number: _intent(packed) for number, packed in db.execute(first)}
-    return {
-        row.deployment: (Generation(row.epoch, row.counter), row.state, int(count), int(done), intents.get(number))
-        for row, count, done, number in rows
+def live_counts(db: Session, deployments: Sequence[str]) -> dict[str, Counts]:
+    """Of those deployments, by name: the newest live generation, and that one's boards, assigned and ready."""
+    live: dict[int, GenerationRow] = {
+        row.id: row
+        for row in db.scalars(
+            select(GenerationRow)
+            .where(GenerationRow.deployment.in_(deployments), GenerationRow.state.in_(LIVE_STATES))
+            .order_by(GenerationRow.epoch, GenerationRow.counter)
+        )
     }
+    ready = func.sum(case((AssignmentRow.phase == Phase.READY, 1), else_=0))
+    counted = db.execute(
+        select(AssignmentRow.generation_id, func.count(), ready, func.min(AssignmentRow.id))
+        .where(AssignmentRow.generation_id.in_(live))
+        .group_by(AssignmentRow.generation_id)
+    )
+    counts = {number: (int(boards), int(done), first) for number, boards, done, first in counted}
+    first = select(AssignmentRow.id, AssignmentRow.packed).where(
+        AssignmentRow.id.in_(each[2] for each in counts.values())
+    )
+    intents = {number: _intent(packed) for number, packed in db.execute(first)}
+    found: dict[str, Counts] = {}
+    for number, row in live.items():
+        boards, done, first_id = counts.get(number, (0, 0, 0))
+        found[row.deployment] = (Generation(row.epoch, row.counter), row.state, boards, done, intents.get(first_id))
+    return found
 
 
 def _intent(packed: bytes) -> Intent | None:

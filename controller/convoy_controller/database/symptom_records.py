@@ -10,25 +10,26 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from convoy_controller.database.board_records import board_row
+from convoy_controller.database.condition_records import touch
 from convoy_controller.database.models import BoardRow
-from convoy_controller.database.records import NewEvent, Symptom, SymptomKind
+from convoy_controller.database.records import NewEvent, SymptomKind
 
 #: Kind of the event that says why a generation was given up; it names a board when it was that board's doing.
 GIVEN_UP = "abandoned"
 
-Stored = Mapping[str, Any] | None
-
 
 def begin(db: Session, now: datetime, board: str, kind: SymptomKind, ago_s: float, figures: Mapping[str, Any]) -> None:
     """It began `ago_s` ago, unless it is there already: then only its figures are new."""
+    touch(db, now, (board,))
     row = board_row(db, board)
     known = dict(row.symptoms or {})
     since = known.get(kind.value, {}).get("since") or (now - timedelta(seconds=ago_s)).isoformat()
     row.symptoms = {**known, kind.value: {"since": since, "figures": dict(figures)}}
 
 
-def end(db: Session, board: str, kind: SymptomKind) -> None:
+def end(db: Session, now: datetime, board: str, kind: SymptomKind) -> None:
     """It is over."""
+    touch(db, now, (board,))
     row = board_row(db, board)
     if row.symptoms and kind.value in row.symptoms:
         left = {name: value for name, value in row.symptoms.items() if name != kind.value}
@@ -39,29 +40,19 @@ def give_up(db: Session, now: datetime, event: NewEvent) -> None:
     """A generation was given up for what a board did: it is left out of the next ones for a while."""
     if event.board is None:
         return
-    end(db, event.board, SymptomKind.GIVEN_UP)
+    end(db, now, event.board, SymptomKind.GIVEN_UP)
     figures = {"sentence": event.sentence, "code": event.data.get("code", ""), "deployment": event.deployment or ""}
     begin(db, now, event.board, SymptomKind.GIVEN_UP, 0.0, figures)
 
 
-def forgive(db: Session, board: str, deployment: str | None = None) -> None:
+def forgive(db: Session, now: datetime, board: str, deployment: str | None = None) -> None:
     """It has a new chance: it got ready for that deployment, or began anew (None)."""
     given_up = (board_row(db, board).symptoms or {}).get(SymptomKind.GIVEN_UP.value)
     if given_up is not None and deployment in (None, given_up["figures"]["deployment"]):
-        end(db, board, SymptomKind.GIVEN_UP)
+        end(db, now, board, SymptomKind.GIVEN_UP)
 
 
-def forgive_all(db: Session, deployment: str) -> None:
+def forgive_all(db: Session, now: datetime, deployment: str) -> None:
     """A deployment has ended: what boards did to it is past."""
     for name in db.scalars(select(BoardRow.name).where(BoardRow.symptoms.is_not(None))).all():
-        forgive(db, name, deployment)
-
-
-def symptoms(stored: Stored) -> dict[SymptomKind, Symptom]:
-    """What a row's column holds; a kind that is not known here is left out."""
-    known = {kind.value: kind for kind in SymptomKind}
-    return {
-        known[name]: Symptom(known[name], datetime.fromisoformat(value["since"]), value["figures"])
-        for name, value in (stored or {}).items()
-        if name in known
-    }
+        forgive(db, now, name, deployment)

@@ -27,8 +27,8 @@ from convoy_controller.database.models import (
     GenerationRow,
     ModelRow,
 )
+from convoy_controller.database.readable import readable
 from convoy_controller.database.records import LIVE_STATES, BoardPresence
-from convoy_controller.database.restart import readable
 
 #: (deployment, generation)
 Key = tuple[str, Generation]

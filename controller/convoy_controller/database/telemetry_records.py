@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from convoy_controller.database import board_records
 from convoy_controller.database.increments import Columns, of_board, of_gateway
 from convoy_controller.database.models import AssignmentRow, BoardStatisticsRow, GatewayRow, GenerationRow
-from convoy_controller.database.restart import readable
+from convoy_controller.database.readable import readable
 from convoy_controller.database.rollup import BOARDS, FEEDS, STAGES
 
 #: Generations whose stages are remembered.

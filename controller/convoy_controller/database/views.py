@@ -63,6 +63,13 @@ class Condition(enum.Enum):
 _IN_ORDER = (Condition.RESTARTING, Condition.DRAINED, Condition.PREPARING, Condition.UNASSIGNED, Condition.READY)
 
 
+#: Which condition is told first.
+CONDITION_RANKS = {condition: rank for rank, condition in enumerate(Condition)}
+#: What somebody should look at, and where a board is what it should be.
+PROBLEMS = frozenset(list(Condition)[:-5])
+AT_TARGET = frozenset({Condition.UNASSIGNED, Condition.READY})
+
+
 @dataclass(frozen=True)
 class Assigned:
     """One live assignment of a board and where the board is with it; `since` is when it entered `phase`.
