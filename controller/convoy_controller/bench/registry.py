@@ -76,6 +76,12 @@ def _metrics(broker: str) -> Result:
     return metrics.run(broker)
 
 
+def _history(broker: str) -> Result:
+    from convoy_controller.bench import history
+
+    return history.run(broker)
+
+
 BENCHES = {
     "pipeline": Bench("frames/s and latency over three boards, beside a raw paho relay", _pipeline),
     "throughput": Bench("LeNet-5 over three boards, beside one process of the same NumPy code", _throughput),
@@ -91,5 +97,9 @@ BENCHES = {
         _serve,
     ),
     "metrics": Bench("CPU of a scrape at 1,000 and 10,000 boards, beside prometheus_client", _metrics),
+    "history": Bench(
+        "CPU to take in the telemetry of 10,000 boards, and the database's size over two virtual years (ten minutes)",
+        _history,
+    ),
     "plan": Bench("plans of up to 64 boards of 4 kinds: time, proven gap, and simple splits beside them", _plan),
 }
