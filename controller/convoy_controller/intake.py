@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from convoy_schema import codec
@@ -54,20 +55,28 @@ class Listener:
 
 
 class Intake:
-    """Of one controller. `clock` gives monotonic seconds."""
+    """Of one controller. `clock` gives monotonic seconds, `date` what history is dated by."""
 
-    def __init__(self, topics: Topics, registry: Registry, listener: Listener, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        topics: Topics,
+        registry: Registry,
+        listener: Listener,
+        clock: Callable[[], float],
+        date: Callable[[], datetime] = utc_now,
+    ) -> None:
         self._topics = topics
         self._registry = registry
         self._listener = listener
         self._clock = clock
+        self._date = date
         #: Messages that could not be taken, by why.
         self.refused: dict[str, int] = {}
 
     def received(self, topic: str, payload: bytes, retained: bool) -> None:
         """Take a message, or count and report it; nothing that comes in can stop the controller."""
         try:
-            self._dispatch(topic, payload, retained)
+            parsed = self._dispatch(topic, payload, retained)
         except (DecodeError, TopicError, SignatureError) as error:
             count = self.refuse(error.code)
             if isinstance(error, VersionError) and not retained:
@@ -75,7 +84,11 @@ class Intake:
             if is_worth_saying(count):
                 sentence = f"{topic[:120]}: {error} ({error.code}, {count} so far)"
                 self._listener.event("refused", sentence, Severity.WARNING)
-        self._listener.news()
+            self._listener.news()
+            return
+        if not (isinstance(parsed, BoardTopic) and parsed.leaf == "pulse"):
+            # Nothing is decided by a pulse but whether its board is there, which `note` tells.
+            self._listener.news()
 
     def _note_foreign(self, topic: str, error: VersionError) -> None:
         parsed = self._topics.parse(topic)
@@ -88,11 +101,11 @@ class Intake:
         self.refused[code] = self.refused.get(code, 0) + 1
         return self.refused[code]
 
-    def _dispatch(self, topic: str, payload: bytes, retained: bool) -> None:
+    def _dispatch(self, topic: str, payload: bytes, retained: bool) -> Topic:
         parsed = self._topics.parse(topic)
         now = self._clock()
         if self._listener.retained(topic, parsed, payload, retained) or not payload:
-            return  # nothing to the others, or a retained topic that was cleared
+            return parsed  # nothing to the others, or a retained topic that was cleared
         if isinstance(parsed, BoardTopic):
             self._from_board(parsed.board, parsed.leaf, payload, retained, now)
         elif isinstance(parsed, GatewayTopic):
@@ -103,6 +116,7 @@ class Intake:
             self._listener.announced(topic, payload)
         elif isinstance(parsed, TrustTopic):
             self._listener.statements(payload)
+        return parsed
 
     def _from_board(self, name: str, leaf: str, payload: bytes, retained: bool, now: float) -> None:
         registry, listener = self._registry, self._listener
@@ -111,7 +125,7 @@ class Intake:
             listener.accepted(pulse.epoch, pulse.revision)
             self.note(registry.pulse(name, pulse, now))
             if registry.board(name).pulse is pulse:  # no words of the dead, which would count twice
-                at = utc_now()
+                at = self._date()
                 listener.record(lambda r: r.record_pulse(name, pulse, at))
         elif leaf == "reported":
             reported = codec.decode(Reported, payload)
@@ -139,7 +153,7 @@ class Intake:
             self._listener.accepted(reported.epoch, reported.revision)
             self.note(self._registry.gateway_reported(name, reported, retained, now))
             if not retained:
-                at = utc_now()
+                at = self._date()
                 self._listener.record(lambda r: r.record_gateway_reported(name, reported, at))
 
     def note(self, changes: list[Change]) -> None:

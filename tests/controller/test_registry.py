@@ -150,3 +150,17 @@ def test_a_loss_begins_with_the_last_words_or_with_our_own_connection() -> None:
     registry.pulse("b", pulse(7), 8.0)
     assert registry.lost_since("b") == 8.0
     assert registry.lost_since("never-heard") == 5.0
+
+
+def test_a_board_that_speaks_faster_from_now_on_is_missed_sooner() -> None:
+    """Also when nothing was due for long: the others speak every 30 s."""
+    registry = Registry()
+    registry.link_up(0.0)
+    for name in ("slow", "fast"):
+        registry.pulse(name, pulse(1, 30_000), 0.0)
+    assert registry.tick(1.0) == []
+    registry.pulse("fast", pulse(1), 2.0)
+    assert registry.tick(5.4) == []
+    assert [change.name for change in registry.tick(5.6)] == ["fast"]
+    assert registry.tick(90.4) == []
+    assert [change.name for change in registry.tick(90.6)] == ["slow"]

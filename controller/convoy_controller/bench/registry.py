@@ -82,6 +82,12 @@ def _queries(broker: str) -> Result:
     return queries.run(broker)
 
 
+def _history(broker: str) -> Result:
+    from convoy_controller.bench import history
+
+    return history.run(broker)
+
+
 BENCHES = {
     "pipeline": Bench("frames/s and latency over three boards, beside a raw paho relay", _pipeline),
     "throughput": Bench("LeNet-5 over three boards, beside one process of the same NumPy code", _throughput),
@@ -100,6 +106,10 @@ BENCHES = {
     "queries": Bench(
         "the status queries over 100,000 boards and 10,000,000 rows in PostgreSQL, a tenth in SQLite (ten minutes)",
         _queries,
+    ),
+    "history": Bench(
+        "CPU to take in the telemetry of 10,000 boards, and the database's size over two virtual years (ten minutes)",
+        _history,
     ),
     "plan": Bench("plans of up to 64 boards of 4 kinds: time, proven gap, and simple splits beside them", _plan),
 }

@@ -24,6 +24,8 @@ from convoy_controller.database.rollup import BOARDS, FEEDS, STAGES
 
 #: Generations whose stages are remembered.
 MOST_GENERATIONS = 1000
+#: How long a board is believed to have no part in a generation's placement.
+READ_AGAIN = timedelta(minutes=1)
 
 _STATISTICS = cast("Table", BoardStatisticsRow.__table__)
 _NEXT_PULSE = (
@@ -40,7 +42,7 @@ class TelemetryWriter:
     def __init__(self) -> None:
         self._pulses: dict[str, Pulse] = {}
         self._reports: dict[str, tuple[datetime, GatewayReported]] = {}
-        self._stages: dict[tuple[str, Generation], dict[str, int]] = {}
+        self._stages: dict[tuple[str, Generation], tuple[datetime, dict[str, int]]] = {}
         self._latest: dict[str, tuple[datetime, Pulse]] = {}
         self._samples: dict[str, list[Columns]] = {name: [] for name in _NEW_SAMPLES}
 
@@ -57,7 +59,7 @@ class TelemetryWriter:
         """Take in a board's pulse, received at that date."""
         counted, stages = of_board(self._before(db, at, board, beat), beat)
         for stage, columns in zip(beat.stages, stages, strict=True):
-            number = self._stage(db, (stage.deployment, stage.generation), board)
+            number = self._stage(db, at, (stage.deployment, stage.generation), board)
             self._samples["stage"].append({"at": at, "board": board, "stage": number, **columns})
         self._samples["board"].append({"at": at, "board": board, **counted})
         self._pulses[board] = beat
@@ -101,15 +103,15 @@ class TelemetryWriter:
         said = None if row is None else readable(GatewayReported, row.reported)
         return None if row is None or said is None else (row.last_seen, said)
 
-    def _stage(self, db: Session, key: tuple[str, Generation], board: str) -> int | None:
+    def _stage(self, db: Session, at: datetime, key: tuple[str, Generation], board: str) -> int | None:
         """The number of the stage that the board runs of that generation; None where no placement says so."""
-        found = self._stages.get(key, {}).get(board)
-        if found is None:
+        read_at, placed = self._stages.get(key, (None, {}))
+        if board not in placed and (read_at is None or abs(at - read_at) >= READ_AGAIN):
             if len(self._stages) >= MOST_GENERATIONS:
                 self._stages.clear()
-            self._stages[key] = _placed(db, *key)
-            found = self._stages[key].get(board)
-        return found
+            placed = _placed(db, *key)
+            self._stages[key] = at, placed
+        return placed.get(board)
 
 
 def _placed(db: Session, deployment: str, generation: Generation) -> dict[str, int]:

@@ -65,8 +65,13 @@ def now_and_then(
 
 def _prepare(database: Database, now: datetime) -> Iterator[None]:
     """Where it cannot be, rows lie in the default partition, and are deleted from there when they are old."""
+    with database.read() as db:
+        there = {kept.table: partitions.partitions(db.connection(), kept.table) for kept in PARTITIONED}
     for kept in PARTITIONED:
+        known = {(part.begin, part.end) for part in there[kept.table]}
         for span in kept.wanted(now):
+            if (span.begin, span.end) in known:
+                continue
             with _left_for_now(f"a partition of {kept.table} is not made"), database.write() as db:
                 connection = db.connection()
                 partitions.add(connection, kept, span, partitions.partitions(connection, kept.table))
