@@ -51,6 +51,15 @@ def test_the_keyboard_reaches_the_content_first_and_the_navigation_is_of_links(s
     assert page.get_by_role("link", name="Events", exact=True).get_attribute("aria-current") == "page"
 
 
+def test_where_there_is_no_page_the_way_on_is_shown(sight: Sight):
+    page = sight.open("/nowhere/at/all")
+    assert page.locator("h1").all_inner_texts() == ["No such page"]
+    assert page.get_by_role("navigation").get_by_role("link", name="Fleet").is_visible()
+    assert grave_faults(page) == []
+    sight.faults.clear()  # the browser notes the answer 404
+    assert page.request.get(f"{sight.server.address}/nowhere").json() == {"detail": "Not Found"}
+
+
 def test_light_and_dark_can_be_chosen_and_are_kept(sight: Sight):
     page = sight.open("/events")
     page.get_by_role("button", name="Theme: auto").click()

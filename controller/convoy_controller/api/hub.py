@@ -22,8 +22,10 @@ from convoy_controller.errors import DatabaseError
 
 log = logging.getLogger(__name__)
 
-#: Seconds between looks, and followers at most.
-POLL_S = 0.5
+#: Seconds between looks: at least, and at most; how many times a look's own length between these; followers at most.
+POLL_S = 0.2
+MOST_POLL_S = 2.0
+REST = 9
 MOST_FOLLOWERS = 100
 
 
@@ -93,13 +95,17 @@ class Hub:
         return self.seen
 
     async def _poll(self) -> None:
+        clock, took_s = asyncio.get_running_loop().time, 0.0
         while True:
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(max(POLL_S, min(MOST_POLL_S, REST * took_s)))
+            began = clock()
             try:
                 found = await run_in_threadpool(self._look)
             except DatabaseError as error:
                 log.warning("changes cannot be seen now: %s", error)
                 continue
+            finally:
+                took_s = clock() - began
             if found != self.seen:
                 self.seen = found
                 news, self._news = self._news, asyncio.Event()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convoy_controller.dashboard.pages import board, deployment, deployments, events, fleet, models
+from convoy_controller.dashboard.pages import board, deployment, deployments, events, fleet, missing, models
 
 
 def register() -> None:
@@ -13,3 +13,4 @@ def register() -> None:
     deployment.register()
     models.register()
     events.register()
+    missing.register()
