@@ -49,7 +49,7 @@ def test_the_pipeline_is_drawn_with_its_bottleneck_by_word_and_again_as_a_table(
     flow(fleet, 40, 180_000)
     expect(page.get_by_text("Bottleneck: the hop from stage 1 to stage 2 behind board-1")).to_be_visible()
     expect(drawing.locator(".convoy-hop.convoy-slowest")).to_contain_text("bottleneck")
-    expect(page.get_by_text("the plan's bound is 100 rows/s")).to_be_visible()
+    expect(page.get_by_text("the plan reckons with 100 rows/s at most")).to_be_visible()
     page.get_by_text("The same as a table").click()
     table = page.get_by_role("region", name="The pipeline, from the gateway and back")
     assert [row.split("\n")[0].split("\t")[0] for row in table.locator("tbody th").all_inner_texts()] == [
@@ -90,7 +90,7 @@ def test_the_bottleneck_in_a_sentence() -> None:
         "Bottleneck: the hop from stage 1 to gateway behind board-1, about 2.5 ms a frame."
     )
     assert slowest_text(made(None)).startswith("Nothing flows")
-    assert planned_text(made(None)).endswith("the plan's bound is 100 rows/s (40 % of it is used).")
+    assert planned_text(made(None)).endswith("the plan reckons with 100 rows/s at most (40 % of it).")
     assert planned_text(made(None, 0.0)).endswith("what was planned is not known.")
 
 

@@ -200,6 +200,7 @@ def load(fleet: FaultyFleet, model: str, rows: int, stop: threading.Event) -> th
     return thread
 
 
+@pytest.mark.long
 def test_each_of_ten_faults_has_its_sentence_and_loses_it_when_mended(fleet: FaultyFleet) -> None:
     fleet.wait_boards(*(set(SENTENCES) - {"future"}), "near")
     damaged = fleet.publish_big("damaged", 100, seed=1)

@@ -74,7 +74,7 @@ def planned_text(found: Pipeline) -> str:
     if not found.planned_rows_per_s:
         return f"{measured}; what was planned is not known."
     share = 100 * found.rows_per_s / found.planned_rows_per_s
-    return f"{measured}; the plan's bound is {rate_text(found.planned_rows_per_s)} ({share:.0f} % of it is used)."
+    return f"{measured}; the plan reckons with {rate_text(found.planned_rows_per_s)} at most ({share:.0f} % of it)."
 
 
 class PipelineDrawing:

@@ -44,7 +44,7 @@ MODEL_COLUMNS = (
 ARTIFACT_COLUMNS = (
     Column("Artifact"),
     Column("Kind"),
-    Column("Size"),
+    Column("Size", always=False),
     Column("As it travels"),
     Column("Since", always=False),
 )
@@ -87,7 +87,7 @@ def model_row(sight: ModelSight) -> Row:
 def artifact_row(line: ArtifactLine) -> Row:
     """An artifact of the store."""
     sizes = (bytes_text(line.size), bytes_text(line.packed_size))
-    return Row(line.digest, (line.digest[:12], line.kind.value, *sizes, date_text(line.created_at)))
+    return Row(line.digest, (line.digest[:10], line.kind.value, *sizes, date_text(line.created_at)))
 
 
 def image_rows(bundle: Bundle) -> list[Row]:
