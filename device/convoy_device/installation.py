@@ -61,7 +61,7 @@ class Installation:
         if not (self.root / CONFIG).exists():
             values = {
                 "name": _host_name(),
-                "site": "main",
+                "site": "local",
                 "broker": "mqtt://127.0.0.1:1883",
                 "state_dir": f"/{STATE}",
                 "trusted_key": f"/{TRUSTED}",

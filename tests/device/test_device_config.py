@@ -222,4 +222,4 @@ def test_the_example_configuration_is_valid() -> None:
     example = Path(__file__).parents[2] / "device" / "board.example.toml"
     config: Any = load(example)
     assert config.name == "board-1"
-    assert config == Config("board-1", "main", config.broker, config.state_dir, config.trusted_key)
+    assert config == Config("board-1", "local", config.broker, config.state_dir, config.trusted_key)
