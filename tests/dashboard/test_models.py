@@ -24,7 +24,9 @@ def test_versions_say_what_they_are_and_where(sight: Sight, fleet: Fleet) -> Non
     holders = page.get_by_role("region", name="Boards that are to hold it")
     expect(holders.get_by_role("row", name="board-1")).to_contain_text("ready")
     images = page.get_by_role("region", name="Images for each shell and part")
-    expect(images.get_by_role("row", name="partitions emulated")).to_contain_text("3: identity, each for centre, east, west")
+    expect(images.get_by_role("row", name="partitions emulated")).to_contain_text(
+        "3: identity, each for centre, east, west"
+    )
     expect(images.get_by_role("row", name="layers emulated")).to_contain_text("none, it has no partitions")
 
 
