@@ -36,7 +36,7 @@ def api(fleet: Fleet, tmp_path: Path) -> Api:
     ("shape", "view"),
     [
         (shapes.StateCounts, status_views.StateCounts),
-        (shapes.Problem, status_views.Problem),
+        (shapes.ProblemLine, status_views.Problem),
         (shapes.Changed, status_views.Changed),
         (shapes.ChangedDeployment, status_views.ChangedDeployment),
         (shapes.NewGeneration, status_views.NewGeneration),

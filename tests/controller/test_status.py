@@ -239,7 +239,7 @@ def test_problems_come_the_worst_first_and_page_by_page(fleet: Fleet):
     pages_of_one, after = [], None
     while page := status.problems(fleet.database, 1, after):
         pages_of_one += page
-        after = (page[-1].condition, page[-1].board)
+        after = (CONDITION_RANKS[page[-1].condition], page[-1].board)
     assert tuple(pages_of_one) == found
     assert [each.board for each in status.problems(fleet.database, condition=Condition.OFFLINE)] == ["c", "e"]
     assert [each.board for each in status.problems(fleet.database, group="hall")] == ["e", "b"]

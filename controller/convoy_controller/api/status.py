@@ -25,7 +25,7 @@ from convoy_controller.api.shapes.status import (
     FleetAvailability,
     Holder,
     HolderPage,
-    Problem,
+    ProblemLine,
     ProblemPage,
     Spread,
     StateCounts,
@@ -34,7 +34,7 @@ from convoy_controller.api.shapes.status import (
 from convoy_controller.database import availability, fleet_presence, history, hops, pages, queries, spread, status
 from convoy_controller.database.records import CountScope, TokenRole, utc_now
 from convoy_controller.database.spans import KEEP_HOURS
-from convoy_controller.database.views import Condition
+from convoy_controller.database.views import CONDITION_RANKS, Condition
 
 router = APIRouter()
 VIEWER = TokenRole.VIEWER
@@ -127,11 +127,11 @@ def count_states(here: Here, query: Annotated[StateQuery, Query()]) -> StatePage
 @router.get("/fleet/problems", tags=["fleet"], **needs(VIEWER, "list_problems"))
 def list_problems(here: Here, query: Annotated[ProblemQuery, Query()]) -> ProblemPage:
     """Boards that are not what they should be, and why: the worst first, then what is on its way or out of service."""
-    key = query.after("problems", str, str)
-    after = None if key is None else (Condition(str(key[0])), str(key[1]))
+    key = query.after("problems", int, str)
+    after = None if key is None else (int(key[0]), str(key[1]))
     found = status.problems(here.database, query.limit + 1, after, query.condition, query.group, query.site)
-    items, following = shortened("problems", query, found, lambda line: (line.condition.value, line.board))
-    return ProblemPage(items=[Problem.of(line) for line in items], next=following)
+    items, following = shortened("problems", query, found, lambda line: (CONDITION_RANKS[line.condition], line.board))
+    return ProblemPage(items=[ProblemLine.of(line) for line in items], next=following)
 
 
 @router.get("/fleet/changed", tags=["fleet"], **needs(VIEWER, "get_changed", 404))

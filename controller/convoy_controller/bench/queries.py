@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Any
 
 from convoy_controller.bench.figures import Figure, Result
@@ -29,7 +29,7 @@ from convoy_controller.database.engine import Database, open_database
 from convoy_controller.database.pages import EventFilter
 from convoy_controller.database.queries import BoardFilter
 from convoy_controller.database.records import BoardPresence, CountScope, Severity, utc_now
-from convoy_controller.database.views import Condition
+from convoy_controller.database.views import CONDITION_RANKS, Condition
 from convoy_controller.errors import DemoError
 
 #: What each database holds, and the milliseconds in which nineteen of twenty answers must be there.
@@ -66,10 +66,15 @@ def run(broker: str) -> Result:
 
 @dataclass(frozen=True)
 class Answer:
-    """One query: the time in which 95 of 100 answers were there, and how the database found them."""
+    """One query: the time in which 95 of 100 answers were there, half of them, and the first of all; and its plan.
+
+    On a machine that does other work as well, the fastest says what the query takes, and the rest what it waited.
+    """
 
     name: str
     p95_ms: float
+    median_ms: float
+    fastest_ms: float
     plan: Plan
 
 
@@ -91,7 +96,11 @@ def measure(url: str, size: Size, bar_ms: float, rounds: int = ROUNDS) -> Measur
         made_s = time.perf_counter() - began
         asked = questions(fleet, random.Random(1))
         answers = tuple(_answer(database, name, ask, rounds) for name, ask in asked.items())
-        slow = {each.name: round(each.p95_ms, 1) for each in answers if each.p95_ms > bar_ms / 2}
+        slow = {
+            each.name: f"median {each.median_ms:.1f}, fastest {each.fastest_ms:.1f} ms"
+            for each in answers
+            if each.p95_ms > bar_ms / 2
+        }
         notes = {
             "boards and rows of history": f"{size.boards:,} and {size.history:,}",
             "seconds to make them": round(made_s, 1),
@@ -142,7 +151,7 @@ def _answer(database: Database, name: str, ask: Ask, rounds: int) -> Answer:
         ask()
         took.append(1e3 * (time.perf_counter() - began))
     p95 = quantiles(took, n=20)[-1] if len(took) > 1 else took[0]
-    return Answer(name, p95, explained(database, ask))
+    return Answer(name, p95, median(took), min(took), explained(database, ask))
 
 
 def explained(database: Database, ask: Ask, *, is_small: bool = False) -> Plan:
@@ -208,7 +217,7 @@ def questions(fleet: SampleFleet, r: random.Random) -> dict[str, Ask]:
         "boards of a group": lambda: queries.fleet(db, BoardFilter(group=group()), PAGE),
         "boards of a label": lambda: queries.fleet(db, BoardFilter(label=("hall", str(r.randrange(40)))), PAGE),
         "not at target": lambda: status.problems(db, PAGE),
-        "not at target, later pages": lambda: status.problems(db, PAGE, (Condition.OFFLINE, board())),
+        "not at target, later pages": lambda: status.problems(db, PAGE, (CONDITION_RANKS[Condition.OFFLINE], board())),
         "not at target, of a group": lambda: status.problems(db, PAGE, group=group()),
         "not at target, of a site": lambda: status.problems(db, PAGE, site=f"site-{r.randrange(10)}"),
         "why": lambda: queries.why(db, r.choice((board, flapping))()),

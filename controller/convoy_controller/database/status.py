@@ -71,12 +71,12 @@ def _counts(scope: CountScope, name: str, found: dict[Condition, int]) -> StateC
 def problems(
     database: Database,
     limit: int = USUAL_ITEMS,
-    after: tuple[Condition, str] | None = None,
+    after: tuple[int, str] | None = None,
     condition: Condition | None = None,
     group: str | None = None,
     site: str | None = None,
 ) -> tuple[Problem, ...]:
-    """At most `limit` boards that are not what they should be, the worst first and then by name, beyond `after`.
+    """At most `limit` boards that are not what they should be, by rank of the condition and name, beyond `after`.
 
     Problems come first, then what is on its way or out of service on purpose; what serves, is ready or is free is not
     told. Index: `ix_board_conditions_rank_board`; with `group` or `site` the key of `board_group_members`.
@@ -86,7 +86,7 @@ def problems(
     row = BoardConditionRow
     wanted = select(row).where(row.rank <= last, row.rank >= first)
     if after is not None:
-        rank = CONDITION_RANKS[after[0]]
+        rank = after[0]
         wanted = wanted.where(row.rank >= rank, (row.rank > rank) | (row.board > after[1]))
     if group is not None or site is not None:
         wanted = wanted.where(row.board.in_(members(group, site)))

@@ -44,7 +44,7 @@ class StatePage(Page[StateCounts]):
     """Counts, by name."""
 
 
-class Problem(Answer):
+class ProblemLine(Answer):
     """A board that is not what it should be, why, since when, and what to do."""
 
     board: str
@@ -59,7 +59,7 @@ class Problem(Answer):
     changed_at: Date
 
 
-class ProblemPage(Page[Problem]):
+class ProblemPage(Page[ProblemLine]):
     """Boards that are not what they should be, the worst first, then by name."""
 
 
@@ -104,7 +104,7 @@ class Changed(Answer):
     since: Date
     after: int
     newest: int
-    boards: tuple[Problem, ...]
+    boards: tuple[ProblemLine, ...]
     boards_more: bool
     deployments: tuple[ChangedDeployment, ...]
     generations: tuple[NewGeneration, ...]
