@@ -71,7 +71,8 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
             """Pulses come once a second."""
             found = samples(page(fleet.local.metrics))
             recoveries = value(found, "convoy_deployment_recovery_seconds_count", deployment="small")
-            return recoveries == 1 and max(rows_of(found)) >= 40
+            sent = value(found, "convoy_board_published_bytes_total", board="board-1", kind="activations")
+            return recoveries == 1 and max(rows_of(found)) >= 40 and bool(sent)
 
         assert wait_until(told, PATIENCE_S, 0.2)
         yield Scraped(fleet)
