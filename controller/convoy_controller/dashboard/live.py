@@ -50,17 +50,23 @@ class Reading(Generic[T]):
     _shown: list[T]
     _read_at: float = float("-inf")
 
-    async def refresh(self, now: float) -> None:
-        """Raises what `read` raises."""
+    async def refresh(self, now: float) -> bool:
+        """Whether the answer differed; raises what `read` raises."""
         self._read_at = now
         found = await run_in_threadpool(self.read)
-        if not self._shown or self._shown[0] != found:
-            self._shown[:] = [found]
-            self.show(found)
+        if self._shown and self._shown[0] == found:
+            return False
+        self._shown[:] = [found]
+        self.show(found)
+        return True
+
+    def has_moved(self, kinds: Collection[str]) -> bool:
+        """Whether it depends on one of these kinds."""
+        return not self.on.isdisjoint(kinds)
 
     def is_due(self, kinds: Collection[str], now: float) -> bool:
-        """Whether it is to be read after these kinds moved."""
-        return not self.on.isdisjoint(kinds) or (self.every_s is not None and now - self._read_at >= self.every_s)
+        """Whether it is to be read, after these kinds moved or for its age."""
+        return self.has_moved(kinds) or (self.every_s is not None and now - self._read_at >= self.every_s)
 
 
 class Live:
@@ -127,6 +133,11 @@ class Live:
                 with self._client:
                     ui.navigate.to(login.address(self._client.request.url))
                 return
+            except Exception:
+                log.exception("%s cannot be kept up", self._client.page.path)
+                self._tell(
+                    "This page cannot be kept up, by a mistake of ours: load it anew. The server's log has more."
+                )
             await asyncio.sleep(AGAIN_S)
 
     async def _follow(self, hub: Hub) -> None:
@@ -146,17 +157,19 @@ class Live:
         return min((each.every_s for each in self._readings if each.every_s is not None), default=CHECK_S)
 
     async def _refresh(self, kinds: Collection[str] | None) -> bool:
-        """Whether anything was read; None reads all."""
+        """Whether the browser, or the database for a mark that moved, had work; None reads all."""
+        had_work = False
         due = [each for each in self._readings if kinds is None or each.is_due(kinds, self._now())]
         async with self._changing:
             for reading in due:
                 try:
-                    await reading.refresh(self._now())
+                    differs = await reading.refresh(self._now())
+                    had_work |= differs or kinds is None or reading.has_moved(kinds)
                 except DatabaseError:
                     raise
                 except ConvoyError as error:  # what the page is about may be gone
                     self._tell(f"{error}")
-        return bool(due)
+        return had_work
 
     def _tell(self, text: str) -> None:
         with self._client:

@@ -38,7 +38,7 @@ from convoy_controller.database.views import Assigned, BoardDetail, EventLine, L
 PATH = "/boards/{board}"
 #: Seconds between looks at what moves without a mark: charts and log.
 CHART_S = 5.0
-LOG_S = 1.0
+LOG_S = 2.0
 
 ASSIGNMENT_COLUMNS = (
     Column("Deployment"),
