@@ -24,6 +24,7 @@ LONG = {
     "docs/bring-your-own-board.md",
     "docs/brokers.md",
     "docs/bring-your-own-layer.md",
+    "docs/dashboard.md",
     "docs/metrics.md",
     "docs/quick-start.md",
     "docs/security.md",
