@@ -11,8 +11,8 @@ import msgpack
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0021"
-down_revision = "0020"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
