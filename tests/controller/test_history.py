@@ -74,16 +74,20 @@ def total(points: tuple[history.BoardPoint, ...]) -> float:
     return sum(point.frames_per_s * point.samples for point in points)
 
 
+def beginning(step: Step) -> datetime:
+    return START.replace(hour=0) if step is Step.DAY else START
+
+
 @pytest.mark.parametrize("step", Step)
 def test_a_board_over_time(fleet: Fleet, step: Step):
     runs(fleet, range(120), 7)
     roll(fleet)
     found = history.board_over_time(fleet.database, "board-1", START, START + 60 * MINUTE, step=step)
     assert found.step is step
-    assert len(found.points) == {Step.RAW: 12, Step.MINUTE: 2, Step.HOUR: 1}[step]
+    assert len(found.points) == {Step.RAW: 12, Step.MINUTE: 2, Step.HOUR: 1, Step.DAY: 1}[step]
     assert sum(point.samples for point in found.points) == 120
     first = found.points[0]
-    assert (first.at, first.starts, first.frames_per_s, first.rows_per_s) == (START, 1, 7.0, 28.0)
+    assert (first.at, first.starts, first.frames_per_s, first.rows_per_s) == (beginning(step), 1, 7.0, 28.0)
     assert (first.control_bytes_per_s, first.artifact_bytes_per_s, first.activation_bytes_per_s) == (10.0, 20.0, 30.0)
     assert (first.queued, first.queued_max, first.rss_bytes_max) == (2.0, 2, 50)
     assert (first.temperature_c, first.temperature_max) == (41.0, 41.0)
@@ -98,7 +102,10 @@ def test_stages_over_time_are_the_sum_over_their_boards(fleet: Fleet, step: Step
     roll(fleet)
     end = START + 60 * MINUTE
     found = history.stages_over_time(fleet.database, START, end, deployment="digits", step=step).points
-    assert [(point.at, point.stage, point.boards) for point in found[:2]] == [(START, 0, 1), (START, 1, 1)]
+    assert [(point.at, point.stage, point.boards) for point in found[:2]] == [
+        (beginning(step), 0, 1),
+        (beginning(step), 1, 1),
+    ]
     share = min(1, 60 / step)  # of an hour it ran for a minute
     assert found[0].frames_per_s == pytest.approx(7 * share)
     assert found[0].rows_per_s == pytest.approx(28 * share)
@@ -227,8 +234,22 @@ def test_many_pulses_of_a_batch_are_a_sample_each_and_the_last_is_the_latest(fle
         (timedelta(hours=36), timedelta(hours=36), Step.MINUTE),
         (timedelta(days=4), timedelta(minutes=5), Step.HOUR),
         (timedelta(days=30), timedelta(days=30), Step.HOUR),
+        (timedelta(days=365), timedelta(days=365), Step.DAY),
     ],
 )
 def test_the_step_fits_the_span(ago: timedelta, length: timedelta, step: Step):
     now: datetime = START
     assert history.fitting(now - ago, now - ago + length, now) is step
+
+
+@pytest.mark.parametrize(
+    ("length", "step"),
+    [
+        (timedelta(minutes=20), Step.RAW),
+        (timedelta(hours=2), Step.MINUTE),
+        (timedelta(hours=36), Step.HOUR),
+        (timedelta(days=30), Step.DAY),
+    ],
+)
+def test_many_series_are_shown_by_coarser_steps(length: timedelta, step: Step):
+    assert history.fitting(START - length, START, START, series=16) is step

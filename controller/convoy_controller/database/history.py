@@ -19,10 +19,12 @@ from convoy_controller.database.records import utc_now
 from convoy_controller.database.rollup import BOARDS, FEEDS, STAGES, Noun, Step
 from convoy_controller.database.spans import KEEP_MINUTES, KEEP_RAW
 
-#: The longest spans that raw samples and minutes are shown for.
+#: The longest span that raw samples are shown for.
 MOST_RAW = timedelta(hours=1)
-MOST_MINUTES = timedelta(hours=36)
-#: Points that one answer has at most.
+#: Points that a step should not exceed, and series that a deployment's stages are reckoned with.
+FITTING_POINTS = 2_200
+STAGES_RECKONED = 16
+#: Points that one answer has at most: the newest ones.
 MOST_POINTS = 10_000
 
 P = TypeVar("P")
@@ -109,13 +111,18 @@ class DeploymentPoint:
     hop_us: float | None
 
 
-def fitting(since: datetime, until: datetime, now: datetime) -> Step:
-    """The finest step that is still kept for that span, and not too fine to be looked at."""
-    if until - since <= MOST_RAW and since >= now - KEEP_RAW:
+def fitting(since: datetime, until: datetime, now: datetime, series: int = 1) -> Step:
+    """The finest step that is still kept for that span, and not too fine to be looked at in so many series."""
+    span = until - since
+
+    def fits(step: Step) -> bool:
+        return span.total_seconds() * series <= FITTING_POINTS * step
+
+    if span <= MOST_RAW and fits(Step.RAW) and since >= now - KEEP_RAW:
         return Step.RAW
-    if until - since <= MOST_MINUTES and since >= now - KEEP_MINUTES:
+    if fits(Step.MINUTE) and since >= now - KEEP_MINUTES:
         return Step.MINUTE
-    return Step.HOUR
+    return Step.HOUR if fits(Step.HOUR) else Step.DAY
 
 
 def board_over_time(
@@ -137,8 +144,7 @@ def board_over_time(
     # While it was heard: no other board's rate is added to this one's.
     heard_ms = case((source.c.elapsed_ms > 0, source.c.elapsed_ms), else_=step * 1000)
     query = select(source, *[(source.c[name] * 1000.0 / heard_ms).label(f"{name}_per_s") for name in rates])
-    with database.read() as db:
-        rows = db.execute(query.order_by(source.c.at).limit(MOST_POINTS)).all()
+    rows = _newest(database, query.order_by(source.c.at.desc()))
     return Series(step, since, until, tuple(_board_point(row) for row in rows))
 
 
@@ -160,7 +166,7 @@ def stages_over_time(
     """
     if deployment is None and board is None:
         raise ValueError("a deployment or a board must be named, neither was")
-    step = step or fitting(since, until, now or utc_now())
+    step = step or fitting(since, until, now or utc_now(), STAGES_RECKONED)
     wanted = {"deployment": deployment, "board": board, "generation": generation}
     source = _source(STAGES, step, since, until, {name: value for name, value in wanted.items() if value is not None})
     c = source.c
@@ -174,9 +180,8 @@ def stages_over_time(
         *_added(source, "busy_us", "elapsed_ms", "refused", "queued_sum", "samples", "residence_us_sum", "frames"),
         *_highest(source, "queued_max", "residence_us_max"),
     )
-    query = query.group_by(c.at, c.deployment, c.stage).order_by(c.at, c.deployment, c.stage)
-    with database.read() as db:
-        rows = db.execute(query.limit(MOST_POINTS)).all()
+    query = query.group_by(c.at, c.deployment, c.stage).order_by(c.at.desc(), c.deployment.desc(), c.stage.desc())
+    rows = _newest(database, query)
     return Series(step, since, until, tuple(_stage_point(row) for row in rows))
 
 
@@ -205,9 +210,14 @@ def deployment_over_time(
         *_added(source, "latency_p50_us_sum", "hop_us_sum", "hop_samples"),
         *_highest(source, "in_flight_max", "waiting_max", "latency_p99_us_max"),
     )
-    with database.read() as db:
-        rows = db.execute(query.group_by(source.c.at).order_by(source.c.at).limit(MOST_POINTS)).all()
+    rows = _newest(database, query.group_by(source.c.at).order_by(source.c.at.desc()))
     return Series(step, since, until, tuple(_deployment_point(row) for row in rows))
+
+
+def _newest(database: Database, query: Select[Any]) -> list[Row[Any]]:
+    """Of what comes newest first, the most that one answer has, oldest first."""
+    with database.read() as db:
+        return list(reversed(db.execute(query.limit(MOST_POINTS)).all()))
 
 
 def _source(noun: Noun, step: Step, since: datetime, until: datetime, equal: Mapping[str, str]) -> FromClause:
@@ -215,6 +225,8 @@ def _source(noun: Noun, step: Step, since: datetime, until: datetime, equal: Map
     if step is Step.RAW:
         raw = noun.raw.c
         return _narrowed(noun.added_up(step), raw, since, until, equal).subquery()
+    if step is Step.DAY:
+        return _narrowed(noun.by_day(), noun.hours.c, since, until, equal).subquery()
     table = noun.rolled(step)
     return _narrowed(select(table), table.c, since, until, equal).subquery()
 

@@ -42,15 +42,21 @@ Columns = ReadOnlyColumnCollection[str, Column[Any]]
 
 
 class Step(enum.IntEnum):
-    """Seconds that one point of a history stands for; raw samples are shown in tens of seconds."""
+    """Seconds that one point of a history stands for; raw samples are shown in tens of seconds, days made of hours."""
 
     RAW = 10
     MINUTE = 60
     HOUR = 3600
+    DAY = 86_400
 
 
 #: How much of `YYYY-MM-DD HH:MM:SS.ffffff`, which is how SQLite keeps a date, tells the step; and the rest of it.
-_TEXT = {Step.RAW: (18, "0.000000"), Step.MINUTE: (17, "00.000000"), Step.HOUR: (14, "00:00.000000")}
+_TEXT = {
+    Step.RAW: (18, "0.000000"),
+    Step.MINUTE: (17, "00.000000"),
+    Step.HOUR: (14, "00:00.000000"),
+    Step.DAY: (11, "00:00:00.000000"),
+}
 
 
 class beginning(GenericFunction[Any]):  # noqa: N801 - reads as a function of SQL
@@ -105,6 +111,20 @@ class Noun:
         key = [self.raw.c[name] for name in self.key]
         measured = [measure.of(self.raw.c).label(name) for name, measure in self.measures.items()]
         return select(begins.label("at"), *key, *measured).group_by(begins, *key)
+
+    def by_day(self) -> Select[Any]:
+        """Hours by day and series, with the columns of `rolled`; to be narrowed by the caller."""
+        begins = beginning(self.hours.c.at, Step.DAY)
+        key = [self.hours.c[name] for name in self.key]
+        measured = [
+            (_total(self.hours.c[name]) if measure.is_sum else func.max(self.hours.c[name])).label(name)
+            for name, measure in self.measures.items()
+        ]
+        return select(begins.label("at"), *key, *measured).group_by(begins, *key)
+
+
+def _total(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    return as_type(func.sum(column), column.type)
 
 
 def _sum(expression: Callable[[Columns], ColumnElement[Any]]) -> Measure:
