@@ -218,6 +218,11 @@ class GatewaySession:
         lane = self._lanes.get(deployment)
         return lane is not None and lane.is_ready
 
+    def wait_s(self, deployment: str) -> float:
+        """About how many seconds a request to `deployment` waits for those before it; infinite where it has no room."""
+        lane = self._lanes.get(deployment)
+        return lane.wait_s() if lane is not None else 0.0
+
     def why_not_ready(self, deployment: str) -> str:
         """A sentence about a deployment that is not ready."""
         lane = self._lanes.get(deployment)
