@@ -444,6 +444,32 @@ def test_bodies_are_bounded_alone_and_together(monkeypatch: pytest.MonkeyPatch) 
     play(work)
 
 
+def test_bodies_of_one_deployment_leave_room_for_those_of_another(
+    broker: MosquittoProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, headers = binary_request(PIXELS, "UINT8")
+    monkeypatch.setattr(bodies, "MAX_BODIES", 4 * len(body))
+
+    async def work() -> None:
+        async with gateway(broker.url) as (site, client):
+
+            async def status(name: str) -> int:
+                reply = await client.post(f"/v2/models/{name}/infer", content=body, headers=headers)
+                return reply.status_code
+
+            site.fleet.order(site.fleet.feed(1), site.fleet.feed(2, deployment="busy"))
+            await until(lambda: all(map(site.service.session.is_ready, ("shop", "busy"))))
+            site.fleet.silent.add(Generation(1, 2))
+            held = [asyncio.ensure_future(status("busy")) for _ in range(3)]
+            await until(lambda: site.service.session.pending == 3)
+            assert (await status("busy"), await status("shop"), await status("cats")) == (429, 200, 404)
+            site.fleet.silent.clear()
+            assert await asyncio.gather(*held) == [200, 200, 200]
+            assert await status("busy") == 200
+
+    play(work)
+
+
 def test_a_repeated_key_gets_the_same_answer_and_joins_what_is_in_flight(broker: MosquittoProcess) -> None:
     async def work() -> None:
         async with gateway(broker.url) as (site, client):

@@ -78,8 +78,8 @@ class Inference:
         found = asked_for(scope["path"])
         if found is None or scope["method"] != "POST":
             return refused_endpoint(scope["method"], scope["path"], None if found is None else "POST")
-        with self._bodies.room() as taken:
-            body = await self._bodies.read(headers, receive, taken)
+        with self._bodies.room(*self._service.offers.owners(*found)) as room:
+            body = await self._bodies.read(headers, receive, room)
             length = headers.get(_HEADER_LENGTH)
             header_length = None if length is None else length.decode("latin-1")
             key = headers.get(b"idempotency-key")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from convoy_schema.bundle import VerifiedModel
+from convoy_schema.errors import ConvoyError
 from convoy_schema.messages.gateways import Feed, GatewayDesired
 
 from convoy_controller.errors import NotServingError, UnknownModelError
@@ -71,6 +72,15 @@ class Offers:
                 f"the signed bundle of {feed.model.model} {feed.model.version} has not arrived yet; try again shortly"
             )
         return feed, model
+
+    def owners(self, name: str, version: str | None = None) -> tuple[str, frozenset[str]]:
+        """The deployment that is asked for `name`, '' where there is none; and all there are."""
+        feeds = self.desired.feeds if self.desired is not None else ()
+        try:
+            owner = self.feeds_of(name, version)[0].intent.deployment
+        except ConvoyError:
+            owner = ""  # its body is read before it is refused
+        return owner, frozenset(feed.intent.deployment for feed in feeds)
 
     def check_ready(self, name: str, version: str | None = None) -> None:
         """Raise `NotServingError` unless a deployment of `name` is known to answer its golden vector now.
