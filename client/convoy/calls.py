@@ -86,7 +86,8 @@ class Calls:
     ) -> Call[Result]:
         info = yield from self._describe(model, version, deadline)
         rows = as_rows(array, info)
-        path = _path(info.name, version) + "/infer"
+        asked = model if model is not None else info.name  # a deployment's name is not that of its model
+        path = _path(asked, version) + "/infer"
         key = {"Idempotency-Key": secrets.token_hex(16)}
 
         def make(gateway: int, left_s: float, patience_s: float) -> Exchange:
@@ -99,7 +100,7 @@ class Calls:
         if served != info.version:
             # A newer version took over since we asked: its classes may be others.
             self._forget(model, version)
-            info = yield from self._describe(info.name, served, deadline)
+            info = yield from self._describe(asked, served, deadline)
         parameters = head.get("parameters")
         generation = parameters.get("generation", "") if isinstance(parameters, dict) else ""
         return Result(outputs, info.classes, str(generation), info.name, served, self.urls[gateway], info.ending)

@@ -64,6 +64,21 @@ def test_an_array_becomes_classes_and_probabilities(site: SiteThread) -> None:
         assert wait_until(client.is_ready, PATIENCE_S), "while answers are overdue it may be in doubt"
 
 
+def test_each_of_two_deployments_of_one_model_is_asked_by_its_name(site: SiteThread) -> None:
+    gateway, fleet = site.site.service, site.site.fleet
+    site.call(lambda: fleet.order(fleet.feed(2, deployment="busy"), fleet.feed(1, deployment="digits")))
+    assert wait_until(lambda: all(map(gateway.session.is_ready, ("busy", "digits"))), PATIENCE_S)
+    with convoy.connect(site.address) as client:
+        assert [client.infer(PIXELS, name).generation for name in ("busy", "digits")] == ["1-2", "1-1"]
+        assert client.infer(PIXELS, "busy").model == "digits"
+        site.call(lambda: fleet.silent.add(Generation(1, 2)))
+        with ThreadPoolExecutor() as pool:
+            stuck = [pool.submit(client.infer, PIXELS, "busy", timeout_s=2.0) for _ in range(4)]
+            assert wait_until(lambda: gateway.session.pending == len(stuck), PATIENCE_S)
+            assert client.infer(PIXELS, "digits").generation == "1-1", "another's overload is none of its own"
+            assert all(isinstance(each.exception(), convoy.DeadlineExceededError) for each in stuck)
+
+
 @pytest.mark.parametrize("ending", [SOFTMAX, ARGMAX])
 def test_an_ending_is_neither_repeated_nor_forgotten(broker: MosquittoProcess, ending: Ending) -> None:
     with SiteThread(broker.url, ending=ending) as site, convoy.connect(site.address) as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import logging
 import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 from conftest import MosquittoProcess
-from convoy_controller.gateway import bodies
+from convoy_controller.gateway import bodies, server
 from convoy_controller.gateway.answers import Answer
 from convoy_controller.gateway.classes import as_bytes_tensor
 from convoy_controller.gateway.idempotency import Answers
@@ -23,6 +24,7 @@ from convoy_controller.gateway.inference import LONG_JSON
 from convoy_controller.gateway.protocol import HEADER_LENGTH
 from convoy_controller.gateway.session import Limits
 from convoy_schema.ending import Ending
+from convoy_schema.errors import TooLargeError
 from convoy_schema.fixedpoint import dequantise
 from convoy_schema.names import Generation
 from gateway_fleet import Site, until
@@ -442,6 +444,32 @@ def test_bodies_are_bounded_alone_and_together(monkeypatch: pytest.MonkeyPatch) 
     play(work)
 
 
+def test_bodies_of_one_deployment_leave_room_for_those_of_another(
+    broker: MosquittoProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, headers = binary_request(PIXELS, "UINT8")
+    monkeypatch.setattr(bodies, "MAX_BODIES", 4 * len(body))
+
+    async def work() -> None:
+        async with gateway(broker.url) as (site, client):
+
+            async def status(name: str) -> int:
+                reply = await client.post(f"/v2/models/{name}/infer", content=body, headers=headers)
+                return reply.status_code
+
+            site.fleet.order(site.fleet.feed(1), site.fleet.feed(2, deployment="busy"))
+            await until(lambda: all(map(site.service.session.is_ready, ("shop", "busy"))))
+            site.fleet.silent.add(Generation(1, 2))
+            held = [asyncio.ensure_future(status("busy")) for _ in range(3)]
+            await until(lambda: site.service.session.pending == 3)
+            assert (await status("busy"), await status("shop"), await status("cats")) == (429, 200, 404)
+            site.fleet.silent.clear()
+            assert await asyncio.gather(*held) == [200, 200, 200]
+            assert await status("busy") == 200
+
+    play(work)
+
+
 def test_a_repeated_key_gets_the_same_answer_and_joins_what_is_in_flight(broker: MosquittoProcess) -> None:
     async def work() -> None:
         async with gateway(broker.url) as (site, client):
@@ -527,3 +555,55 @@ def test_a_real_server_answers_over_kept_connections(broker: MosquittoProcess) -
             )  # with Nagle's algorithm at the server each takes 0.04 s, however idle the machine
 
     play(work)
+
+
+def test_a_gateway_that_stops_sends_what_it_still_holds_elsewhere(
+    broker: MosquittoProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "GRACE_S", 0.2)
+
+    async def work() -> None:
+        site = Site(broker.url)
+        async with httpx.AsyncClient() as client:
+            async with site.running(port=0):
+                site.fleet.silent.add(Generation(1, 1))
+                content, headers = binary_request(PIXELS, "UINT8")
+                asks = [{"content": content, "headers": {**headers, **key}} for key in ({}, {"idempotency-key": "a"})]
+                waiting = [asyncio.ensure_future(client.post(f"{site.address}{INFER}", **ask)) for ask in asks]
+                await until(lambda: site.service.session.pending == len(asks))
+            for reply in await asyncio.gather(*waiting):
+                assert reply.status_code == 503, reply.text
+                assert reply.json()["code"] == "not-serving"
+                assert int(reply.headers["retry-after-ms"]) >= 1
+        assert site.service.outcomes == {"not-serving": 2}
+
+    play(work)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"), [(KeyError("a fault"), "internal"), (TooLargeError("a fault"), "too-large")]
+)
+def test_a_fault_of_its_own_is_said_so_and_its_traceback_logged(
+    fault: Exception,
+    code: str,
+    broker: MosquittoProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object) -> None:
+        raise fault
+
+    async def work() -> None:
+        async with gateway(broker.url) as (site, client):
+            monkeypatch.setattr(site.service.session, "submit", fail)
+            reply = await client.post(INFER, json=json_request(PIXELS, "UINT8"))
+            assert (reply.status_code, reply.json()["code"]) == (500, code)
+            assert site.service.outcomes == {code: 1}
+            monkeypatch.undo()
+            assert (await client.post(INFER, json=json_request(PIXELS, "UINT8"))).status_code == 200
+
+    play(work)
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    written = logging.Formatter().format(record)
+    assert "Traceback" in written
+    assert "raise fault" in written

@@ -222,6 +222,19 @@ def test_memory_is_bounded_over_all_deployments() -> None:
     session.submit(2, "other", rows_of(10), 9.0, 0.0)
 
 
+def test_the_memory_of_one_deployment_is_not_all_there_is() -> None:
+    session = GatewaySession(NAME, 1, Limits(rows=100, held_bytes=60))
+    session.reconnected(0.0)
+    other = dataclasses.replace(feed(None), intent=dataclasses.replace(feed(None).intent, deployment="other"))
+    session.configure(desired(1, feed(None), other), {MODEL.digest: MODEL}, 0.0)
+    numbers = iter(range(1, 100))
+    for _ in range(7):
+        session.submit(next(numbers), "shop", rows_of(1), 9.0, 0.0)
+    with pytest.raises(OverloadError, match="42 of at most 60 bytes, 42 of them of shop"):
+        session.submit(next(numbers), "shop", rows_of(1), 9.0, 0.0)
+    session.submit(next(numbers), "other", rows_of(2), 9.0, 0.0)
+
+
 @pytest.mark.parametrize(
     "rows", [np.zeros((2, 4), np.int8), np.zeros((0, 3), np.int8), np.zeros(3, np.int8), np.zeros((2, 3), np.uint8)]
 )

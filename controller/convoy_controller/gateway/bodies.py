@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 from starlette.types import Receive
 
 from convoy_controller.errors import BodyTooLargeError, InvalidInputError, OverloadError
 from convoy_controller.gateway.encodings import unpack
+from convoy_controller.gateway.shares import room_for
 
 #: Bytes of one request's body, and of all bodies that are being read or answered.
 MAX_BODY = 16 * 1024 * 1024
@@ -18,26 +21,37 @@ MAX_BODIES = 64 * 1024 * 1024
 LONG_PACKED = 4 * 1024
 
 
+@dataclass
+class Room:
+    """What one request has `taken`, of the share of `owner`; `others` have theirs."""
+
+    owner: str
+    others: frozenset[str]
+    taken: int = 0
+
+
 class DisconnectedError(Exception):
     """The caller went away before its body was whole. Never leaves the gateway's HTTP."""
 
 
 class Bodies:
-    """Room for request bodies; what is taken is given back when `room` ends."""
+    """Room for request bodies, shared by deployments; what is taken is given back when `room` ends."""
 
     def __init__(self) -> None:
-        self._held = 0
+        self._held: Counter[str] = Counter()
 
     @contextlib.contextmanager
-    def room(self) -> Iterator[list[int]]:
-        """A place to count one request's bytes in."""
-        taken = [0]
+    def room(self, owner: str, all_owners: Collection[str]) -> Iterator[Room]:
+        """A place to count one request's bytes in, those of `owner`; the others of `all_owners` have their shares."""
+        room = Room(owner, frozenset(all_owners) - {owner})
         try:
-            yield taken
+            yield room
         finally:
-            self._held -= taken[0]
+            self._held[owner] -= room.taken
+            if not self._held[owner]:
+                del self._held[owner]
 
-    async def read(self, headers: Mapping[bytes, bytes], receive: Receive, taken: list[int]) -> bytes:
+    async def read(self, headers: Mapping[bytes, bytes], receive: Receive, room: Room) -> bytes:
         """The body, unpacked, of an ASGI request; `headers` by their names in lower case.
 
         Raises `InvalidInputError`, `BodyTooLargeError`, `OverloadError`, or `DisconnectedError`.
@@ -55,28 +69,31 @@ class Bodies:
                 raise DisconnectedError
             chunk = message.get("body", b"")
             if chunk:
-                self._take(len(chunk), taken)
+                self._take(len(chunk), room)
                 chunks.append(chunk)
             is_whole = not message.get("more_body", False)
         body = b"".join(chunks) if len(chunks) != 1 else chunks[0]
         coding = headers.get(b"content-encoding")
-        return body if coding is None else await self._unpacked(body, coding.decode("latin-1"), taken)
+        return body if coding is None else await self._unpacked(body, coding.decode("latin-1"), room)
 
-    async def _unpacked(self, body: bytes, coding: str, taken: list[int]) -> bytes:
+    async def _unpacked(self, body: bytes, coding: str, room: Room) -> bytes:
         if len(body) > LONG_PACKED:
             content = await asyncio.to_thread(unpack, body, coding, MAX_BODY)
         else:
             content = unpack(body, coding, MAX_BODY)
-        self._take(max(0, len(content) - len(body)), taken)
+        self._take(max(0, len(content) - len(body)), room)
         return content
 
-    def _take(self, size: int, taken: list[int]) -> None:
-        taken[0] += size
-        self._held += size
-        if taken[0] > MAX_BODY:
-            raise _too_large(taken[0])
-        if self._held > MAX_BODIES:
-            raise OverloadError(f"requests of {MAX_BODIES} bytes are being answered: try again later")
+    def _take(self, size: int, room: Room) -> None:
+        if room.taken + size > MAX_BODY:
+            raise _too_large(room.taken + size)
+        own, others = self._held[room.owner], [self._held[other] for other in room.others]
+        strangers = self._held.total() - own - sum(others)  # of deployments that are fed no more
+        if size > room_for(own, others, MAX_BODIES - strangers):
+            held = own + sum(others) + strangers
+            raise OverloadError(f"requests of {held} bytes, of {MAX_BODIES}, are being answered: try again later")
+        room.taken += size
+        self._held[room.owner] += size
 
 
 def _too_large(size: int | str) -> BodyTooLargeError:

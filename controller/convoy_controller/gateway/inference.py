@@ -10,11 +10,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 
 from convoy_schema.errors import ConvoyError
 from starlette.types import Receive, Scope, Send
 
-from convoy_controller.errors import InvalidInputError
+from convoy_controller.errors import InvalidInputError, NotServingError
 from convoy_controller.gateway.answers import Answer, error_answer, internal_error, packed, refused_endpoint
 from convoy_controller.gateway.bodies import Bodies, DisconnectedError
 from convoy_controller.gateway.idempotency import Answers
@@ -59,6 +60,8 @@ class Inference:
         except DisconnectedError:
             self._service.outcomes["disconnected"] += 1
             return  # nobody is there to read it
+        except asyncio.CancelledError:  # by the server alone, which has waited for long enough and is to stop
+            answer = self._refused(NotServingError("this gateway stops: ask another, or again later"))
         except Exception:
             log.exception("%s %s failed", scope["method"], scope["path"])
             self._service.outcomes["internal"] += 1
@@ -75,8 +78,8 @@ class Inference:
         found = asked_for(scope["path"])
         if found is None or scope["method"] != "POST":
             return refused_endpoint(scope["method"], scope["path"], None if found is None else "POST")
-        with self._bodies.room() as taken:
-            body = await self._bodies.read(headers, receive, taken)
+        with self._bodies.room(*self._service.offers.owners(*found)) as room:
+            body = await self._bodies.read(headers, receive, room)
             length = headers.get(_HEADER_LENGTH)
             header_length = None if length is None else length.decode("latin-1")
             key = headers.get(b"idempotency-key")
@@ -109,4 +112,7 @@ class Inference:
 
     def _refused(self, error: ConvoyError) -> Answer:
         self._service.outcomes[error.code] += 1
-        return error_answer(error)
+        answer = error_answer(error)
+        if answer.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("an infer request failed", exc_info=error)  # no refusal: nobody should have met it here
+        return answer

@@ -6,6 +6,7 @@ when the pipeline is full anyway, rows wait for each other, so that batches grow
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
@@ -79,8 +80,6 @@ class Lane:
         contract.check(rows)
         if len(rows) > self._max_rows:
             raise InvalidInputError(f"a request may have {self._max_rows} rows, {len(rows)} came: send it in parts")
-        if ident in self._requests:
-            raise InvalidInputError(f"request {ident} is being answered already", request=ident)
         self.check_room(len(rows))
         request = Request(ident, contract, rows, deadline, now)
         self._requests[ident] = request
@@ -104,6 +103,10 @@ class Lane:
     def retry_after(self) -> float:
         """Seconds until about half of what is held will have been answered."""
         return self.count.rate.seconds_for(self._held_rows // 2 + 1)
+
+    def wait_s(self) -> float:
+        """Seconds until about all of what is held will have been answered; infinite where no more is."""
+        return self.count.rate.wait_s(self._held_rows) if self._held_rows < self._max_rows else math.inf
 
     @property
     def is_busy(self) -> bool:
@@ -281,13 +284,11 @@ class Lane:
         elif self._route is None:
             why = "no generation is serving"
         else:
-            why = (
-                f"{request.missing} of {request.size} rows were still unanswered by generation {self._route.generation}"
-            )
-        spent = request.deadline - request.accepted_at
-        return DeadlineError(
-            f"no answer from {self.deployment} within {round(spent, 2):g} s: {why}", deployment=self.deployment
-        )
+            generation = self._route.generation
+            why = f"{request.missing} of {request.size} rows were still unanswered by generation {generation}"
+        spent = round(request.deadline - request.accepted_at, 2)
+        sentence = f"no answer from {self.deployment} within {spent:g} s: {why}"
+        return DeadlineError(sentence, deployment=self.deployment)
 
     # Sending ---------------------------------------------------------------------------------------------------------
 
@@ -349,8 +350,8 @@ class Lane:
         self._flights.depart(ident[1], Sending(batch, rows, route.generation, route.stages, now, due))
         data = TensorData(tensor.name, (rows, *tensor.shape), batch.data())
         requests = [share.request.id for share in batch.shares]
-        budget = batch.deadline() - now
-        frame = frame_for(self._gateway, self.deployment, route.generation, ident, requests, budget, data)
+        budget, generation = batch.deadline() - now, route.generation
+        frame = frame_for(self._gateway, self.deployment, generation, ident, requests, budget, data)
         return SendFrame(batch.receiver, frame)
 
     def _recall(self, counter: int, sending: Sending, now: float) -> list[Effect]:

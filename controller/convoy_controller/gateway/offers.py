@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from convoy_schema.bundle import VerifiedModel
+from convoy_schema.errors import ConvoyError
 from convoy_schema.messages.gateways import Feed, GatewayDesired
 
 from convoy_controller.errors import NotServingError, UnknownModelError
@@ -44,14 +47,21 @@ class Offers:
             raise UnknownModelError(f"{asked} is not served here; models: {known}", known=known)
         if name is None and len({feed.model.model for feed in found}) > 1:
             raise UnknownModelError(f"say which model: this gateway serves {known}", known=known)
-        return sorted(found, key=self._preference)
+        return sorted(found, key=partial(self._preference, name))
 
-    def _preference(self, feed: Feed) -> tuple[int, int, str]:
-        """Those that are ready first, then those that serve, then the newest version."""
+    def _preference(self, name: str | None, feed: Feed) -> tuple[bool, int, int, float, str]:
+        """The one of that name first, then those that are ready, those that serve, the newest, the least wait.
+
+        The one of that name is asked even where another is in a better state while it serves at all: what is too much
+        for one deployment is not to be made good by another, which has callers of its own.
+        """
         model = self._models.models.get(feed.model.bundle)
         deployment = feed.intent.deployment
-        worse = 2 - self._session.is_serving(deployment) - self._session.is_ready(deployment)
-        return worse, -(model.bundle.serial if model is not None else 0), deployment
+        serves = self._session.is_serving(deployment)
+        worse = 2 - serves - self._session.is_ready(deployment)
+        serial = model.bundle.serial if model is not None else 0
+        is_meant = serves and deployment == name
+        return not is_meant, worse, -serial, self._session.wait_s(deployment), deployment
 
     def resolve(self, name: str | None, version: str | None = None) -> tuple[Feed, VerifiedModel]:
         """Who and what answer for `name`; raises as `feeds_of`, and `NotServingError` without its bundle."""
@@ -63,12 +73,23 @@ class Offers:
             )
         return feed, model
 
+    def owners(self, name: str, version: str | None = None) -> tuple[str, frozenset[str]]:
+        """The deployment that is asked for `name`, '' where there is none; and all there are."""
+        feeds = self.desired.feeds if self.desired is not None else ()
+        try:
+            owner = self.feeds_of(name, version)[0].intent.deployment
+        except ConvoyError:
+            owner = ""  # its body is read before it is refused
+        return owner, frozenset(feed.intent.deployment for feed in feeds)
+
     def check_ready(self, name: str, version: str | None = None) -> None:
         """Raise `NotServingError` unless a deployment of `name` is known to answer its golden vector now.
 
         Raises as `feeds_of` too.
         """
         feeds = self.feeds_of(name, version)
+        if feeds[0].intent.deployment == name:
+            feeds = feeds[:1]  # no other is asked
         if not any(self._session.is_ready(feed.intent.deployment) for feed in feeds):
             why = self._session.why_not_ready(feeds[0].intent.deployment)
             raise NotServingError(f"{name} is known, but not ready: {why}")

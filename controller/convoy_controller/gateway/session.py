@@ -21,13 +21,14 @@ from convoy_controller.errors import InvalidInputError, NotServingError, Overloa
 from convoy_controller.gateway.batches import BatchIds, Contract
 from convoy_controller.gateway.effects import Complete, Effect, Fail, Report
 from convoy_controller.gateway.lane import Lane
+from convoy_controller.gateway.shares import room_for
 from convoy_controller.gateway.statistics import Counters, Served
 from convoy_controller.gateway.waiting import DEFAULT_PRIORITY
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a gateway accepts before it answers: rows of one deployment, and bytes (inputs and outputs) of all."""
+    """What a gateway accepts before it answers: rows of a deployment, and bytes (input, output) of all, by `shares`."""
 
     rows: int = 8192
     held_bytes: int = 48 * 1024 * 1024
@@ -79,15 +80,17 @@ class GatewaySession:
             raise InvalidInputError(f"request {request} is being answered already", request=request)
         contract = lane.contract
         if contract is not None and rows.ndim > 1:
-            held = sum(each.held_bytes for each in self._lanes.values())
+            others = [each.held_bytes for each in self._lanes.values() if each is not lane]
             size = len(rows) * (contract.input.size + contract.output.size)
             if size > self.limits.held_bytes:
                 raise InvalidInputError(
                     f"a request may take {self.limits.held_bytes} bytes here, {size} came: send it in parts"
                 )
-            if held + size > self.limits.held_bytes:
+            if size > room_for(lane.held_bytes, others, self.limits.held_bytes):
+                held = lane.held_bytes + sum(others)
                 raise OverloadError(
-                    f"this gateway holds {held} of at most {self.limits.held_bytes} bytes: try again later",
+                    f"this gateway holds {held} of at most {self.limits.held_bytes} bytes, {lane.held_bytes} of them "
+                    f"of {deployment}: try again later",
                     retry_after_s=lane.retry_after(),
                 )
         self._lane_of[request] = lane
@@ -217,6 +220,11 @@ class GatewaySession:
         """Whether that generation is also known to answer its golden vector."""
         lane = self._lanes.get(deployment)
         return lane is not None and lane.is_ready
+
+    def wait_s(self, deployment: str) -> float:
+        """About how many seconds a request to `deployment` waits for those before it; infinite where it has no room."""
+        lane = self._lanes.get(deployment)
+        return lane.wait_s() if lane is not None else 0.0
 
     def why_not_ready(self, deployment: str) -> str:
         """A sentence about a deployment that is not ready."""

@@ -81,6 +81,10 @@ class Rate:
             self._rate += weight * (fresh - self._rate)
             self._rows, self._since = 0, now
 
+    def wait_s(self, rows: int) -> float:
+        """How long `rows` will take at this rate; a second each while nothing is known: the first few will tell."""
+        return rows / (self._rate or 1.0)
+
     def seconds_for(self, rows: int) -> float:
         """How long `rows` will take at this rate, between 0.05 and 5 s; 1 s while nothing is known."""
         return min(5.0, max(0.05, rows / self._rate)) if self._rate else 1.0
