@@ -274,6 +274,9 @@ def test_boards_are_listed_by_what_is_asked_for(fleet: Fleet):
     assert names(BoardFilter(BoardPresence.ONLINE, deployment="digits", group="hall")) == ["b"]
     assert names(BoardFilter(label=("hall", "3"))) == ["b"]
     assert names(BoardFilter(label=("rack", "1"))) == []
+    assert names(BoardFilter(text="B")) == ["b"]
+    assert names(BoardFilter(condition=Condition.OFFLINE, text="c")) == ["c"]
+    assert names(BoardFilter(text="%")) == names(BoardFilter(text="_")) == []
 
 
 def test_what_changed_since_a_moment_or_an_event(fleet: Fleet):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from convoy_controller.dashboard.board_sight import Presence
 from convoy_controller.dashboard.pages.board import (
     assignment_row,
     partition_row,
@@ -12,12 +13,11 @@ from convoy_controller.dashboard.pages.board import (
     temperature_text,
     throughput_text,
 )
-from convoy_controller.database.availability import Absence, Availability
-from convoy_controller.database.history import BoardPoint, Series
+from convoy_controller.database.availability import Absence
+from convoy_controller.database.history import BoardPoint
 from convoy_controller.database.log_records import log_state
 from convoy_controller.database.queries import board as board_of
 from convoy_controller.database.records import LogOutcome, NewEvent
-from convoy_controller.database.rollup import Step
 from convoy_schema.messages.boards import PartitionReport, Phase
 from convoy_schema.messages.logs import LogLevel, LogRecord
 from database_samples import START, Fleet
@@ -88,9 +88,8 @@ def test_a_failed_assignment_says_message_and_code(fleet: Fleet):
     ],
 )
 def test_presence_in_words(share: float | None, absences: int, expected: str):
-    week, none = timedelta(days=7), timedelta()
     away = tuple(Absence(START, START, True, 1, "gone") for _ in range(absences))
-    assert presence_text(Availability("b", START, START + week, none, none, none, share, away)) == expected
+    assert presence_text(Presence(timedelta(days=7), share, away)) == expected
 
 
 def point(seconds: int, rows_per_s: float, temperature_c: float | None) -> BoardPoint:
@@ -100,8 +99,8 @@ def point(seconds: int, rows_per_s: float, temperature_c: float | None) -> Board
 
 
 def test_charts_in_words():
-    series = Series(Step.RAW, START, START, (point(0, 100.0, 40.0), point(10, 300.0, 44.5), point(20, 200.0, None)))
-    assert throughput_text(series) == "200.0 a second last; at most 300.0, on average 200.0."
-    assert temperature_text(series) == "44.5 °C last; at most 44.5 °C."
-    assert throughput_text(Series(Step.RAW, START, START, ())) == "Nothing was heard in this time."
-    assert "no temperature" in temperature_text(Series(Step.RAW, START, START, (point(0, 1.0, None),)))
+    points = (point(0, 100.0, 40.0), point(10, 300.0, 44.5), point(20, 200.0, None))
+    assert throughput_text(points) == "200.0 a second last; at most 300.0, on average 200.0."
+    assert temperature_text(points) == "44.5 °C last; at most 44.5 °C."
+    assert throughput_text(()) == "Nothing was heard in this time."
+    assert "no temperature" in temperature_text((point(0, 1.0, None),))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from convoy_controller.dashboard.fleet_sight import MOST_PROBLEMS, ROWS, Asked, fleet_sight
+from convoy_controller.dashboard.fleet_sight import MOST_PROBLEMS, ROWS, Asked, fleet_sight, place_of
 from convoy_controller.dashboard.pages.fleet import summary
 from convoy_controller.database.groups import put_group
 from convoy_controller.database.records import BoardPresence, utc_now
+from convoy_controller.database.removals import forget_board
 from convoy_controller.database.views import Condition
 from convoy_schema.messages.boards import Phase
 from database_samples import Fleet, open_fleet
@@ -29,6 +30,7 @@ def test_problems_come_first_each_with_its_sentence_and_what_to_do(sight: Sight)
     expect(row).to_contain_text("board-3 has been offline since")
     expect(row).to_contain_text("To do: see whether it has power")
     assert names(page, "Boards, by name") == ["board-1", "board-2", "board-3"]
+    expect(page.get_by_text("3 boards.")).to_be_visible()
 
 
 def test_a_change_comes_by_itself_and_nothing_else_moves(sight: Sight, fleet: Fleet):
@@ -44,22 +46,56 @@ def test_a_change_comes_by_itself_and_nothing_else_moves(sight: Sight, fleet: Fl
     expect(problems.get_by_role("row", name="board-1")).to_have_count(0)
 
 
-def test_boards_are_found_by_name_state_and_group(sight: Sight, fleet: Fleet):
+def test_boards_are_found_by_name_state_group_and_site(sight: Sight, fleet: Fleet):
     put_group(fleet.database, "north", "hall-1", ["board-1", "board-3"], "", utc_now())
     page = sight.open("/")
-    groups = page.get_by_role("region", name="Groups")
-    expect(groups.get_by_role("row", name="north")).to_contain_text("hall-1")
+    expect(page.get_by_role("region", name="Groups").get_by_role("row", name="north")).to_contain_text("hall-1")
+    expect(page.get_by_role("region", name="Sites").get_by_role("row", name="hall-1")).to_contain_text(
+        "1 offline, 1 ready"
+    )
+    boards = page.get_by_role("region", name="Boards, by name").locator("tbody tr")
     page.get_by_label("Name contains").fill("-3")
-    expect(page.get_by_text("1 to 1 of 1")).to_be_visible()
+    expect(boards).to_have_count(1)
     assert names(page, "Boards, by name") == ["board-3"]
     page.get_by_label("Name contains").fill("")
-    expect(page.get_by_text("1 to 3 of 3")).to_be_visible()
-    groups.get_by_role("link", name="north").click()
+    expect(boards).to_have_count(3)
+    page.get_by_role("link", name="north").click()
     page.wait_for_url("**/?group=north")
-    expect(page.get_by_text("1 to 2 of 2")).to_be_visible()
+    expect(boards).to_have_count(2)
+    page.get_by_role("link", name="hall-1").click()
+    page.wait_for_url("**/?site=hall-1")
+    expect(boards).to_have_count(2)
     page.goto(f"{sight.server.address}/?condition=offline")
-    expect(page.get_by_text("1 to 1 of 1")).to_be_visible()
+    expect(boards).to_have_count(1)
     assert names(page, "Boards, by name") == ["board-3"]
+
+
+def test_long_lists_are_turned_page_by_page(sight: Sight, fleet: Fleet):
+    added = [f"many-{number:03}" for number in range(60)]
+    for name in added:
+        fleet.recorder.record_presence(name, BoardPresence.ONLINE, 1)
+    page = sight.open("/?text=many")
+    expect(page.get_by_text("many-000 to many-049, and there are more.")).to_be_visible()
+    page.get_by_role("button", name="Next boards").click()
+    expect(page.get_by_text("many-050 to many-059, the last.")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("many-050 to many-059, the last.")).to_be_visible()
+    page.get_by_role("button", name="Previous boards").click()
+    expect(page.get_by_text("many-000 to many-049, and there are more.")).to_be_visible()
+    page.get_by_label("Name contains").fill("board")
+    expect(page.get_by_text("3 boards.")).to_be_visible()
+    expect(page.get_by_text("20 of 61, the worst first.")).to_be_visible()
+    first = names(page, "Boards with a problem")
+    page.get_by_role("button", name="Next problems").click()
+    expect(page.get_by_role("region", name="Boards with a problem").get_by_role("row", name=first[-1])).to_have_count(0)
+    page.get_by_role("button", name="Next problems").click()
+    page.get_by_role("button", name="Next problems").click()
+    expect(page.get_by_text("1 of 61, the worst first.")).to_be_visible()
+    for name in added:
+        fleet.recorder.record_presence(name, BoardPresence.OFFLINE, 1, "gone")
+        forget_board(fleet.database, name)
+    expect(page.get_by_text("3 boards, 1 with a problem.")).to_be_visible()
+    assert names(page, "Boards with a problem") == ["board-3"]
 
 
 def test_an_empty_fleet_says_what_to_do_first(sight: Sight, tmp_path: Path):
@@ -87,16 +123,15 @@ def many(folder: Path, count: int) -> Fleet:
     return made
 
 
-def test_the_worst_problem_leads_and_what_lasts_longest_among_equals(tmp_path: Path):
+def test_the_worst_problem_leads(tmp_path: Path):
     made = many(tmp_path, 3)
-    for name in ("b-002", "b-000"):
-        made.clock.advance(10)
+    for name in ("b-002", "b-001"):
         made.recorder.record_presence(name, BoardPresence.OFFLINE, 1, "gone")
     sight = fleet_sight(made.database, Asked())
-    assert [each.line.board for each in sight.troubles] == ["b-002", "b-000", "b-001"]
-    assert sight.counts == ((Condition.OFFLINE, 2), (Condition.UNDESCRIBED, 1))
+    assert [each.board for each in sight.troubles] == ["b-001", "b-002", "b-000"]
+    assert sight.fleet.conditions == {"offline": 2, "undescribed": 1}
     assert all(each.action for each in sight.troubles)
-    assert summary(sight) == "3 boards, 3 with a problem."
+    assert summary(sight.fleet) == "3 boards, 3 with a problem."
     made.database.close()
 
 
@@ -104,8 +139,35 @@ def test_a_browser_gets_a_page_of_boards_and_no_more_problems_than_can_be_read(t
     made = many(tmp_path, 120)
     first = fleet_sight(made.database, Asked())
     assert (len(first.lines), first.found, len(first.troubles)) == (ROWS, 120, MOST_PROBLEMS)
-    last = fleet_sight(made.database, Asked(first=100))
+    assert (first.has_more, first.has_more_troubles) == (True, True)
+    last = fleet_sight(made.database, Asked(after="b-099"))
     assert [line.board for line in last.lines] == [f"b-{number:03}" for number in range(100, 120)]
-    beyond = fleet_sight(made.database, Asked(text="b-00", first=100))
-    assert (beyond.first, len(beyond.lines)) == (0, 10)
+    assert (last.has_more, last.found) == (False, 120)
+    following = fleet_sight(made.database, Asked(troubled_after=place_of(first.troubles[-1])))
+    assert following.troubles[0].board == "b-020"
+    made.database.close()
+
+
+def test_where_nothing_is_left_the_list_begins_again(tmp_path: Path):
+    made = many(tmp_path, 20)
+    beyond = fleet_sight(made.database, Asked(text="B-00", after="b-500", troubled_after=(99, "")))
+    assert (beyond.after, len(beyond.lines), beyond.found) == ("", 10, 10)
+    assert (beyond.troubled_after, len(beyond.troubles)) == (None, 20)
+    made.database.close()
+
+
+def test_how_many_fit_is_told_where_it_is_counted(tmp_path: Path):
+    made = many(tmp_path, 120)
+    names = [f"b-{number:03}" for number in range(60)]
+    put_group(made.database, "north", "hall", names, "", utc_now())
+    undescribed = Condition.UNDESCRIBED
+    for asked, found in (
+        (Asked(group="north"), 60),
+        (Asked(site="hall", condition=undescribed), 60),
+        (Asked(condition=undescribed), 120),
+        (Asked(text="b-"), None),
+        (Asked(site="hall", group="north"), None),
+        (Asked(group="nowhere"), 0),
+    ):
+        assert fleet_sight(made.database, asked).found == found, asked
     made.database.close()

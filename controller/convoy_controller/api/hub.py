@@ -23,9 +23,9 @@ from convoy_controller.errors import DatabaseError
 log = logging.getLogger(__name__)
 
 #: Seconds between looks: at least, and at most; how many times a look's own length between these; followers at most.
-POLL_S = 0.2
+POLL_S = 0.1
 MOST_POLL_S = 2.0
-REST = 9
+REST = 4
 MOST_FOLLOWERS = 100
 
 

@@ -215,6 +215,8 @@ def questions(fleet: SampleFleet, r: random.Random) -> dict[str, Ask]:
         "boards of a presence": lambda: queries.fleet(db, BoardFilter(BoardPresence.OFFLINE), PAGE, board()),
         "boards of a deployment": lambda: queries.fleet(db, BoardFilter(deployment=deployment()), PAGE),
         "boards of a group": lambda: queries.fleet(db, BoardFilter(group=group()), PAGE),
+        "boards of a site": lambda: queries.fleet(db, BoardFilter(site=f"site-{r.randrange(10)}"), PAGE),
+        "boards by part of a name": lambda: queries.fleet(db, BoardFilter(text=board()[-4:]), PAGE),
         "boards of a label": lambda: queries.fleet(db, BoardFilter(label=("hall", str(r.randrange(40)))), PAGE),
         "not at target": lambda: status.problems(db, PAGE),
         "not at target, later pages": lambda: status.problems(db, PAGE, (CONDITION_RANKS[Condition.OFFLINE], board())),

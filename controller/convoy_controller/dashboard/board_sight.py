@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from convoy_controller.database import log_records, pages, queries
-from convoy_controller.database.availability import Availability, availability
+from convoy_controller.database.availability import Absence, availability
 from convoy_controller.database.engine import Database
-from convoy_controller.database.history import BoardPoint, Series, board_over_time
+from convoy_controller.database.history import BoardPoint, board_over_time
 from convoy_controller.database.pages import EventFilter
 from convoy_controller.database.records import utc_now
 from convoy_controller.database.views import BoardDetail, EventLine, LogLine, LogState, Why
@@ -39,20 +39,30 @@ def board_sight(database: Database, board: str) -> BoardSight:
     return BoardSight(detail.why, detail)
 
 
-def over_time(database: Database, board: str, span: str) -> Series[BoardPoint]:
-    """What it did and how warm it was over the last `span`, to whole seconds, so that what is equal compares equal."""
+def over_time(database: Database, board: str, span: str) -> tuple[BoardPoint, ...]:
+    """What it did and how warm it was over the last `span`."""
     now = utc_now()
-    found = board_over_time(database, board, now - SPANS[span], now)
-    return Series(found.step, found.since.replace(microsecond=0), found.until.replace(microsecond=0), found.points)
+    return board_over_time(database, board, now - SPANS[span], now).points
 
 
-def presence(database: Database, board: str) -> Availability | None:
-    """How much of the last days it was there; None for a board that was never seen."""
+@dataclass(frozen=True)
+class Presence:
+    """How much of the last days it was there, 0 to 1, or None where that is not known; and when it was away."""
+
+    known: timedelta
+    share: float | None
+    absences: tuple[Absence, ...]
+
+
+def presence(database: Database, board: str) -> Presence | None:
+    """Rounded as it is shown, so that what is equal compares equal; None for a board that was never seen."""
     now = utc_now()
     try:
-        return availability(database, board, now - timedelta(days=PRESENCE_DAYS), now)
+        found = availability(database, board, now - timedelta(days=PRESENCE_DAYS), now)
     except NotFoundError:
         return None
+    known = timedelta(minutes=(found.until - found.since) // timedelta(minutes=1))
+    return Presence(known, None if found.share is None else round(found.share, 4), found.absences)
 
 
 def recent_events(database: Database, board: str) -> tuple[EventLine, ...]:

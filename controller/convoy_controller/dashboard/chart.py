@@ -19,6 +19,7 @@ class TimeChart:
 
     def __init__(self, name: str, unit: str, colour: str, area: bool = False) -> None:
         self._name = name
+        self._shown: object = None
         series = {"type": "line", "name": name, "showSymbol": False, "data": [], "itemStyle": {"color": colour}}
         if area:
             series["areaStyle"] = {"opacity": 0.15}
@@ -47,8 +48,11 @@ class TimeChart:
     def show(self, points: Iterable[Point], told: str) -> None:
         """Draw these points; None interrupts the line."""
         data = [[int(at.timestamp() * 1000), None if value is None else round(value, 3)] for at, value in points]
+        self._told.text = told
+        if (data, told) == self._shown:
+            return
+        self._shown = data, told
         self._chart.options["series"][0]["data"] = data
         self._chart.set_visibility(any(value is not None for _, value in data))
         self._chart.props["aria-label"] = f"{self._name}: {told}"
         self._chart.update()
-        self._told.text = told

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from convoy_controller.database import pages, queries
-from convoy_controller.database.activity import activity
+from convoy_controller.database.activity import feeds
 from convoy_controller.database.engine import Database
-from convoy_controller.database.history import DeploymentPoint, Series, deployment_over_time
+from convoy_controller.database.history import DeploymentPoint, deployment_over_time
 from convoy_controller.database.pages import EventFilter
 from convoy_controller.database.pipeline import Pipeline, pipeline
 from convoy_controller.database.records import utc_now
@@ -36,11 +36,11 @@ def deployment_sight(database: Database, name: str) -> DeploymentSight:
         line = queries.deployment(database, name)
     except NotFoundError:
         return DeploymentSight(None, None, ())
-    feeds = tuple(feed for feed in activity(database).feeds if feed.deployment == name)
+    fed = feeds(database, name)
     try:
-        return DeploymentSight(line, pipeline(database, name), feeds)
+        return DeploymentSight(line, pipeline(database, name), fed)
     except NotFoundError:
-        return DeploymentSight(line, None, feeds)
+        return DeploymentSight(line, None, fed)
 
 
 def generations(database: Database, name: str) -> tuple[GenerationLine, ...]:
@@ -51,11 +51,10 @@ def generations(database: Database, name: str) -> tuple[GenerationLine, ...]:
         return ()
 
 
-def over_time(database: Database, name: str, span: str) -> Series[DeploymentPoint]:
-    """What it answered, and how fast, over the last `span`, to whole seconds, so that what is equal compares equal."""
+def over_time(database: Database, name: str, span: str) -> tuple[DeploymentPoint, ...]:
+    """What it answered, and how fast, over the last `span`."""
     now = utc_now()
-    found = deployment_over_time(database, name, now - SPANS[span], now)
-    return Series(found.step, found.since.replace(microsecond=0), found.until.replace(microsecond=0), found.points)
+    return deployment_over_time(database, name, now - SPANS[span], now).points
 
 
 def recent_events(database: Database, name: str) -> tuple[EventLine, ...]:

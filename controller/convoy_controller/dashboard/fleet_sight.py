@@ -1,111 +1,123 @@
-"""What the fleet page shows, read in one go: counts, problems, groups, and one page of the boards asked for."""
+"""What the fleet page shows, read page by page: counts by state, site and group, problems, and the boards asked for.
+
+However large the fleet is, it reads a few rows of counts and no more boards than it shows.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from itertools import takewhile
 
 from convoy_controller.database import groups, queries
 from convoy_controller.database.engine import Database
-from convoy_controller.database.views import Condition, FleetLine
+from convoy_controller.database.queries import BoardFilter
+from convoy_controller.database.records import CountScope
+from convoy_controller.database.status import fleet_by_state, problems
+from convoy_controller.database.status_views import Problem, StateCounts
+from convoy_controller.database.views import CONDITION_RANKS, Condition, FleetLine
 
-#: Boards on one page of the table, and problems told in full.
+#: Boards on one page of the table, problems on one page of theirs, and sites or groups that are told.
 ROWS = 50
 MOST_PROBLEMS = 20
-#: What is no problem, of the order in which conditions are told: the worst first.
-SETTLED = frozenset(list(Condition)[-5:])
-RANKS = {condition: rank for rank, condition in enumerate(Condition)}
-_LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
+MOST_PLACES = 100
+
+#: Where a page of problems begins: beyond that rank and name.
+Place = tuple[int, str]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Which boards the table shows: names that contain `text`, in that condition, that group, from row `first` on."""
+    """Which boards the table shows: names that contain `text`, in that condition, group and site, beyond `after`.
+
+    `troubled_after` is where the page of problems begins; None: with the worst.
+    """
 
     text: str = ""
     condition: Condition | None = None
     group: str = ""
+    site: str = ""
     deployment: str = ""
-    first: int = 0
+    after: str = ""
+    troubled_after: Place | None = None
 
-
-@dataclass(frozen=True)
-class Trouble:
-    """A board that is not as it should be, and what to do."""
-
-    line: FleetLine
-    action: str
-
-
-@dataclass(frozen=True)
-class GroupSight:
-    """A group and the conditions of its boards."""
-
-    group: str
-    site: str
-    boards: int
-    problems: int
-    counts: tuple[tuple[Condition, int], ...]
+    def filter(self) -> BoardFilter:
+        """As the query takes it."""
+        return BoardFilter(
+            condition=self.condition,
+            deployment=self.deployment or None,
+            group=self.group or None,
+            site=self.site or None,
+            text=self.text,
+        )
 
 
 @dataclass(frozen=True)
 class FleetSight:
-    """`counts` are of the whole fleet, the worst condition first; `found` boards fit, and `lines` are those shown."""
+    """`fleet` counts all boards; of `sites` and `groups` (each with its site) there are the first by name.
 
-    boards: int
-    problems: int
-    counts: tuple[tuple[Condition, int], ...]
-    groups: tuple[GroupSight, ...]
-    troubles: tuple[Trouble, ...]
-    found: int
-    first: int
+    `after` and `troubled_after` are where the two pages begin, which is at the start when nothing is left beyond;
+    `found` is how many boards fit, None where that is not counted.
+    """
+
+    fleet: StateCounts
+    sites: tuple[StateCounts, ...]
+    groups: tuple[tuple[StateCounts, str], ...]
+    troubles: tuple[Problem, ...]
+    troubled_after: Place | None
+    has_more_troubles: bool
     lines: tuple[FleetLine, ...]
+    after: str
+    has_more: bool
+    found: int | None
+
+
+def place_of(problem: Problem) -> Place:
+    """Where the page of problems behind this one begins."""
+    return CONDITION_RANKS[problem.condition], problem.board
 
 
 def fleet_sight(database: Database, asked: Asked) -> FleetSight:
     """Read it; may raise `DatabaseError`."""
-    lines = queries.fleet(database)
-    all_groups = groups.groups(database)
-    by_name = {line.board: line for line in lines}
-    troubled = sorted((line for line in lines if line.condition not in SETTLED), key=_urgency)
-    members = next((frozenset(each.boards) for each in all_groups if each.group == asked.group), frozenset[str]())
-    fitting = [line for line in lines if _fits(line, asked) and (not asked.group or line.board in members)]
-    first = asked.first if asked.first < len(fitting) else 0
+    [fleet] = fleet_by_state(database)
+    sites = fleet_by_state(database, CountScope.SITE, MOST_PLACES)
+    grouped = fleet_by_state(database, CountScope.GROUP, MOST_PLACES)
+    sited = groups.sites(database, [each.name for each in grouped]) if grouped else {}
+    troubled_after = asked.troubled_after
+    troubles = _troubles(database, troubled_after) if fleet.problems else ()
+    if troubled_after is not None and not troubles:
+        troubled_after, troubles = None, _troubles(database, None) if fleet.problems else ()
+    after, lines = asked.after, queries.fleet(database, asked.filter(), ROWS + 1, asked.after)
+    if after and not lines:
+        after, lines = "", queries.fleet(database, asked.filter(), ROWS + 1)
     return FleetSight(
-        len(lines),
-        len(troubled),
-        _counts(lines),
-        tuple(
-            GroupSight(each.group, each.site, len(each.boards), _problems(known), _counts(known))
-            for each in all_groups
-            for known in [[by_name[name] for name in each.boards if name in by_name]]
-        ),
-        tuple(Trouble(line, queries.why(database, line.board).action) for line in troubled[:MOST_PROBLEMS]),
-        len(fitting),
-        first,
-        tuple(fitting[first : first + ROWS]),
+        fleet,
+        sites,
+        tuple((each, sited.get(each.name, "")) for each in grouped),
+        troubles[:MOST_PROBLEMS],
+        troubled_after,
+        len(troubles) > MOST_PROBLEMS,
+        lines[:ROWS],
+        after,
+        len(lines) > ROWS,
+        len(lines) if not after and len(lines) <= ROWS else _found(asked, fleet, sites, grouped),
     )
 
 
-def _urgency(line: FleetLine) -> tuple[int, datetime, str]:
-    """The worst first, then what has lasted longest: an order in which nothing moves that does not change."""
-    return RANKS[line.condition], line.since or _LONG_AGO, line.board
+def _troubles(database: Database, after: Place | None) -> tuple[Problem, ...]:
+    """Those of a page and one more; what is no problem comes behind all of them."""
+    found = problems(database, MOST_PROBLEMS + 1, after)
+    return tuple(takewhile(lambda each: each.condition.is_problem, found))
 
 
-def _fits(line: FleetLine, asked: Asked) -> bool:
-    return (
-        asked.text.lower() in line.board
-        and asked.condition in (None, line.condition)
-        and asked.deployment in ("", line.deployment)
-    )
-
-
-def _counts(lines: Sequence[FleetLine]) -> tuple[tuple[Condition, int], ...]:
-    found = Counter(line.condition for line in lines)
-    return tuple((condition, found[condition]) for condition in Condition if condition in found)
-
-
-def _problems(lines: Sequence[FleetLine]) -> int:
-    return sum(line.condition not in SETTLED for line in lines)
+def _found(
+    asked: Asked, fleet: StateCounts, sites: Sequence[StateCounts], grouped: Sequence[StateCounts]
+) -> int | None:
+    """How many boards fit, where one row of counts says so."""
+    if asked.text or asked.deployment or (asked.group and asked.site):
+        return None
+    among, name = (grouped, asked.group) if asked.group else (sites, asked.site) if asked.site else ((fleet,), "")
+    counts = next((each for each in among if each.name == name), None)
+    if counts is None or asked.condition is None:
+        return None if counts is None else counts.boards
+    return counts.conditions.get(asked.condition.value, 0)

@@ -1,7 +1,7 @@
 """How a page stays live: it is told that something has changed, reads anew in a thread, and shows what differs.
 
-A page follows the hub of the API only while a browser holds its socket, and ends with it. It is shown anew at most once
-in `GAP_S` seconds; the first change after a calm while is shown at once.
+A page follows the hub of the API only while a browser holds its socket, and ends with it. What changes after a calm
+while is shown at once; while changes go on, the pauses between updates grow up to `GAP_S` seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Seconds between two updates of one page at least; between looks whether it may still be seen; after a failure.
+#: Seconds between two updates of one page at least, after a calm while and while changes go on; between looks whether
+#: it may still be seen; after a failure.
+SHORT_GAP_S = 0.1
 GAP_S = 1.0
 CHECK_S = 5.0
 AGAIN_S = 2.0
@@ -50,15 +52,13 @@ class Reading(Generic[T]):
     _shown: list[T]
     _read_at: float = float("-inf")
 
-    async def refresh(self, now: float) -> bool:
-        """Whether the answer differed; raises what `read` raises."""
+    async def refresh(self, now: float) -> None:
+        """Read it, and show it if it differs; raises what `read` raises."""
         self._read_at = now
         found = await run_in_threadpool(self.read)
-        if self._shown and self._shown[0] == found:
-            return False
-        self._shown[:] = [found]
-        self.show(found)
-        return True
+        if not self._shown or self._shown[0] != found:
+            self._shown[:] = [found]
+            self.show(found)
 
     def has_moved(self, kinds: Collection[str]) -> bool:
         """Whether it depends on one of these kinds."""
@@ -143,6 +143,7 @@ class Live:
     async def _follow(self, hub: Hub) -> None:
         """Raises `DatabaseError` and `ApiError`."""
         seen, checked_at = hub.seen, self._now()
+        gap_s, paused_at = SHORT_GAP_S, float("-inf")
         while True:
             started = self._now()
             now = await hub.wait(seen, min(self._next_s(), max(0.0, checked_at + CHECK_S - started)))
@@ -150,26 +151,29 @@ class Live:
             if self._now() >= checked_at + CHECK_S:
                 await self._visit.may_still()
                 checked_at = self._now()
-            if await self._refresh(kinds):
-                await asyncio.sleep(GAP_S)
+            was_calm = self._now() - paused_at > GAP_S
+            await self._refresh(kinds)
+            if any(
+                each.has_moved(kinds) for each in self._readings
+            ):  # those read for their age have a pace of their own
+                gap_s = SHORT_GAP_S if was_calm else min(GAP_S, 2 * gap_s)
+                await asyncio.sleep(gap_s)
+                paused_at = self._now()
 
     def _next_s(self) -> float:
         return min((each.every_s for each in self._readings if each.every_s is not None), default=CHECK_S)
 
-    async def _refresh(self, kinds: Collection[str] | None) -> bool:
-        """Whether the browser, or the database for a mark that moved, had work; None reads all."""
-        had_work = False
+    async def _refresh(self, kinds: Collection[str] | None) -> None:
+        """After these kinds moved; None reads all."""
         due = [each for each in self._readings if kinds is None or each.is_due(kinds, self._now())]
         async with self._changing:
             for reading in due:
                 try:
-                    differs = await reading.refresh(self._now())
-                    had_work |= differs or kinds is None or reading.has_moved(kinds)
+                    await reading.refresh(self._now())
                 except DatabaseError:
                     raise
                 except ConvoyError as error:  # what the page is about may be gone
                     self._tell(f"{error}")
-        return had_work
 
     def _tell(self, text: str) -> None:
         with self._client:

@@ -102,10 +102,9 @@ class PipelineDrawing:
             self._shape = shape
             self._draw(found)
         self._told.text, self._planned.text = slowest_text(found), planned_text(found)
-        self._picture.props["aria-label"] = (
-            f"Pipeline of {found.deployment}, told by the table below. {slowest_text(found)}"
-        )
-        self._picture.update()
+        name = f"Pipeline of {found.deployment}, told by the table below. {slowest_text(found)}"
+        if self._picture.props.get("aria-label") != name:
+            self._picture.props["aria-label"] = name
         for hop in found.hops:
             self._set(f"hop {hop.to} rate", rate_text(hop.rows_per_s))
             self._set(f"hop {hop.to} time", "" if hop.us is None else f"about {time_text(hop.us)}")

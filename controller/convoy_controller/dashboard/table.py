@@ -77,15 +77,15 @@ class Table(Element, component="table.js"):
         super().__init__()
         self.props["caption"] = caption
         self.props["columns"] = [{"label": each.label, "always": each.always} for each in columns]
-        self.props["rows"] = []
+        self.props["rows"] = ()
         self.props["empty"] = empty
 
     def show(self, rows: Iterable[Row]) -> None:
         """Show these rows; the browser changes only what differs."""
-        shown = [
+        # A tuple: lists and what is in them are watched by NiceGUI, at a price.
+        shown = tuple(
             {"key": row.key, "cells": [[words(cell)] if isinstance(cell, str) else list(cell) for cell in row.cells]}
             for row in rows
-        ]
+        )
         if shown != self.props["rows"]:
             self.props["rows"] = shown
-            self.update()

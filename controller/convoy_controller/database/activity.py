@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from convoy_schema.messages.gateways import GatewayReported
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from convoy_controller.database.engine import Database
 from convoy_controller.database.models import BoardStatisticsRow, GatewayRow
@@ -31,14 +32,24 @@ def activity(database: Database) -> Activity:
             ).order_by(BoardStatisticsRow.board)
         )
         found = tuple(BoardActivity(*row) for row in boards)
-        gateways = db.scalars(
-            select(GatewayRow).where(GatewayRow.presence == BoardPresence.ONLINE).order_by(GatewayRow.name)
-        )
-        feeds = tuple(feed for row in gateways for feed in _feeds(row))
-    return Activity(utc_now(), found, feeds)
+        fed = _feeds(db)
+    return Activity(utc_now(), found, fed)
 
 
-def _feeds(row: GatewayRow) -> tuple[FeedActivity, ...]:
+def feeds(database: Database, deployment: str) -> tuple[FeedActivity, ...]:
+    """The latest of one deployment at every gateway that is online, by gateway. Index: the key of gateways."""
+    with database.read() as db:
+        return tuple(feed for feed in _feeds(db) if feed.deployment == deployment)
+
+
+def _feeds(db: Session) -> tuple[FeedActivity, ...]:
+    gateways = db.scalars(
+        select(GatewayRow).where(GatewayRow.presence == BoardPresence.ONLINE).order_by(GatewayRow.name)
+    )
+    return tuple(feed for row in gateways for feed in _feeds_of(row))
+
+
+def _feeds_of(row: GatewayRow) -> tuple[FeedActivity, ...]:
     reported = readable(GatewayReported, row.reported)
     return tuple(
         FeedActivity(

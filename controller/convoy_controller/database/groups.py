@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from convoy_schema.names import check_name
@@ -23,6 +23,13 @@ def groups(database: Database) -> tuple[GroupLine, ...]:
     """Every group, by name. Index: the key."""
     with database.read() as db:
         return tuple(_line(row) for row in db.scalars(select(BoardGroupRow).order_by(BoardGroupRow.name)))
+
+
+def sites(database: Database, names: Collection[str]) -> dict[str, str]:
+    """The site of each of those groups that there are, by group. Index: the key."""
+    wanted = select(BoardGroupRow.name, BoardGroupRow.site).where(BoardGroupRow.name.in_(names))
+    with database.read() as db:
+        return {row.name: row.site for row in db.execute(wanted)}
 
 
 def group(database: Database, name: str) -> GroupLine:

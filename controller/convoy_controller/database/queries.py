@@ -43,7 +43,8 @@ from convoy_controller.database.rows import (
     model_line,
     stage_line,
 )
-from convoy_controller.database.status_models import BoardConditionRow, BoardLabelRow, GroupMemberRow
+from convoy_controller.database.status import members
+from convoy_controller.database.status_models import BoardConditionRow, BoardLabelRow
 from convoy_controller.database.views import (
     CONDITION_RANKS,
     BoardDetail,
@@ -68,13 +69,18 @@ RECENT_SESSIONS = 10
 
 @dataclass(frozen=True)
 class BoardFilter:
-    """Which boards are asked for; None asks for any. `label` is (key, value); `deployment` what matters most to it."""
+    """Which boards are asked for; None asks for any. `label` is (key, value); `deployment` what matters most to it.
+
+    `text` is what a name contains, '' anything; it is taken as it stands, and capitals are small letters.
+    """
 
     presence: BoardPresence | None = None
     condition: Condition | None = None
     deployment: str | None = None
     group: str | None = None
     label: tuple[str, str] | None = None
+    site: str | None = None
+    text: str = ""
 
 
 def fleet(
@@ -84,7 +90,8 @@ def fleet(
 
     Indexes: boards' key, `ix_boards_presence_name`, `ix_board_conditions_rank_board` or
     `ix_board_conditions_deployment_board`, the key of `board_group_members`, `ix_board_labels_key_value_board` for the
-    names; for each of those the keys of boards, `board_conditions` and `board_statistics`.
+    names; for each of those the keys of boards, `board_conditions` and `board_statistics`. `text` is looked for in the
+    names that the index holds, of which it may read all.
     """
     names = _names(wanted, after).limit(_bounded(limit)).subquery()
     with database.read() as db:
@@ -108,12 +115,14 @@ def _names(wanted: BoardFilter, after: str) -> Select[tuple[str]]:
         query = query.where(BoardRow.presence == wanted.presence)
     elif wanted.presence is not None:
         query = query.where(name.in_(select(BoardRow.name).where(BoardRow.presence == wanted.presence)))
-    if wanted.group is not None:
-        query = query.where(name.in_(select(GroupMemberRow.board).where(GroupMemberRow.group_name == wanted.group)))
+    if wanted.group is not None or wanted.site is not None:
+        query = query.where(name.in_(members(wanted.group, wanted.site)))
     if wanted.label is not None:
         key, value = wanted.label
         carries = select(BoardLabelRow.board).where(BoardLabelRow.key == key, BoardLabelRow.value == value)
         query = query.where(name.in_(carries))
+    if wanted.text:
+        query = query.where(name.contains(wanted.text.lower(), autoescape=True))
     return query.where(name > after).order_by(name)
 
 

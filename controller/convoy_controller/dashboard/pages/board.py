@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from convoy_controller.dashboard import board_sight
-from convoy_controller.dashboard.board_sight import PRESENCE_DAYS, SPANS, BoardSight, LogSight, lasted
+from convoy_controller.dashboard.board_sight import PRESENCE_DAYS, SPANS, BoardSight, LogSight, Presence, lasted
 from convoy_controller.dashboard.chart import TimeChart
 from convoy_controller.dashboard.layout import View, frame
 from convoy_controller.dashboard.live import EVENTS
@@ -29,8 +30,7 @@ from convoy_controller.dashboard.parts import (
     text,
 )
 from convoy_controller.dashboard.table import Column, Part, Row, Table, ago, deployment_link, progress, state, words
-from convoy_controller.database.availability import Availability
-from convoy_controller.database.history import BoardPoint, Series
+from convoy_controller.database.history import BoardPoint
 from convoy_controller.database.log_records import request_log
 from convoy_controller.database.records import LogOutcome
 from convoy_controller.database.views import Assigned, BoardDetail, EventLine, LogLine, SessionLine
@@ -116,28 +116,28 @@ def log_row(line: LogLine) -> Row:
     return Row(line.id, (date_text(line.at), [told], line.logger, line.sentence))
 
 
-def presence_text(found: Availability) -> str:
+def presence_text(found: Presence) -> str:
     """How much it was there, in a sentence."""
     if found.share is None:
         return "Whether it was there is not known."
     away = sum(each.is_certain for each in found.absences)
     times = "once" if away == 1 else f"{away:,} times"
-    told = f"There for {100 * found.share:.2f} % of the last {duration_text(found.until - found.since)}"
+    told = f"There for {100 * found.share:.2f} % of the last {duration_text(found.known)}"
     return f"{told}, and away {times}." if away else f"{told}."
 
 
-def throughput_text(series: Series[BoardPoint]) -> str:
+def throughput_text(points: Sequence[BoardPoint]) -> str:
     """The chart of rows, in a sentence."""
-    if not series.points:
+    if not points:
         return "Nothing was heard in this time."
-    rates = [point.rows_per_s for point in series.points]
+    rates = [point.rows_per_s for point in points]
     return f"{rates[-1]:,.1f} a second last; at most {max(rates):,.1f}, on average {sum(rates) / len(rates):,.1f}."
 
 
-def temperature_text(series: Series[BoardPoint]) -> str:
+def temperature_text(points: Sequence[BoardPoint]) -> str:
     """The chart of temperature, in a sentence."""
-    found = [point.temperature_c for point in series.points if point.temperature_c is not None]
-    highest = [point.temperature_max for point in series.points if point.temperature_max is not None]
+    found = [point.temperature_c for point in points if point.temperature_c is not None]
+    highest = [point.temperature_max for point in points if point.temperature_max is not None]
     if not found:
         return "It has told no temperature in this time; an emulated board may have no sensor."
     return f"{found[-1]:.1f} °C last; at most {max([*highest, *found]):.1f} °C."
@@ -264,12 +264,12 @@ class BoardPage:
             self._rows = TimeChart("Rows computed", "a second", "#1f77d0", area=True)
             self._warmth = TimeChart("Temperature", "°C", "#d9541e")
 
-    def _read_chart(self) -> Series[BoardPoint]:
+    def _read_chart(self) -> tuple[BoardPoint, ...]:
         return board_sight.over_time(self._view.database, self._board, self._span)
 
-    def _show_chart(self, series: Series[BoardPoint]) -> None:
-        self._rows.show(((point.at, point.rows_per_s) for point in series.points), throughput_text(series))
-        self._warmth.show(((point.at, point.temperature_c) for point in series.points), temperature_text(series))
+    def _show_chart(self, points: tuple[BoardPoint, ...]) -> None:
+        self._rows.show(((point.at, point.rows_per_s) for point in points), throughput_text(points))
+        self._warmth.show(((point.at, point.temperature_c) for point in points), temperature_text(points))
 
     async def _choose_span(self, event: ValueChangeEventArguments[str]) -> None:
         self._span = event.value
@@ -285,7 +285,7 @@ class BoardPage:
         with ui.expansion("Runs of its daemon").props("dense").classes("convoy-more"):
             self._sessions = Table(SESSION_COLUMNS, "Runs of its daemon, the newest first", "None is known.")
 
-    def _show_presence(self, found: Availability | None) -> None:
+    def _show_presence(self, found: Presence | None) -> None:
         self._there.text = "" if found is None else presence_text(found)
         absences = () if found is None else found.absences[-20:][::-1]
         self._absences.set_visibility(bool(absences))

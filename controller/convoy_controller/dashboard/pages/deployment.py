@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ from convoy_controller.dashboard.pages.deployments import ready_text, state_sign
 from convoy_controller.dashboard.parts import SEVERITIES, Sign, date_text, text
 from convoy_controller.dashboard.pipeline_drawing import PipelineDrawing, time_text
 from convoy_controller.dashboard.table import Column, Row, Table, board_link, state
-from convoy_controller.database.history import DeploymentPoint, Series
+from convoy_controller.database.history import DeploymentPoint
 from convoy_controller.database.records import GenerationState
 from convoy_controller.database.views import EventLine, FeedActivity, GenerationLine
 
@@ -77,11 +78,11 @@ def feed_row(feed: FeedActivity) -> Row:
     return Row(feed.gateway, (feed.gateway, *counts, latency))
 
 
-def throughput_text(series: Series[DeploymentPoint]) -> str:
+def throughput_text(points: Sequence[DeploymentPoint]) -> str:
     """The chart of requests, in a sentence."""
-    if not series.points:
+    if not points:
         return "Nothing was heard in this time."
-    rates = [point.answered_per_s for point in series.points]
+    rates = [point.answered_per_s for point in points]
     return f"{rates[-1]:,.1f} a second last; at most {max(rates):,.1f}, on average {sum(rates) / len(rates):,.1f}."
 
 
@@ -152,12 +153,11 @@ class DeploymentPage:
             self._p50 = TimeChart("Latency, median", "ms", "#2a8f5b")
             self._p99 = TimeChart("Latency, 99 of 100 are faster", "ms", "#d9541e")
 
-    def _read_charts(self) -> Series[DeploymentPoint]:
+    def _read_charts(self) -> tuple[DeploymentPoint, ...]:
         return deployment_sight.over_time(self._view.database, self._name, self._span)
 
-    def _show_charts(self, series: Series[DeploymentPoint]) -> None:
-        points = series.points
-        self._answered.show(((point.at, point.answered_per_s) for point in points), throughput_text(series))
+    def _show_charts(self, points: tuple[DeploymentPoint, ...]) -> None:
+        self._answered.show(((point.at, point.answered_per_s) for point in points), throughput_text(points))
         for chart, values in (
             (self._p50, [point.latency_p50_us for point in points]),
             (self._p99, [point.latency_p99_us for point in points]),

@@ -10,9 +10,10 @@ from nicegui import ui
 from nicegui.events import ValueChangeEventArguments
 from starlette.requests import Request
 
-from convoy_controller.dashboard.fleet_sight import ROWS, Asked, FleetSight, GroupSight, Trouble, fleet_sight
+from convoy_controller.dashboard.fleet_sight import MOST_PLACES, Asked, FleetSight, Place, fleet_sight, place_of
 from convoy_controller.dashboard.layout import View, frame
-from convoy_controller.dashboard.parts import button, condition_sign, text
+from convoy_controller.dashboard.pager import Pager
+from convoy_controller.dashboard.parts import condition_sign, text
 from convoy_controller.dashboard.table import (
     Column,
     Row,
@@ -24,18 +25,15 @@ from convoy_controller.dashboard.table import (
     state,
     words,
 )
+from convoy_controller.database.status_views import Problem, StateCounts
 from convoy_controller.database.views import Condition, FleetLine
 
 PATH = "/"
 
 PROBLEM_COLUMNS = (Column("Board"), Column("What is wrong, and what to do"), Column("For", always=False))
-GROUP_COLUMNS = (
-    Column("Group"),
-    Column("Site", always=False),
-    Column("Boards"),
-    Column("Problems"),
-    Column("States", always=False),
-)
+_COUNTED = (Column("Boards"), Column("Problems"), Column("States", always=False))
+SITE_COLUMNS = (Column("Site"), *_COUNTED)
+GROUP_COLUMNS = (Column("Group"), Column("Site", always=False), *_COUNTED)
 BOARD_COLUMNS = (
     Column("Board"),
     Column("State"),
@@ -55,31 +53,49 @@ def board_row(line: FleetLine) -> Row:
     return Row(line.board, (board_link(line.board), told, ago(line.since), place, stage, line.shell, line.part))
 
 
-def problem_row(trouble: Trouble) -> Row:
+def problem_row(problem: Problem) -> Row:
     """A problem as the table shows it."""
-    line = trouble.line
-    told = state(condition_sign(line.condition), line.condition.value, block=True)
-    sentences = [words(line.sentence, block=True), words(trouble.action, "To do:", block=True)]
-    return Row(line.board, ([*board_link(line.board), told], sentences, ago(line.since)))
+    told = state(condition_sign(problem.condition), problem.condition.value, block=True)
+    sentences = [words(problem.sentence, block=True), words(problem.action, "To do:", block=True)]
+    return Row(problem.board, ([*board_link(problem.board), told], sentences, ago(problem.since)))
 
 
-def group_row(sight: GroupSight) -> Row:
-    """A group as the table shows it."""
-    name = [link(sight.group, f"{PATH}?group={quote(sight.group)}")]
-    return Row(sight.group, (name, sight.site, f"{sight.boards:,}", f"{sight.problems:,}", states(sight.counts)))
+def place_row(counts: StateCounts, site: str | None = None) -> Row:
+    """A site as the table shows it, or a group with its site."""
+    name = [link(counts.name, f"{PATH}?{counts.scope.value}={quote(counts.name)}")]
+    places = (name,) if site is None else (name, site)
+    return Row(counts.name, (*places, f"{counts.boards:,}", f"{counts.problems:,}", states(counts)))
 
 
-def states(counts: tuple[tuple[Condition, int], ...]) -> str:
-    """Conditions and how many are in each, as a sentence's part."""
-    return ", ".join(f"{count:,} {condition.value}" for condition, count in counts)
+def states(counts: StateCounts) -> str:
+    """Conditions and how many boards are in each, as a sentence's part."""
+    return ", ".join(f"{boards:,} {condition}" for condition, boards in counts.conditions.items())
 
 
-def summary(sight: FleetSight) -> str:
+def count_text(boards: int) -> str:
+    """So many boards."""
+    return "1 board" if boards == 1 else f"{boards:,} boards"
+
+
+def summary(counts: StateCounts) -> str:
     """The fleet in one sentence."""
-    boards = "1 board" if sight.boards == 1 else f"{sight.boards:,} boards"
-    if not sight.problems:
-        return f"{boards}, and none has a problem."
-    return f"{boards}, {sight.problems:,} with a problem."
+    if not counts.boards:
+        return "No board has joined this fleet yet."
+    if not counts.problems:
+        return f"{count_text(counts.boards)}, and none has a problem."
+    return f"{count_text(counts.boards)}, {counts.problems:,} with a problem."
+
+
+def found_text(sight: FleetSight) -> str:
+    """Which of the boards that fit are shown."""
+    if not sight.lines:
+        return ""
+    if not sight.after and not sight.has_more:
+        return count_text(len(sight.lines)) + "."
+    shown = f"{sight.lines[0].board} to {sight.lines[-1].board}"
+    if sight.found is not None:
+        return f"{shown}, of {count_text(sight.found)}."
+    return f"{shown}, and there are more." if sight.has_more else f"{shown}, the last."
 
 
 class FleetPage:
@@ -95,17 +111,19 @@ class FleetPage:
             with ui.column().classes("convoy-section") as self._trouble:
                 text("h2", "Problems")
                 self._problems = Table(PROBLEM_COLUMNS, "Boards with a problem, the worst first")
-                self._more = ui.label().classes("convoy-quiet")
-            with ui.column().classes("convoy-section") as self._grouped:
+                self._trouble_pager = Pager[Place]("problems", self._turn_problems)
+            with ui.column().classes("convoy-section") as self._placed:
+                text("h2", "Sites")
+                self._sites = Table(SITE_COLUMNS, "Sites")
                 text("h2", "Groups")
                 self._groups = Table(GROUP_COLUMNS, "Groups")
+                self._cut = ui.label(
+                    f"Of sites and groups the first {MOST_PLACES} are shown: `convoy fleet --by group` lists all."
+                ).classes("convoy-quiet")
             text("h2", "All boards")
             self._filters()
-            self._told = ui.label().classes("convoy-quiet")
             self._boards = Table(BOARD_COLUMNS, "Boards, by name", "No board fits.")
-            with ui.row() as self._pager:
-                self._back = button("Previous", lambda: self._turn(-ROWS))
-                self._on = button("Next", lambda: self._turn(ROWS))
+            self._pager = Pager[str]("boards", self._turn, self._asked.after or None)
 
     async def begin(self) -> None:
         """Show the fleet, and go on showing it."""
@@ -115,25 +133,30 @@ class FleetPage:
         return fleet_sight(self._view.database, self._asked)
 
     def _show(self, sight: FleetSight) -> None:
-        self._summary.text = summary(sight) if sight.boards else "No board has joined this fleet yet."
-        self._empty.set_visibility(not sight.boards)
-        self._sections.set_visibility(bool(sight.boards))
-        counted = dict(sight.counts)
+        fleet = sight.fleet
+        self._summary.text = summary(fleet)
+        self._empty.set_visibility(not fleet.boards)
+        self._sections.set_visibility(bool(fleet.boards))
         for condition, (item, count) in self._states.items():
-            count.text = f"{counted.get(condition, 0):,}"
-            item.set_visibility(condition in counted)
-        self._trouble.set_visibility(bool(sight.troubles))
-        self._problems.show(map(problem_row, sight.troubles))
-        left = sight.problems - len(sight.troubles)
-        self._more.text = f"and {left:,} more: choose their state below." if left else ""
-        self._grouped.set_visibility(bool(sight.groups))
-        self._groups.show(map(group_row, sight.groups))
+            count.text = f"{fleet.conditions.get(condition.value, 0):,}"
+            item.set_visibility(condition.value in fleet.conditions)
+        self._show_problems(sight)
+        self._placed.set_visibility(bool(sight.sites or sight.groups))
+        self._sites.show(map(place_row, sight.sites))
+        self._groups.show(place_row(each, site) for each, site in sight.groups)
+        self._cut.set_visibility(MOST_PLACES in (len(sight.sites), len(sight.groups)))
         self._boards.show(map(board_row, sight.lines))
-        last = sight.first + len(sight.lines)
-        self._told.text = f"{sight.first + 1:,} to {last:,} of {sight.found:,}" if sight.lines else ""
-        self._back.set_enabled(sight.first > 0)
-        self._on.set_enabled(last < sight.found)
-        self._pager.set_visibility(sight.found > ROWS)
+        following = sight.lines[-1].board if sight.has_more else None
+        self._pager.show(sight.after or None, following, found_text(sight))
+
+    def _show_problems(self, sight: FleetSight) -> None:
+        troubles = sight.troubles
+        self._trouble.set_visibility(bool(troubles))
+        self._problems.show(map(problem_row, troubles))
+        following = place_of(troubles[-1]) if sight.has_more_troubles else None
+        is_part = len(troubles) < sight.fleet.problems
+        told = f"{len(troubles):,} of {sight.fleet.problems:,}, the worst first." if is_part else ""
+        self._trouble_pager.show(sight.troubled_after, following, told)
 
     def _first_steps(self) -> None:
         with ui.column().classes("convoy-section") as self._empty:
@@ -172,6 +195,7 @@ class FleetPage:
             ui.input("Group", value=asked.group, on_change=self._ask_group).props(
                 "outlined dense debounce=300 clearable"
             )
+            ui.input("Site", value=asked.site, on_change=self._ask_site).props("outlined dense debounce=300 clearable")
             ui.input("Deployment", value=asked.deployment, on_change=self._ask_deployment).props(
                 "outlined dense debounce=300 clearable"
             )
@@ -185,20 +209,29 @@ class FleetPage:
     async def _ask_group(self, event: ValueChangeEventArguments[str | None]) -> None:
         await self._ask(group=(event.value or "").strip())
 
+    async def _ask_site(self, event: ValueChangeEventArguments[str | None]) -> None:
+        await self._ask(site=(event.value or "").strip())
+
     async def _ask_deployment(self, event: ValueChangeEventArguments[str | None]) -> None:
         await self._ask(deployment=(event.value or "").strip())
 
-    async def _turn(self, rows: int) -> None:
-        await self._ask(first=max(0, self._asked.first + rows))
+    async def _turn(self) -> None:
+        await self._ask(after=self._pager.place or "")
+
+    async def _turn_problems(self) -> None:
+        await self._ask(troubled_after=self._trouble_pager.place, after=self._asked.after)
 
     async def _ask(self, **change: Any) -> None:
-        self._asked = asked = replace(self._asked, **{"first": 0, **change})
+        if "after" not in change:
+            self._pager.restart()
+        self._asked = asked = replace(self._asked, **{"after": "", **change})
         self._view.remember(
             text=asked.text,
             condition=asked.condition.value if asked.condition else "",
             group=asked.group,
+            site=asked.site,
             deployment=asked.deployment,
-            first=asked.first or "",
+            after=asked.after,
         )
         await self._view.again(self._reading)
 
@@ -209,12 +242,17 @@ def condition_of(word: str) -> Condition | None:
 
 
 async def fleet(
-    request: Request, text: str = "", condition: str = "", group: str = "", deployment: str = "", first: str = ""
+    request: Request,
+    text: str = "",
+    condition: str = "",
+    group: str = "",
+    site: str = "",
+    deployment: str = "",
+    after: str = "",
 ) -> None:
     """What is asked for comes from the address, so that a link says what is shown."""
     with frame(request, "Fleet", PATH) as view:
-        number = int(first) if first.isascii() and first.isdigit() and len(first) < 8 else 0
-        await FleetPage(view, Asked(text, condition_of(condition), group, deployment, number)).begin()
+        await FleetPage(view, Asked(text, condition_of(condition), group, site, deployment, after)).begin()
 
 
 def register() -> None:
