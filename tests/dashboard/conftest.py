@@ -10,8 +10,8 @@ import pytest
 from api_client import copied_fleet
 from convoy_controller.database.records import NewEvent, Severity
 from database_samples import Fleet
-from playwright.sync_api import Browser, expect, sync_playwright
-from served import PATIENCE_MS, Server, Sight
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+from served import PATIENCE_MS, Server, Sight, new_context
 
 expect.set_options(timeout=PATIENCE_MS)
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -61,10 +61,18 @@ def server(home: Path, fleet: Fleet) -> Iterator[Server]:
     made.stop()
 
 
+@pytest.fixture(scope="module")
+def usual(chromium: Browser) -> Iterator[BrowserContext]:
+    """The module's user."""
+    made = new_context(chromium)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def sight(chromium: Browser, server: Server) -> Iterator[Sight]:
+def sight(chromium: Browser, usual: BrowserContext, server: Server) -> Iterator[Sight]:
     """Pages that end with the test, none of which asked another host for anything or had a fault."""
-    seen = Sight(chromium, server)
+    seen = Sight(chromium, server, usual)
     yield seen
     seen.close()
     strangers = [url for url in seen.requested if not url.startswith((server.address, "data:", "blob:", "ws:"))]

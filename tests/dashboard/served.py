@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 PATIENCE_MS = PATIENCE_S * 1000
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
+_AXE = Axe()
 #: What axe calls a fault that keeps somebody out.
 GRAVE = ("serious", "critical")
 
@@ -67,38 +68,61 @@ class Server:
 
 @dataclass
 class Sight:
-    """A browser's look at one server: opens pages, and notes every request and fault of theirs."""
+    """A browser's look at one server: opens pages, and notes every request and fault of theirs.
+
+    Pages without options of their own are of `usual`, which keeps what the browser has loaded once.
+    """
 
     browser: Browser
     server: Server
+    usual: BrowserContext
     requested: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     _contexts: list[BrowserContext] = field(default_factory=list)
+    _pages: list[Page] = field(default_factory=list)
 
     def context(self, **options: Any) -> BrowserContext:
-        made = self.browser.new_context(**{"viewport": DESKTOP, **options})
-        made.set_default_timeout(PATIENCE_MS)
-        made.on("request", lambda request: self.requested.append(request.url))
-        made.on("weberror", lambda fault: self.faults.append(str(fault.error)))
-        made.on("console", lambda line: self.faults.append(line.text) if line.type == "error" else None)
+        """One of its own, as for another user."""
+        made = new_context(self.browser, **options)
         self._contexts.append(made)
+        return made
+
+    def page(self, context: BrowserContext | None = None) -> Page:
+        """An empty one."""
+        made = (context or self.usual).new_page()
+        made.on("request", lambda request: self.requested.append(request.url))
+        made.on("pageerror", lambda error: self.faults.append(str(error)))
+        made.on("console", lambda line: self.faults.append(line.text) if line.type == "error" else None)
+        self._pages.append(made)
         return made
 
     def open(self, path: str, context: BrowserContext | None = None, **options: Any) -> Page:
         """The page at that path, once it is live."""
-        page = (context or self.context(**options)).new_page()
+        page = self.page(self.context(**options) if options else context)
         page.goto(f"{self.server.address}{path}")
         page.wait_for_function("window.did_handshake === true")
         return page
 
     def close(self) -> None:
+        while self._pages:
+            self._pages.pop().close()
         while self._contexts:
             self._contexts.pop().close()
+        self.usual.clear_cookies()
+
+
+def new_context(browser: Browser, **options: Any) -> BrowserContext:
+    """What a browser keeps for one user, at a desk unless told otherwise."""
+    made = browser.new_context(**{"viewport": DESKTOP, **options})
+    made.set_default_timeout(PATIENCE_MS)
+    return made
 
 
 def grave_faults(page: Page) -> list[str]:
     """What axe finds serious or critical on the page as it is."""
-    found = Axe().run(page).response["violations"]
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(_AXE.axe_script)
+    found = page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
     return [
         f"{fault['id']}: {fault['help']}: {[node['html'][:200] for node in fault['nodes'][:3]]}"
         for fault in found

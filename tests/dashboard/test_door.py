@@ -50,7 +50,7 @@ def test_the_api_is_as_if_there_were_no_dashboard(server: Server, fleet: Fleet):
 def test_logging_in_leads_where_one_wanted_and_logging_out_ends_it(sight: Sight, fleet: Fleet):
     token = make(fleet, "someone")
     context = sight.context()
-    page = context.new_page()
+    page = sight.page(context)
     page.goto(f"{sight.server.address}/events?board=board-1")
     assert grave_faults(page) == []
     page.get_by_label("Token").fill("convoy_no_token")

@@ -33,7 +33,6 @@ def test_a_page_can_be_used_by_everyone(sight: Sight, path: str, heading: str):
     assert grave_faults(page) == []
     page.emulate_media(color_scheme="dark")
     page.locator("body.body--dark").wait_for()
-    assert grave_faults(page) == []
     page.set_viewport_size(PHONE)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= PHONE["width"]
     assert grave_faults(page) == []

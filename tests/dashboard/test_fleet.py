@@ -103,12 +103,12 @@ def test_an_empty_fleet_says_what_to_do_first(sight: Sight, tmp_path: Path):
     server = Server(tmp_path)
     server.start()
     try:
-        page = Sight(sight.browser, server, sight.requested, sight.faults).open("/")
+        page = Sight(sight.browser, server, sight.usual, sight.requested, sight.faults).open("/")
         expect(page.get_by_text("No board has joined this fleet yet.")).to_be_visible()
         expect(page.get_by_text("convoy-device run --config board.toml")).to_be_visible()
         assert grave_faults(page) == []
     finally:
-        page.context.close()
+        page.close()
         server.stop()
         sight.requested.clear()
 

@@ -113,9 +113,8 @@ def test_a_thousand_boards(sight: Sight, thousand: LocalFleet, home: Path) -> No
     print(f"from there to the page: median {statistics.median(killed):.2f} s, at most {max(killed):.2f} s")
     print(f"the API with the dashboard holds {resident_kb(sight.server.pid) / 1e3:.0f} MB")
     print(f"while {os.getloadavg()[0]:.1f} processes wanted to run on {os.cpu_count()} cores")
-    # The requirement, as far as others who are at work on this machine let it be seen.
-    assert min(noted) < 1.0, noted
-    assert min(killed) < 1.0, killed
+    assert statistics.median(noted) < 1.0, noted
+    assert statistics.median(killed) < 1.0, killed
 
     assert grave_faults(page) == []
     page.set_viewport_size(PHONE)
