@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mosquitto_process import MOSQUITTO, MosquittoProcess
 from own_ports import own_port
-from patience import PATIENCE_S
 from postgresql_server import PostgresqlServer, binaries
 from tls_broker import Guarded
 
@@ -30,57 +26,11 @@ with contextlib.suppress(ImportError):  # the board's own environment has no hyp
     settings.register_profile("convoy", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("convoy")
 
-_MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-_CONFIG = """\
-listener {port} 127.0.0.1
-allow_anonymous true
-persistence false
-set_tcp_nodelay true
-max_packet_size 1000000
-max_queued_messages 4000
-log_type error
-log_type warning
-"""
-
-
-class MosquittoProcess:
-    """A Mosquitto of its own; `stop` and `start` keep its port, so that what a restart does can be tested."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self.port = own_port()
-        self.url = f"mqtt://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        assert _MOSQUITTO is not None
-        config = self._directory / "mosquitto.conf"
-        config.write_text(_CONFIG.format(port=self.port))
-        with (self._directory / "mosquitto.log").open("ab") as output:
-            self._process = subprocess.Popen([_MOSQUITTO, "-c", str(config)], stdout=output, stderr=output)
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
-            except OSError:
-                assert self._process.poll() is None, (self._directory / "mosquitto.log").read_text()
-                assert time.monotonic() < deadline, (self._directory / "mosquitto.log").read_text()
-                time.sleep(0.02)
-
-    def stop(self) -> None:
-        """Kill it, as a power loss would."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
 
 @pytest.fixture
 def start_broker(tmp_path: Path) -> Iterator[Callable[[], MosquittoProcess]]:
     """Makes brokers that end with the test."""
-    if _MOSQUITTO is None:
+    if MOSQUITTO is None:
         pytest.skip("mosquitto is not installed")
     started: list[MosquittoProcess] = []
 
@@ -106,7 +56,7 @@ def broker(start_broker: Callable[[], MosquittoProcess]) -> MosquittoProcess:
 @pytest.fixture(scope="module")
 def module_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MosquittoProcess]:
     """A running Mosquitto for all tests of a module."""
-    if _MOSQUITTO is None:
+    if MOSQUITTO is None:
         pytest.skip("mosquitto is not installed")
     process = MosquittoProcess(tmp_path_factory.mktemp("mosquitto"))
     process.start()
@@ -117,7 +67,7 @@ def module_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitt
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[Guarded]:
     """A running Mosquitto on the shipped files: TLS, certificates, access rules."""
-    if _MOSQUITTO is None:
+    if MOSQUITTO is None:
         pytest.skip("mosquitto is not installed")
     with Guarded(tmp_path / "guarded", port=own_port()) as broker:
         yield broker

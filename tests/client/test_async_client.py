@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager, suppress
 import convoy
 import numpy as np
 import pytest
-from conftest import MosquittoProcess
 from convoy import retry
 from convoy.async_connections import AsyncGateway
 from convoy.connections import BrokenConnectionError
 from convoy_controller.gateway.session import Limits
 from convoy_schema.names import Generation
 from gateway_fleet import SiteThread
+from mosquitto_process import MosquittoProcess
 from patience import PATIENCE_S
 
 PIXELS = np.random.default_rng(2).integers(0, 256, (4, 1, 28, 28)).astype(np.uint8)

@@ -13,7 +13,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import convoy
 import numpy as np
 import pytest
-from conftest import MosquittoProcess
 from convoy import retry
 from convoy.connections import BrokenConnectionError, Gateway, Reply
 from convoy.protocol import MAX_SENTENCE, as_rows, read_index, read_model, read_response, sentence
@@ -29,6 +28,7 @@ from gateway_fleet import SiteThread
 from gateway_models import ARGMAX, DIGITS, SOFTMAX
 from hypothesis import given
 from hypothesis import strategies as st
+from mosquitto_process import MosquittoProcess
 from own_ports import own_port
 from patience import PATIENCE_S
 

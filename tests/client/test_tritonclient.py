@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from conftest import MosquittoProcess
 from convoy_controller import lenet5
 from convoy_controller.datasets import digits
 from convoy_schema.fixedpoint import dequantise
@@ -16,6 +15,7 @@ from convoy_schema.layers import evaluate
 from convoy_schema.names import Generation
 from gateway_fleet import SiteThread
 from gateway_models import announced
+from mosquitto_process import MosquittoProcess
 from numpy.typing import NDArray
 from patience import PATIENCE_S
 

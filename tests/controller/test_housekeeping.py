@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from conftest import MosquittoProcess
 from convoy_controller import housekeeping, service
 from convoy_controller.database import publications, queries, removals
 from convoy_controller.database.intents import request_deployment, withdraw_deployment
@@ -19,6 +18,7 @@ from convoy_schema.messages.desired import Intent
 from convoy_schema.messages.gateways import ControllerState
 from database_samples import open_catalogue, publish
 from fleet_voices import GATEWAY, SITE, Voices, until
+from mosquitto_process import MosquittoProcess
 from test_service import Bench, run
 
 

@@ -28,6 +28,7 @@ LONG = {
     "docs/metrics.md",
     "docs/quick-start.md",
     "docs/security.md",
+    "docs/serving.md",
     "docs/sizing.md",
 }
 #: How many blocks of a page cannot be run here. Whoever adds one sees it here, too.

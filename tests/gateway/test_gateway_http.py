@@ -15,7 +15,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from conftest import MosquittoProcess
 from convoy_controller.gateway import bodies, server
 from convoy_controller.gateway.answers import Answer
 from convoy_controller.gateway.classes import as_bytes_tensor
@@ -30,6 +29,7 @@ from convoy_schema.names import Generation
 from gateway_fleet import Site, until
 from gateway_models import ARGMAX, DIGITS, SOFTMAX
 from infer_requests import PIXELS, binary_request, json_request
+from mosquitto_process import MosquittoProcess
 from numpy.typing import NDArray
 from patience import PATIENCE_S
 from scraped import samples

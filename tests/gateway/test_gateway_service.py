@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MosquittoProcess
 from convoy_controller.errors import (
     DeadlineError,
     GatewayError,
@@ -34,6 +33,7 @@ from convoy_schema.messages.gateways import FeedReport, GatewayState
 from convoy_schema.names import Generation
 from gateway_fleet import SITE, TOPICS, Site, until
 from gateway_models import KEY, TRUSTED
+from mosquitto_process import MosquittoProcess
 from numpy.typing import NDArray
 from patience import PATIENCE_S
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MosquittoProcess
 from convoy_schema.errors import LinkError, TooLargeError
 from convoy_schema.link import MAX_PACKET, Link, parse_url
 from link_bench import Peer, play, until
+from mosquitto_process import MosquittoProcess
 from patience import PATIENCE_S
 
 

@@ -13,13 +13,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conftest import MosquittoProcess
 from convoy_controller.enrollment.authority import Authority
 from convoy_schema.credentials import TimeFloor
 from convoy_schema.errors import LinkError
 from convoy_schema.link import Link, parse_url
 from cryptography import x509
 from link_bench import Peer, play, until
+from mosquitto_process import MosquittoProcess
 from tls_broker import DAY, Guarded, board_certificate, utc_now
 
 FRAMES = "convoy/1/main/from/board-1/to/board-2/d/1-1/0"
