@@ -24,7 +24,7 @@ MOST_BYTES = 150_000
 PICTURES = {
     "fleet": ("/", 1100, 800),
     "board": ("/boards/{serving}", 1100, 1060),
-    "deployment": ("/deployments/lenet5", 1640, 700),
+    "deployment": ("/deployments/lenet5", 1300, 900),
     "phone": ("/", 390, 844),
 }
 DEMO = ("--boards", "6", "--kill", "--stay", "--images", "2000", "--no-browser")
