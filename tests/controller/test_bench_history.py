@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from convoy_controller.bench.history import MOST_GROWTH, MOST_SHARE, Load, Years, ingest, live, pulse
 from convoy_schema import codec
 from convoy_schema.messages.boards import Pulse
@@ -19,6 +20,7 @@ def test_a_thousand_pulses_a_second_are_taken_in(tmp_path: Path):
     assert taken.share < 2 * MOST_SHARE
 
 
+@pytest.mark.long
 def test_years_take_no_more_room_than_is_kept(tmp_path: Path):
     lived = live(f"sqlite:///{tmp_path / 'convoy.db'}", Years(boards=1, days=546, speak_hours=6, upkeep_days=14))
     figure = lived.figure("size")

@@ -39,11 +39,11 @@ def test_the_list_leads_to_the_page(sight: Sight, fleet: Fleet) -> None:
 def test_the_pipeline_is_drawn_with_its_bottleneck_by_word_and_again_as_a_table(sight: Sight, fleet: Fleet) -> None:
     page = sight.open("/deployments/digits")
     drawing = page.get_by_role("group", name="Pipeline of digits")
-    assert drawing.locator(".convoy-stage").count() == 2
-    assert drawing.locator(".convoy-hop").count() == 3
+    expect(drawing.locator(".convoy-stage")).to_have_count(2)
+    expect(drawing.locator(".convoy-hop")).to_have_count(3)
     expect(drawing.get_by_role("link", name="board-2")).to_have_attribute("href", "/boards/board-2")
     expect(page.get_by_text("Nothing flows just now")).to_be_visible()
-    assert not drawing.get_by_text("bottleneck").first.is_visible()
+    expect(drawing.get_by_text("bottleneck").first).not_to_be_visible()
     flow(fleet, 40, 180_000)
     expect(page.get_by_text("Bottleneck: the hop from stage 1 to stage 2 behind board-1")).to_be_visible()
     expect(drawing.locator(".convoy-hop.convoy-slowest")).to_contain_text("bottleneck")

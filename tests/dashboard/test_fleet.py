@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from convoy_controller.dashboard.fleet_sight import MOST_PROBLEMS, ROWS, Asked, fleet_sight, place_of
 from convoy_controller.dashboard.pages.fleet import summary
 from convoy_controller.database.groups import put_group
@@ -70,6 +71,7 @@ def test_boards_are_found_by_name_state_group_and_site(sight: Sight, fleet: Flee
     assert names(page, "Boards, by name") == ["board-3"]
 
 
+@pytest.mark.long
 def test_long_lists_are_turned_page_by_page(sight: Sight, fleet: Fleet):
     added = [f"many-{number:03}" for number in range(60)]
     for name in added:

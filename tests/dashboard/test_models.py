@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from convoy_controller.cli import app
 from database_samples import Fleet, publish
 from playwright.sync_api import expect
@@ -30,6 +31,7 @@ def test_versions_say_what_they_are_and_where(sight: Sight, fleet: Fleet) -> Non
     expect(images.get_by_role("row", name="layers emulated")).to_contain_text("none, it has no partitions")
 
 
+@pytest.mark.long
 def test_a_new_version_comes_by_itself_and_a_floor_revokes_the_old_one(sight: Sight, fleet: Fleet, home: Path) -> None:
     page = sight.open("/models")
     publish(fleet.database, home, version="2", seed=2)

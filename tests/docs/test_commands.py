@@ -23,12 +23,14 @@ LONG = {
     "docs/backup.md",
     "docs/bring-your-own-board.md",
     "docs/brokers.md",
+    "docs/cli.md",
     "docs/bring-your-own-layer.md",
     "docs/dashboard.md",
     "docs/metrics.md",
     "docs/quick-start.md",
     "docs/security.md",
     "docs/serving.md",
+    "docs/signing.md",
     "docs/sizing.md",
 }
 #: How many blocks of a page cannot be run here. Whoever adds one sees it here, too.

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long  # it builds the site, which `make check` does as well
+
 ROOT = Path(__file__).resolve().parents[2]
 #: What a browser would fetch by itself; a link that a reader follows is none.
 _LOADED = re.compile(r"<(?:script|img|iframe|source|object|embed)[^>]*(?:src|data)=\"?(?:https?:)?//[^\">\s]+")
