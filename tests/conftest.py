@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from convoy_controller.bench.postgresql_server import binaries
 from mosquitto_process import MOSQUITTO, MosquittoProcess
 from own_ports import own_port
-from postgresql_server import PostgresqlServer, binaries
+from postgresql_server import PostgresqlServer
 from tls_broker import Guarded
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

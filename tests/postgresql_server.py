@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -16,8 +15,8 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
+from convoy_controller.bench.postgresql_server import unprivileged
 from convoy_controller.broker import hold_port
 from patience import PATIENCE_S
 
@@ -32,34 +31,12 @@ _SETTINGS = {
 }
 
 
-def binaries() -> Path | None:
-    """The folder of the newest PostgreSQL on this machine, or None."""
-    found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
-    on_path = shutil.which("initdb")
-    if on_path is not None:
-        found.append(Path(on_path).resolve().parent)
-    return max(found, key=lambda folder: folder.parent.name.zfill(4), default=None)
-
-
-def _unprivileged() -> dict[str, Any]:
-    """Arguments of Popen: PostgreSQL refuses to run as root."""
-    if os.geteuid() != 0:
-        return {}
-    for name in ("postgres", "nobody"):
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-    raise RuntimeError("there is neither a user postgres nor nobody to run PostgreSQL as")
-
-
 class PostgresqlServer:
     """One server below a folder of its own in the system's temporary folder, which `remove` deletes."""
 
     def __init__(self, folder_of_binaries: Path) -> None:
         self._binaries = folder_of_binaries
-        self._as = _unprivileged()
+        self._as = unprivileged()
         # Not below pytest's folder, which only its owner may enter.
         self._folder = Path(tempfile.mkdtemp(prefix="convoy-pg-"))
         if self._as:

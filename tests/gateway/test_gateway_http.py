@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from convoy_controller.gateway import bodies, server
+from convoy_controller.gateway import bodies
 from convoy_controller.gateway.answers import Answer
 from convoy_controller.gateway.classes import as_bytes_tensor
 from convoy_controller.gateway.idempotency import Answers
@@ -532,50 +532,6 @@ def test_kept_answers_are_bounded_in_number_bytes_and_time() -> None:
         now = 11.0
         await ask("e", 9_500)
         assert made == list("abcdaee")
-
-    play(work)
-
-
-def test_a_real_server_answers_over_kept_connections(broker: MosquittoProcess) -> None:
-    async def work() -> None:
-        site = Site(broker.url)
-        async with site.running(port=0), httpx.AsyncClient(base_url=site.address) as client:
-            for _ in range(3):
-                body, headers = binary_request(PIXELS, "UINT8")
-                reply = await client.post(INFER, content=body, headers=headers)
-                assert reply.status_code == 200
-            await until(lambda: any(report.address == site.address for report in site.fleet.reports))
-            times = []
-            for _ in range(40):
-                started = time.perf_counter()
-                await client.get("/v2")
-                times.append(time.perf_counter() - started)
-            assert (
-                min(times) < 0.035
-            )  # with Nagle's algorithm at the server each takes 0.04 s, however idle the machine
-
-    play(work)
-
-
-def test_a_gateway_that_stops_sends_what_it_still_holds_elsewhere(
-    broker: MosquittoProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "GRACE_S", 0.2)
-
-    async def work() -> None:
-        site = Site(broker.url)
-        async with httpx.AsyncClient() as client:
-            async with site.running(port=0):
-                site.fleet.silent.add(Generation(1, 1))
-                content, headers = binary_request(PIXELS, "UINT8")
-                asks = [{"content": content, "headers": {**headers, **key}} for key in ({}, {"idempotency-key": "a"})]
-                waiting = [asyncio.ensure_future(client.post(f"{site.address}{INFER}", **ask)) for ask in asks]
-                await until(lambda: site.service.session.pending == len(asks))
-            for reply in await asyncio.gather(*waiting):
-                assert reply.status_code == 503, reply.text
-                assert reply.json()["code"] == "not-serving"
-                assert int(reply.headers["retry-after-ms"]) >= 1
-        assert site.service.outcomes == {"not-serving": 2}
 
     play(work)
 

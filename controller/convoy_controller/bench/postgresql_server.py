@@ -34,6 +34,9 @@ _SETTINGS = {
 def binaries() -> Path | None:
     """The folder of the newest PostgreSQL on this machine; None when there is none."""
     found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    on_path = shutil.which("initdb")
+    if on_path is not None:
+        found.append(Path(on_path).resolve().parent)
     return max(found, key=lambda folder: folder.parent.name.zfill(4), default=None)
 
 
@@ -42,7 +45,7 @@ class PostgresqlServer:
 
     def __init__(self, programs: Path) -> None:
         self._programs = programs
-        self._as = _unprivileged()
+        self._as = unprivileged()
         self._folder = Path(tempfile.mkdtemp(prefix="convoy-bench-"))
         self._password = secrets.token_hex(8)
         self._process: subprocess.Popen[bytes] | None = None
@@ -97,7 +100,7 @@ class PostgresqlServer:
             time.sleep(0.05)
 
 
-def _unprivileged() -> dict[str, Any]:
+def unprivileged() -> dict[str, Any]:
     """Arguments of Popen: PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return {}
@@ -107,4 +110,4 @@ def _unprivileged() -> dict[str, Any]:
         except KeyError:
             continue
         return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-    raise DemoError("there is neither a user postgres nor nobody to run PostgreSQL as: run the bench as another user")
+    raise DemoError("there is neither a user postgres nor nobody to run PostgreSQL as: run this as another user")
