@@ -50,13 +50,15 @@ def test_the_pipeline_is_drawn_with_its_bottleneck_by_word_and_again_as_a_table(
     expect(page.get_by_text("the plan reckons with 100 rows/s at most")).to_be_visible()
     page.get_by_text("The same as a table").click()
     table = page.get_by_role("region", name="The pipeline, from the gateway and back")
-    assert [row.split("\n")[0].split("\t")[0] for row in table.locator("tbody th").all_inner_texts()] == [
-        "Hop from gateway to stage 1",
-        "Stage 1",
-        "Hop from stage 1 to stage 2",
-        "Stage 2",
-        "Hop from stage 2 to gateway",
-    ]
+    expect(table.locator("tbody th")).to_contain_text(
+        [
+            "Hop from gateway to stage 1",
+            "Stage 1",
+            "Hop from stage 1 to stage 2",
+            "Stage 2",
+            "Hop from stage 2 to gateway",
+        ]
+    )
     expect(table.get_by_role("row", name="Hop from stage 1 to stage 2")).to_contain_text("bottleneck")
 
 
