@@ -20,6 +20,7 @@ PACKAGES = (
     "convoy_controller",
     "convoy_bitstreams",
     "convoy_hls",
+    "convoy_simulator",
     "convoy_models",
     "convoy",
 )
