@@ -1,12 +1,11 @@
 """A fleet with two gateways, callers that never stop, and moments at which a part of it is killed.
 
 `CrashFleet` is the system tests' fleet; `Callers` send numbered images through the Python client at a steady rate and
-keep a `CrashLedger`; `Executioner` kills and restarts by a plan drawn from a seed.
+keep a `Timeline`; `Executioner` kills and restarts by a plan drawn from a seed.
 """
 
 from __future__ import annotations
 
-import itertools
 import random
 import signal
 import statistics
@@ -24,9 +23,10 @@ from convoy_controller.catalogue import ModelContents
 from convoy_controller.database.engine import open_database
 from convoy_controller.local_fleet import CONTROLLER, GATEWAY, wait_until
 from convoy_schema.bundle import Method
-from ledger import Account, CrashLedger
+from convoy_simulator.ledger import Account
 from numpy.typing import NDArray
 from system_fleet import PATIENCE_S, SHAPE, SPEC, SystemFleet, logits_of, small_network
+from timeline import Timeline
 
 SECOND_GATEWAY = "gateway-2"
 BROKER = "broker"
@@ -100,7 +100,7 @@ class CrashFleet(SystemFleet):
             yield flow
         finally:
             flow.stop()
-        account = flow.ledger.account()
+        account = flow.account()
         assert account.faults == (0, 0, 0, 0), account
         assert account.answered == account.sent > 0
 
@@ -130,16 +130,12 @@ class Callers:
         callers: int,
         networks: Mapping[str, ModelContents] | None = None,
     ) -> None:
-        images = numbered_images(min(requests, self.DISTINCT))
-        numbers = np.arange(requests) % len(images)
-        self._images, self._numbers = images, numbers
-        expected = {
-            name: logits_of(network, SPEC, images)[numbers]
+        self._images = images = numbered_images(min(requests, self.DISTINCT))
+        references = {
+            name: logits_of(network, SPEC, images)[:, np.newaxis]
             for name, network in (networks or {"small": small_network()}).items()
         }
-        for one, other in itertools.combinations(expected.values(), 2):
-            assert (one != other).any(axis=1).all(), "every image tells the networks apart"
-        self.ledger = CrashLedger(expected)
+        self.timeline = Timeline("small", {"small": references})
         self._clients = [convoy.connect(list(addresses), timeout_s=TIMEOUT_S) for _ in range(callers)]
         self._requests, self._rate = requests, rate
         self._next = 0
@@ -162,27 +158,23 @@ class Callers:
 
     def wait_answers(self, count: int, seconds: float = PATIENCE_S) -> None:
         """Until `count` more requests have come to an end."""
-        target = self.ledger.settled + count
-        assert wait_until(lambda: self.ledger.settled >= target, seconds, 0.01), self.ledger.account()
+        target = self.timeline.settled + count
+        assert wait_until(lambda: self.timeline.settled >= target, seconds, 0.01), self.account()
 
     def wait_answered_by(self, generation: str) -> None:
         """Until one has been answered by that generation."""
-
-        def has_answered() -> bool:
-            return generation in self.ledger.account().generations
-
-        assert wait_until(has_answered, PATIENCE_S, 0.05), self.ledger.account()
+        assert wait_until(lambda: generation in self.timeline.generations, PATIENCE_S, 0.05), self.account()
 
     def wait_recovered(self, since: float, before: str) -> float:
         """Seconds from `since` to the first answer of another generation than `before`, once it has come."""
         found: list[float] = []
 
         def recovered() -> bool:
-            seconds = self.ledger.recovered_s(since, besides=before)
+            seconds = self.timeline.recovered_s(since, besides=before)
             found[:] = [] if seconds is None else [seconds]
             return bool(found)
 
-        assert wait_until(recovered, PATIENCE_S, 0.02), self.ledger.account()
+        assert wait_until(recovered, PATIENCE_S, 0.02), self.account()
         return found[0]
 
     def stop(self) -> Account:
@@ -193,7 +185,11 @@ class Callers:
             thread.join(max(0.0, until - time.monotonic()))
         for client in self._clients:
             client.close()
-        return self.ledger.account()
+        return self.account()
+
+    def account(self) -> Account:
+        """What has become of everything so far; what is under way and overdue by now is lost."""
+        return self.timeline.account(time.monotonic())
 
     def _take(self) -> int | None:
         with self._lock:
@@ -206,14 +202,15 @@ class Callers:
         while (number := self._take()) is not None:
             if self._stopping.wait(self._began + number / self._rate - time.monotonic()):
                 return
-            self.ledger.sends(number, time.monotonic())
-            image = self._images[self._numbers[number]]
+            now = time.monotonic()
+            self.timeline.sends(number, now + TIMEOUT_S, now)
+            image = self._images[number % len(self._images)]
             try:
                 result = client.infer(image[np.newaxis], "small")
             except convoy.ClientError as error:
-                self.ledger.fails(number, f"{type(error).__name__}: {error}")
+                self.timeline.fails(number, f"{type(error).__name__}: {error}", time.monotonic())
             else:
-                self.ledger.comes(number, result.array, result.generation, result.gateway, time.monotonic())
+                self.timeline.comes(number, result.array, result.generation, result.gateway, time.monotonic())
 
 
 @dataclass(frozen=True)
@@ -265,7 +262,7 @@ def execute(fleet: CrashFleet, moments: Sequence[Moment], requests: int, span_s:
         wait_until(lambda: flow.is_done, span_s + TIMEOUT_S, 0.05)
     finally:
         account = flow.stop()
-    found = [flow.ledger.recovered_s(at) for at in struck]
+    found = [flow.timeline.recovered_s(at) for at in struck]
     return Outcome(account, [seconds if seconds is not None else float("inf") for seconds in found])
 
 

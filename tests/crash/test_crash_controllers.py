@@ -61,7 +61,7 @@ def test_the_second_says_why_it_stands_by_and_takes_over_from_one_that_was_kille
         fleet.wait_log(CONTROLLER, "standing by: controller ")
         fleet.deploy(Method.ALLOCATE, 3)
         flow.wait_answered_by("2-3")
-    assert set(flow.ledger.account().generations) == {"1-1", "2-2", "2-3"}
+    assert flow.timeline.generations == {"1-1", "2-2", "2-3"}
 
 
 def freeze_between_writes(fleet: CrashFleet) -> None:

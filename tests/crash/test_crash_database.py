@@ -78,7 +78,7 @@ def assert_tables_are_right(fleet: CrashFleet, generation: str, serial: str = "1
 
 def assert_served_by(flow: Callers, generation: str) -> None:
     flow.wait_answers(60)
-    assert set(flow.ledger.account().generations) == {generation}
+    assert flow.timeline.generations == {generation}
 
 
 def serve_with_a_copy(fleet: CrashFleet) -> Path:

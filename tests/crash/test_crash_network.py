@@ -72,7 +72,7 @@ def test_a_cut_line_costs_less_than_six_seconds_and_its_board_adds_nothing_when_
         # The daemon is the same one, and neither its connection nor what it held need have ended meanwhile.
         fleet.wait_serving(3)
         flow.wait_answers(60)
-        late = [answer for answer in flow.ledger.answers() if answer.came_at > mended and answer.generation == before]
+        late = [answer for answer in flow.timeline.answers() if answer.came_at > mended and answer.generation == before]
         assert late == []
         now = fleet.serving_generation()
         assert wait_until(lambda: any(f"/{now}/" in topic for topic, _ in witness.all_heard()), PATIENCE_S)

@@ -46,7 +46,7 @@ def test_a_frozen_board_costs_less_than_six_seconds_and_adds_nothing_when_it_wak
         # It comes back as the same daemon, in the same session, and is taken in again.
         fleet.wait_serving(3)
         flow.wait_answers(60)
-        late = [answer for answer in flow.ledger.answers() if answer.came_at > awake and answer.generation == before]
+        late = [answer for answer in flow.timeline.answers() if answer.came_at > awake and answer.generation == before]
         assert late == []
         spoken = [topic for topic, _ in witness.all_heard() if f"/{before}/" in topic]
         # What it had taken before it froze may leave it once; nobody takes it, and nothing new follows.

@@ -17,9 +17,9 @@ from convoy_controller.database.intents import request_deployment
 from convoy_schema.bundle import Method
 from convoy_schema.messages.desired import Intent
 from crash_harness import CrashFleet
-from ledger import Answer
 from other_networks import dense_network, with_other_parameters
 from system_fleet import SPEC, logits_of, pictures, small_network
+from timeline import Answer
 
 #: Other parameters of the same network, and another network over the same input.
 NETWORKS: dict[str, Described] = {
@@ -77,16 +77,16 @@ def replace_under_traffic(fleet: CrashFleet, requests: int, rate: float, turns: 
     asked = {fleet.serving_generation(): "small"}
     with fleet.callers(rate=rate, networks=NETWORKS) as flow:
         turn = 0
-        while turn < turns or flow.ledger.settled < requests:
+        while turn < turns or flow.timeline.settled < requests:
             network, method, boards = TURNS[turn % len(TURNS)]
             asked[put(fleet, network, method, boards)] = network
             flow.wait_answers(20)
             turn += 1
-    account = flow.ledger.account()
+    account = flow.account()
     print(f"{turn} replacements: {account}")
     assert account.sent >= requests
     assert not fleet.events("abandoned")
-    check(flow.ledger.answers(), asked)
+    check(flow.timeline.answers(), asked)
     # The last switch is complete: from here on all is of what was asked for last.
     generation, network = list(asked.items())[-1]
     images = pictures(64)

@@ -88,6 +88,6 @@ def test_a_broker_that_forgot_everything_is_told_again(fleet: CrashFleet) -> Non
         for board in BOARDS:
             state = codec.decode(BoardState, there[topics.board(board, "state")])
             assert state.presence is Presence.ONLINE
-    assert set(flow.ledger.account().generations) == {generation}
+    assert flow.timeline.generations == {generation}
     fleet.wait_serving(3)
     assert fleet.serving_generation() == generation
