@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import logging
-import os
 import threading
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from convoy_schema.messages.desired import Desired
 from convoy_schema.names import digest_of
 from convoy_schema.signing import Statements
 
+from convoy_device.disk import DISK, Disk
 from convoy_device.errors import ArtifactDamagedError, StoreError, StoreFullError
 
 log = logging.getLogger(__name__)
@@ -50,8 +49,9 @@ class Partial:
 class Store:
     """A directory that one process owns. Any method may raise `StoreError`, a writing one `StoreFullError`."""
 
-    def __init__(self, directory: Path, quota_bytes: int) -> None:
+    def __init__(self, directory: Path, quota_bytes: int, disk: Disk = DISK) -> None:
         self.quota_bytes = quota_bytes
+        self._disk = disk
         self._directory = directory
         self._artifacts = directory / "artifacts"
         self._downloads = directory / "downloads"
@@ -62,21 +62,34 @@ class Store:
         self._guard = threading.Lock()
         with self._explained(f"state directory {directory} cannot be used"):
             for folder in (self._artifacts, self._downloads, self._models):
-                folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(directory)
-            for leftover in directory.rglob("*" + _TEMPORARY):
-                leftover.unlink()
-            files = sorted(self._artifacts.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+                disk.make_folder(folder)
+            self._lock: int | None = self._claim()
+            for folder in (directory, self._artifacts, self._downloads, self._models):
+                for leftover in self._ending(folder, _TEMPORARY):
+                    disk.remove(leftover)
+            files = sorted(disk.files(self._artifacts), key=disk.used_at)
             #: Size by digest, the longest unused first.
-            self._sizes = {path.name: path.stat().st_size for path in files}
-            self._uses = max((path.stat().st_mtime_ns for path in files), default=0)
-            self._reserved = {path.name: path.stat().st_size for path in self._downloads.glob("*.part")}
+            self._sizes = {path.name: disk.size(path) for path in files}
+            self._uses = max(map(disk.used_at, files), default=0)
+            self._reserved = {path.name: disk.size(path) for path in self._ending(self._downloads, ".part")}
+
+    def _claim(self) -> int:
+        try:
+            return self._disk.lock(self._directory / "lock")
+        except BlockingIOError as error:
+            raise StoreError(
+                f"state directory {self._directory} is in use by another daemon: give each its own state_dir",
+                directory=str(self._directory),
+            ) from error
+
+    def _ending(self, folder: Path, suffix: str) -> list[Path]:
+        return [path for path in self._disk.files(folder) if path.name.endswith(suffix)]
 
     def close(self) -> None:
         """Let another process have the directory; a second call does nothing."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        claim, self._lock = self._lock, None
+        if claim is not None:
+            self._disk.unlock(claim)
 
     @property
     def used_bytes(self) -> int:
@@ -95,7 +108,7 @@ class Store:
         """An artifact's content, hashed again; `ArtifactDamagedError` removes it and asks for another fetch."""
         path = self._artifacts / digest
         try:
-            content = path.read_bytes()
+            content = self._disk.read(path)
         except FileNotFoundError as error:
             self._unlist(digest)
             raise ArtifactDamagedError(f"artifact {digest[:12]} is no longer in the store", digest=digest) from error
@@ -111,9 +124,9 @@ class Store:
         """Say what is referenced: other models are removed, other artifacts when their room is needed."""
         self._kept = frozenset(digests)
         with self._explained("models cannot be cleared"):
-            for path in self._models.iterdir():
+            for path in self._disk.files(self._models):
                 if path.name not in models:
-                    path.unlink()
+                    self._disk.remove(path)
         # A download that nothing waits for any more would hold its room for ever.
         for name in list(self._reserved):
             digest = name.removesuffix(".part")
@@ -142,11 +155,11 @@ class Store:
                 self._sizes[digest] = self._sizes.pop(digest)
             at = self._uses
         with contextlib.suppress(OSError):
-            os.utime(self._artifacts / digest, ns=(at, at))
+            self._disk.set_used_at(self._artifacts / digest, at)
 
     def _remove(self, digest: str) -> None:
         with self._explained(f"artifact {digest[:12]} cannot be removed"):
-            (self._artifacts / digest).unlink(missing_ok=True)
+            self._disk.remove(self._artifacts / digest)
         self._unlist(digest)
 
     def _unlist(self, digest: str) -> None:
@@ -179,8 +192,7 @@ class Store:
             raise self._full(f"{need} bytes are needed, and {RESERVE_BYTES} in reserve", need + RESERVE_BYTES)
 
     def _free_bytes(self) -> int:
-        found = os.statvfs(self._directory)
-        return found.f_bavail * found.f_frsize
+        return self._disk.free_bytes(self._directory)
 
     def _full(self, what: str, need: int) -> StoreFullError:
         have = self._free_bytes()
@@ -196,10 +208,10 @@ class Store:
     def partials(self) -> tuple[Partial, ...]:
         """Downloads to go on with; what cannot be read is removed."""
         found = []
-        for path in sorted(self._downloads.glob("*.manifest")):
+        for path in self._ending(self._downloads, ".manifest"):
             digest = path.name.removesuffix(".manifest")
             try:
-                manifest = codec.decode(Manifest, path.read_bytes())
+                manifest = codec.decode(Manifest, self._disk.read(path))
                 if manifest.digest != digest:
                     raise DecodeError(f"the manifest of {digest[:12]} names another digest")
                 found.append(Partial(manifest, frozenset(self._whole_blocks(manifest))))
@@ -210,12 +222,12 @@ class Store:
 
     def _whole_blocks(self, manifest: Manifest) -> Iterator[int]:
         part = self._downloads / f"{manifest.digest}.part"
-        if not part.exists():
+        if part.name not in self._reserved:
             return
-        with part.open("rb") as file:
-            for block in range(manifest.blocks):
-                if manifest.accepts(block, file.read(manifest.block_size(block))):
-                    yield block
+        for block in range(manifest.blocks):
+            content = self._disk.read_at(part, block * BLOCK_BYTES, manifest.block_size(block))
+            if manifest.accepts(block, content):
+                yield block
 
     def write_block(self, manifest: Manifest, block: int, content: bytes) -> None:
         """Put a block that its manifest accepts in its place; one of an artifact that is there already is left out."""
@@ -228,11 +240,7 @@ class Store:
                 self._make_room(manifest.packed_size, manifest.packed_size + manifest.size)
                 self._write(self._downloads / f"{manifest.digest}.manifest", codec.encode(manifest))
                 self._reserve(part.name, manifest.packed_size)
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                _write_all(descriptor, content, block * BLOCK_BYTES)
-            finally:
-                os.close(descriptor)
+            self._disk.write_at(part, content, block * BLOCK_BYTES)
 
     def finish(self, manifest: Manifest) -> None:
         """Unpack a complete download into an artifact; one that does not match its digest starts over."""
@@ -242,7 +250,7 @@ class Store:
                 self.forget(manifest.digest)
                 return
             try:
-                content = unpack(manifest, part.read_bytes())
+                content = unpack(manifest, self._disk.read(part))
             except (IntegrityError, FileNotFoundError) as error:
                 self.forget(manifest.digest)
                 raise ArtifactDamagedError(str(error), digest=manifest.digest) from error
@@ -256,8 +264,8 @@ class Store:
     def forget(self, digest: str) -> None:
         """Drop a download."""
         with self._explained(f"download {digest[:12]} cannot be removed"):
-            (self._downloads / f"{digest}.manifest").unlink(missing_ok=True)
-            (self._downloads / f"{digest}.part").unlink(missing_ok=True)
+            self._disk.remove(self._downloads / f"{digest}.manifest")
+            self._disk.remove(self._downloads / f"{digest}.part")
         self._reserve(f"{digest}.part", 0)
 
     def _reserve(self, part: str, size: int) -> None:
@@ -275,7 +283,7 @@ class Store:
 
     def models(self) -> tuple[ModelAnnouncement, ...]:
         """Announcements kept; their signatures are for the caller to check."""
-        found = (self._read_message(ModelAnnouncement, path) for path in sorted(self._models.iterdir()))
+        found = (self._read_message(ModelAnnouncement, path) for path in self._disk.files(self._models))
         return tuple(announcement for announcement in found if announcement is not None)
 
     def save_last_good(self, desired: Desired) -> None:
@@ -295,7 +303,7 @@ class Store:
     def epoch(self) -> int:
         """The newest epoch heard, 0 at first."""
         try:
-            return int((self._directory / "epoch").read_bytes())
+            return int(self._disk.read(self._directory / "epoch"))
         except FileNotFoundError:
             return 0
         except (OSError, ValueError) as error:
@@ -310,7 +318,7 @@ class Store:
     def restarted(self) -> str:
         """The token of the last restart that was asked for, '' at first."""
         try:
-            return (self._directory / "restart").read_bytes().decode()
+            return self._disk.read(self._directory / "restart").decode()
         except FileNotFoundError:
             return ""
         except (OSError, ValueError) as error:
@@ -328,7 +336,7 @@ class Store:
 
     def _read_message(self, cls: type[M], path: Path) -> M | None:
         try:
-            return codec.decode(cls, path.read_bytes())
+            return codec.decode(cls, self._disk.read(path))
         except FileNotFoundError:
             return None
         except (OSError, ConvoyError) as error:
@@ -349,43 +357,6 @@ class Store:
     def _write(self, path: Path, content: bytes) -> None:
         """Durably: after this returns the content is there, and whenever it stops the old or the new one is."""
         temporary = path.with_name(path.name + _TEMPORARY)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            _write_all(descriptor, content, 0)
-            os.fsync(descriptor)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-        finally:
-            os.close(descriptor)
-        temporary.replace(path)
-        _sync_directory(path.parent)
-
-
-def _write_all(descriptor: int, content: bytes, offset: int) -> None:
-    view = memoryview(content)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _locked(directory: Path) -> int:
-    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise StoreError(
-            f"state directory {directory} is in use by another daemon: give each its own state_dir",
-            directory=str(directory),
-        ) from error
-    return descriptor
+        self._disk.write(temporary, content)
+        self._disk.replace(temporary, path)
+        self._disk.sync_folder(path.parent)
