@@ -12,8 +12,8 @@ from convoy_schema import codec
 from convoy_schema.artifacts import Manifest
 from convoy_schema.credentials import Credentials
 from convoy_schema.errors import ConvoyError, DecodeError, TopicError
-from convoy_schema.link import Link
 from convoy_schema.messages.boards import Want
+from convoy_schema.surroundings import REAL, Surroundings
 from convoy_schema.topics import BoardTopic, Topics
 
 from convoy_controller.catalogue import Catalogue
@@ -39,7 +39,13 @@ class Delivery:
     """The controller's bulk connection. `run` ends with `stop`, or when its task is cancelled."""
 
     def __init__(
-        self, url: str, name: str, topics: Topics, catalogue: Catalogue, credentials: Credentials | None = None
+        self,
+        url: str,
+        name: str,
+        topics: Topics,
+        catalogue: Catalogue,
+        credentials: Credentials | None = None,
+        surroundings: Surroundings = REAL,
     ) -> None:
         self._topics = topics
         self._catalogue = catalogue
@@ -49,7 +55,7 @@ class Delivery:
         self._asked: dict[str, tuple[float, str]] = {}
         self._unsent: dict[str, str] = {}
         self._announced: dict[str, SavedModel] = {}
-        self.link = Link(
+        self.link = surroundings.link(
             url, f"{name}:bulk", on_message=self._received, on_connect=self._connected, credentials=credentials
         )
         #: Whether this controller is in charge; one that stands by sends nothing.

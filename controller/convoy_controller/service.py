@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -18,7 +17,6 @@ from convoy_schema import codec
 from convoy_schema.backoff import FEW_MOST_S
 from convoy_schema.bundle import ModelAnnouncement
 from convoy_schema.credentials import Credentials
-from convoy_schema.link import Link
 from convoy_schema.messages.boards import (
     Command,
     Order,
@@ -27,7 +25,7 @@ from convoy_schema.messages.boards import (
 )
 from convoy_schema.messages.gateways import ControllerState
 from convoy_schema.messages.logs import BoardLog
-from convoy_schema.resident import resident_bytes
+from convoy_schema.surroundings import REAL, Surroundings
 from convoy_schema.topics import Topic, Topics
 
 from convoy_controller.blobs import BlobStore
@@ -90,10 +88,12 @@ class Controller:
         name: str = "controller",
         credentials: Credentials | None = None,
         metrics: Listening | None = None,
+        surroundings: Surroundings = REAL,
+        database: Callable[[str], Database] = open_database,
     ) -> None:
         self.home = home
         self.topics = Topics(site)
-        self.session = secrets.randbits(62)
+        self.session = surroundings.chance.getrandbits(62)
         self._heard = Heard()
         self._published_bytes = 0
         self._journal = Journal()
@@ -116,8 +116,10 @@ class Controller:
         self._url = url
         self._name = name
         self._credentials = credentials
+        self._surroundings = surroundings
+        self._open = database
         self._intake = Intake(self.topics, self._registry, self._listener(), lambda: asyncio.get_running_loop().time())
-        self._control = Link(
+        self._control = surroundings.link(
             url,
             f"{name}:control",
             most_wait_s=FEW_MOST_S,
@@ -134,13 +136,15 @@ class Controller:
 
     async def run(self) -> None:
         """Serve until `stop`. Raises `DatabaseError` or `KeyFileError` when it cannot begin."""
-        database = await self._in_thread(open_database, self.home.database_url)
+        database = await self._in_thread(self._open, self.home.database_url)
         self._recorder = Recorder(database)
         self._database = database
         self._catalogue = Catalogue(database, BlobStore(self.home.blobs))
         self._statements = await self._in_thread(StatementKeeper, self.home.keys, self.topics.site)
         self._running = True
-        self._delivery = Delivery(self._url, self._name, self.topics, self._catalogue, self._credentials)
+        self._delivery = Delivery(
+            self._url, self._name, self.topics, self._catalogue, self._credentials, surroundings=self._surroundings
+        )
         self._watch = Watch(self._registry, self._record, self._event, self._delivery.why_not_sent)
         self._housekeeping = Housekeeping(self._realm(), database, self._catalogue, self._delivery)
         await self._housekeeping.load()
@@ -481,7 +485,9 @@ class Controller:
 
     def _state(self, presence: Presence) -> ControllerState:
         published = Published(self._published_bytes, self._delivery.published if self._running else 0, 0)
-        return ControllerState(presence, self.session, self._leadership.epoch, published, resident_bytes())
+        return ControllerState(
+            presence, self.session, self._leadership.epoch, published, self._surroundings.resident_bytes()
+        )
 
     async def _pulse(self) -> None:
         while True:

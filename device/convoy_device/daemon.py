@@ -11,7 +11,6 @@ import functools
 import logging
 import platform
 import random
-import secrets
 import time
 from collections import deque
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from convoy_schema import codec
 from convoy_schema.errors import ConvoyError
 from convoy_schema.link import Link
 from convoy_schema.messages.boards import BoardState, Capability, Phase, Presence, Published, Pulse
-from convoy_schema.resident import resident_bytes
+from convoy_schema.surroundings import REAL, Surroundings
 from convoy_schema.topics import Topics
 from convoy_schema.trust import Trust
 
@@ -32,6 +31,7 @@ from convoy_device.agent import EXIT_OK, EXIT_RESTART, Agent
 from convoy_device.bringup import Record
 from convoy_device.condition import Condition, Held
 from convoy_device.config import Config, credentials, processor_rate, trusted_key
+from convoy_device.disk import DISK, Disk
 from convoy_device.effects import Effect
 from convoy_device.errors import DeviceError
 from convoy_device.events import Event, Role
@@ -43,6 +43,7 @@ from convoy_device.journal import FIELDS
 from convoy_device.lane import Lane
 from convoy_device.log_ring import LogRing, RingHandler, rings_for
 from convoy_device.progress import LinkSight, Sight
+from convoy_device.stage import Stage
 from convoy_device.store import Store
 from convoy_device.thermal import Thermometer
 from convoy_device.uplink import LinkPace, PacedSender
@@ -67,19 +68,27 @@ class Daemon:
     """
 
     def __init__(
-        self, config: Config, pool: Pool, *, fabric: Fabric | None = None, kept_log: LogRing | None = None
+        self,
+        config: Config,
+        pool: Pool,
+        *,
+        fabric: Fabric | None = None,
+        kept_log: LogRing | None = None,
+        disk: Disk = DISK,
+        surroundings: Surroundings = REAL,
     ) -> None:
         self._config = config
         self._board = config.name
-        self._session = secrets.randbits(62)
+        self._surroundings = surroundings
+        self._session = surroundings.chance.getrandbits(62)
         self._topics = Topics(config.site)
-        self._clock = time.monotonic
+        self._clock = surroundings.clock or asyncio.get_running_loop().time
         self._log = kept_log or LogRing()
         # Of an emulated board's host nobody wants to know.
         self._thermometer = Thermometer() if config.fabric == "pynq" else None
         self._started = self._clock()
         trust = Trust(trusted_key(config), config.site)
-        self._store = Store(config.state_dir, config.store_quota_mb * 1024 * 1024)
+        self._store = Store(config.state_dir, config.store_quota_mb * 1024 * 1024, disk)
         try:
             self._fabric = fabric or open_fabric(
                 config.fabric, config.state_dir / "fabric", pace=config.pace, partitions=config.partitions
@@ -149,7 +158,7 @@ class Daemon:
         if role is Role.CONTROL:
             gone = BoardState(Presence.OFFLINE, self._session, "the connection was lost")
             will = self._topics.board(self._board, "state"), codec.encode(gone)
-        return Link(
+        return self._surroundings.link(
             self._config.broker,
             f"{self._board}:{role.value}",
             on_message=functools.partial(self._message, role),
@@ -244,6 +253,11 @@ class Daemon:
         lanes = (("disk", self._store_lane), ("fabric", self._fabric_lane))
         busy = tuple((name, lane.busy_s) for name, lane in lanes if lane.is_busy)
         return Sight(links, busy, self._answers, self._refusal)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What is live."""
+        return self._executor.stages
 
     def condition(self, stuck: str = "") -> Condition:
         """What is true now, for people and programs on this machine."""
@@ -460,7 +474,7 @@ class Daemon:
             revision=effect.revision,
             interval_ms=effect.interval_ms,
             uptime_ms=int((self._clock() - self._started) * 1000),
-            rss_bytes=resident_bytes(),
+            rss_bytes=self._surroundings.resident_bytes(),
             stages=tuple(stage.pulse() for stage in self._executor.stages),
             published=Published(**self._published),
             refused={**effect.refused, **self._executor.refused},

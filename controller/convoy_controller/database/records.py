@@ -6,6 +6,7 @@ No SQL and no I/O; callers of the database know these and never see a row.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -16,9 +17,22 @@ from convoy_schema.messages.desired import Assignment, Intent
 from convoy_schema.names import Generation
 
 
+def _machine_date() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+_date: Callable[[], datetime] = _machine_date
+
+
 def utc_now() -> datetime:
     """The date, for humans only: nothing in the fleet is decided by it."""
-    return datetime.now(timezone.utc)
+    return _date()
+
+
+def tell_date_by(calendar: Callable[[], datetime] | None) -> None:
+    """Take the date from there from now on; None: from the machine. For a process that runs in a time of its own."""
+    global _date  # noqa: PLW0603  # one process, one date
+    _date = calendar or _machine_date
 
 
 class BoardPresence(enum.Enum):

@@ -23,12 +23,11 @@ from convoy_schema.bundle import VerifiedModel
 from convoy_schema.credentials import Credentials
 from convoy_schema.errors import ConvoyError, DecodeError, TooLargeError
 from convoy_schema.fixedpoint import dequantise
-from convoy_schema.link import Link
 from convoy_schema.messages.boards import Presence, Published
 from convoy_schema.messages.gateways import FeedReport, GatewayDesired, GatewayReported, GatewayState
 from convoy_schema.names import Generation, check_name
-from convoy_schema.resident import resident_bytes
 from convoy_schema.signing import Statements
+from convoy_schema.surroundings import REAL, Surroundings
 from convoy_schema.topics import FrameTopic, GatewayTopic, ModelTopic, Topics, TrustTopic
 from convoy_schema.trust import Trust
 from numpy.typing import NDArray
@@ -91,7 +90,8 @@ class GatewayService:
         *,
         limits: Limits | None = None,
         credentials: Credentials | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
+        surroundings: Surroundings = REAL,
     ) -> None:
         self.name = check_name(name, "gateway")
         self.session = GatewaySession(name, session, limits)
@@ -101,7 +101,8 @@ class GatewayService:
         #: When each deployment last answered, wall-clock seconds: for people.
         self.answered_at: dict[str, float] = {}
         self.topics = Topics(site)
-        self._clock = clock
+        self._surroundings = surroundings
+        self._clock = clock = clock or surroundings.clock or asyncio.get_running_loop().time
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Complete]] = {}
         self._subscribed: frozenset[ModelTopic] = frozenset()
@@ -118,7 +119,7 @@ class GatewayService:
         self._is_stopping = False
         self._own_name = OwnName(session)
         will = codec.encode(GatewayState(Presence.OFFLINE, session))
-        self.link = Link(
+        self.link = surroundings.link(
             broker,
             f"{name}:gateway",
             will=(self.topics.gateway(name, "state"), will),
@@ -363,7 +364,7 @@ class GatewayService:
             address=self.address,
             feeds=self.session.report(),
             published=Published(control=self.control_bytes, activations=self.frame_bytes),
-            rss_bytes=resident_bytes(),
+            rss_bytes=self._surroundings.resident_bytes(),
         )
 
 

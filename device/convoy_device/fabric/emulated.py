@@ -7,6 +7,7 @@ asked. One thread at a time.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -38,7 +39,8 @@ class EmulatedFabric:
 
     `floorplans` are the shells it knows. `pace` stretches layers and loads to that many times what the cycle model says
     (1.0: as a board at its clock); None: as fast as the host computes. `offered` is how many partitions it says it has,
-    as a board of which some are kept for something else; None: all. `power_on` begins with a power cycle.
+    as a board of which some are kept for something else; None: all. `power_on` begins with a power cycle. `memory` is the
+    part's own where that is not to be a file.
     """
 
     name = "emulated"
@@ -51,6 +53,7 @@ class EmulatedFabric:
         pace: float | None = None,
         offered: int | None = None,
         power_on: bool = False,
+        memory: ConfigurationMemory | None = None,
     ) -> None:
         if not floorplans:
             raise FabricError("an emulated fabric needs the floorplan of one shell or more")
@@ -58,7 +61,7 @@ class EmulatedFabric:
         self._floorplans = dict(floorplans)
         self._offered = offered
         self._pace = None if pace is None else Pace(pace)
-        self._memory = ConfigurationMemory(state_dir / MEMORY_FILE, self._part.geometry.memory_frames)
+        self._memory = memory or ConfigurationMemory(state_dir / MEMORY_FILE, self._part.geometry.memory_frames)
         self._shell: Descriptor | None = None
         self._modules: dict[str, Descriptor] = {}
         self._kernels: dict[Kind, KernelLimits] = {}
@@ -289,5 +292,8 @@ class EmulatedFabric:
             self._pace.finish(began, modelled_s)
 
 
+@functools.lru_cache(maxsize=4)
 def _all_frames(count: int) -> Indices:
-    return np.arange(count, dtype=np.int32)
+    numbers = np.arange(count, dtype=np.int32)
+    numbers.setflags(write=False)
+    return numbers
