@@ -7,11 +7,12 @@ fleet to count it. `settle_all` makes all of it anew: after an upgrade, and now 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Select, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from convoy_controller.database import condition_counts
@@ -86,10 +87,8 @@ def forget(db: Session, board: str) -> None:
 
 def _settle(db: Session, names: Sequence[str], touched: dict[str, datetime]) -> int:
     db.flush()
-    # What statements changed beside the session's own rows is read anew.
-    found = db.execute(board_rows().where(BoardRow.name.in_(names)).execution_options(populate_existing=True)).all()
-    table = BoardConditionRow.__table__.c
-    known = {row.board: row for row in db.execute(select(*table).where(table.board.in_(names)))}
+    found = db.execute(_explained(), {"names": names}).all()
+    known = {row.board: row for row in db.execute(_told(), {"names": names})}
     added, altered = list[dict[str, Any]](), list[dict[str, Any]]()
     moves: dict[str, tuple[Condition | None, Condition | None]] = {}
     for values in map(_values, found):
@@ -109,6 +108,21 @@ def _settle(db: Session, names: Sequence[str], touched: dict[str, datetime]) -> 
         db.execute(update(BoardConditionRow), altered)
     condition_counts.move(db, moves)
     return len(moves)
+
+
+# Built once: to build them takes as long as the database takes to answer.
+@functools.lru_cache(maxsize=1)
+def _explained() -> Select[Any]:
+    """What explains the boards of `names`. What statements changed beside the session's own rows is read anew."""
+    wanted = BoardRow.name.in_(bindparam("names", expanding=True))
+    return board_rows().where(wanted).execution_options(populate_existing=True)
+
+
+@functools.lru_cache(maxsize=1)
+def _told() -> Select[Any]:
+    """The conditions of the boards of `names` as they are stored."""
+    table = BoardConditionRow.__table__.c
+    return select(*table).where(table.board.in_(bindparam("names", expanding=True)))
 
 
 def _values(found: Any) -> dict[str, Any]:

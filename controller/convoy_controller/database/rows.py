@@ -5,6 +5,7 @@ Called by `queries` and `pages`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -48,6 +49,7 @@ from convoy_controller.database.views import (
 )
 
 
+@functools.lru_cache(maxsize=1)
 def board_rows() -> Select[Any]:
     """One row a board: itself, its last pulse and session, and the live assignment that matters most."""
     inner, live = aliased(AssignmentRow), aliased(GenerationRow)
