@@ -39,8 +39,8 @@ class EmulatedFabric:
 
     `floorplans` are the shells it knows. `pace` stretches layers and loads to that many times what the cycle model says
     (1.0: as a board at its clock); None: as fast as the host computes. `offered` is how many partitions it says it has,
-    as a board of which some are kept for something else; None: all. `power_on` begins with a power cycle. `memory` is the
-    part's own where that is not to be a file.
+    as a board of which some are kept for something else; None: all. `power_on` begins with a power cycle. `memory` is
+    the part's own where that is not to be a file.
     """
 
     name = "emulated"

@@ -1,0 +1,198 @@
+"""A board in virtual time: the real daemon on a line, a disk, a part and a clock of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convoy_bitstreams import floorplans
+from convoy_device import effects
+from convoy_device.agent import EXIT_REPLACED
+from convoy_device.config import Config
+from convoy_device.daemon import Daemon
+from convoy_device.errors import FabricError
+from convoy_device.fabric.emulated import EmulatedFabric
+from convoy_device.log_ring import LogRing
+from convoy_schema.surroundings import Surroundings
+from convoy_schema.topology import Kind
+
+from convoy_simulator.disk import ForgetfulDisk
+from convoy_simulator.fabric_memory import States, VolatileMemory
+from convoy_simulator.host import URL, Host
+from convoy_simulator.network import Line, Network
+from convoy_simulator.virtual_time import VirtualPool
+
+#: Seconds that a board takes to boot.
+BOOT_S = 20.0
+#: Exit codes after which the service manager starts nothing: the configuration, and another daemon of this name.
+_STAYS_DOWN = (2, EXIT_REPLACED)
+#: Seconds for each of a board's slow acts.
+SECONDS = {
+    effects.StoreBlock: 0.004,
+    effects.FinishArtifact: 0.03,
+    effects.VerifyArtifacts: 0.02,
+    effects.LoadLayers: 0.02,
+    effects.LoadShell: 0.06,
+    effects.Configure: 0.03,
+    effects.SelfTest: 0.01,
+}
+_SAVE_S = 0.01
+
+
+@dataclass
+class Watching:
+    """Told of what must never happen, and of images that are loaded."""
+
+    fault: Callable[[str], None]
+    may_load: Callable[[bytes, str], bool]
+
+
+class WatchedFabric(EmulatedFabric):
+    """Every image that goes in is one that a signed bundle names."""
+
+    watching: Watching
+    board: str
+
+    def load_shell(self, image: bytes) -> None:
+        """See `Fabric`."""
+        self._check(image, "")
+        super().load_shell(image)
+
+    def configure(self, partition: str, kind: Kind, image: bytes) -> None:
+        """See `Fabric`."""
+        self._check(image, partition)
+        super().configure(partition, kind, image)
+
+    def _check(self, image: bytes, partition: str) -> None:
+        if not self.watching.may_load(image, partition):
+            place = partition or "the shell"
+            self.watching.fault(f"{self.board}: an image that no signed bundle names is loaded into {place}")
+
+
+class WatchedMemory(VolatileMemory):
+    """No partition is connected while its frames change. The next `failures` writes do not succeed."""
+
+    watching: Watching
+    board: str
+    failures = 0
+
+    def write(self, numbers: Any, frames: Any) -> None:
+        """See `VolatileMemory`."""
+        if self.failures:
+            self.failures -= 1
+            raise FabricError("the configuration port does not answer")
+        for place in range(16):
+            if self.flags(place) & 1 and self._concerns(place, numbers):
+                self.watching.fault(f"{self.board}: partition {place} is connected while its frames change")
+        super().write(numbers, frames)
+
+    @staticmethod
+    @functools.lru_cache(maxsize=256)
+    def _frames_of(place: int) -> frozenset[int]:
+        plans = [plan for plan in floorplans().values() if plan.partitions]
+        regions = list(plans[0].regions.values())
+        return frozenset(regions[place].tolist()) if place < len(regions) else frozenset()
+
+    def _concerns(self, place: int, numbers: Any) -> bool:
+        return not self._frames_of(place).isdisjoint(numbers.tolist())
+
+
+class Board(Host):
+    """One board. `start` it; faults are methods."""
+
+    restart_s = 5.0
+    rss_bytes = 24 * 1024 * 1024
+
+    def __init__(
+        self,
+        name: str,
+        site: str,
+        network: Network,
+        line: Line,
+        watching: Watching,
+        seed: int,
+        *,
+        key: Path,
+        states: States,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(name, site, network, line, watching.fault, seed)
+        self._watching = watching
+        self.config = Config(name, site, URL, Path("/virtual") / name, key, **(settings or {}))
+        self.disk = ForgetfulDisk(self._step)
+        self.memory = WatchedMemory(states, self._step)
+        self.memory.watching, self.memory.board = watching, name
+        #: How many of its seconds a second takes, and what its clock shows at the beginning.
+        self.rate, self._clock_at = 1.0, self.chance.uniform(0, 1000)
+        #: How many times as long as usual the disk and the fabric take.
+        self.slowness = 1.0
+        self.daemon: Daemon | None = None
+        self.is_powered = True
+
+    def _step(self, what: str) -> None:
+        self.life.step(what)
+
+    # What runs -------------------------------------------------------------------------------------------------------
+
+    def process(self, surroundings: Surroundings) -> Coroutine[Any, Any, int]:
+        """See `Host`."""
+        fabric = WatchedFabric(Path("/virtual"), floorplans=floorplans(), memory=self.memory)
+        fabric.watching, fabric.board = self._watching, self.name
+        self.daemon = Daemon(
+            self.config,
+            VirtualPool(self._seconds_of),
+            fabric=fabric,
+            kept_log=_no_log(),
+            disk=self.disk,
+            surroundings=surroundings,
+        )
+        return self.daemon.run()
+
+    def may_start(self) -> bool:
+        """See `Host`."""
+        return self.is_powered
+
+    def cleared(self) -> None:
+        """See `Host`."""
+        self.disk.process_ends()
+
+    def judge(self, outcome: object) -> bool:
+        """See `Host`."""
+        if outcome == EXIT_REPLACED:
+            self.fault(f"{self.name}: the daemon thinks that another has its name")
+        return super().judge(outcome) and outcome not in _STAYS_DOWN
+
+    def clock(self) -> Callable[[], float]:
+        """See `Host`."""
+        loop = asyncio.get_running_loop()
+        return lambda: self._clock_at + loop.time() * self.rate
+
+    def _seconds_of(self, work: Callable[..., Any]) -> float:
+        effect = work.args[0] if isinstance(work, functools.partial) and work.args else None
+        seconds = SECONDS.get(type(effect), _SAVE_S) if effect is not None else _SAVE_S
+        return seconds * self.slowness * self.chance.uniform(0.5, 1.5)
+
+    # Faults ----------------------------------------------------------------------------------------------------------
+
+    def lose_power(self, seconds: float = BOOT_S) -> None:
+        """And have it again after `seconds`: nothing is in the part, and on disk what was synced."""
+        self.is_powered = False
+        for link in self.links:
+            link.vanish()
+        self.life.end()
+        self.disk.lose_power(self.chance)
+        self.memory.lose_power()
+        asyncio.get_running_loop().call_later(seconds, self._power_returns)
+
+    def _power_returns(self) -> None:
+        self.is_powered = True
+        self.start()
+
+
+@functools.lru_cache(maxsize=1)
+def _no_log() -> LogRing:
+    return LogRing(1, 1)

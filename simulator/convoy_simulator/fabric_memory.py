@@ -1,0 +1,82 @@
+"""The emulated part's memory without a file: states that many boards are in are held once.
+
+What is written is remembered by the state before and by what was written, so that ten thousand boards which load the
+same images share the few states that there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from convoy_device.fabric.memory import REGISTER_BYTES, ConfigurationMemory
+from convoy_schema.bitstream import FRAME_WORDS, Frames, Indices
+
+
+class States:
+    """Every state that some part was in: frames (n, 101), never changed once made."""
+
+    def __init__(self, frames: int) -> None:
+        self.blank: Frames = np.zeros((frames, FRAME_WORDS), np.uint32)
+        self._after: dict[tuple[int, int, int], tuple[Frames, object]] = {}
+        self._reads: dict[tuple[int, int], tuple[Frames, object]] = {}
+
+    def written(self, state: Frames, numbers: Indices, frames: Frames) -> Frames:
+        """`state` with those frames set; the same object for the same arguments."""
+        key = id(state), id(numbers), id(frames)
+        known = self._after.get(key)
+        if known is None:
+            after = state.copy()
+            after[numbers] = frames
+            after.setflags(write=False)
+            # What the key names must live as long as the key.
+            known = self._after[key] = after, (state, numbers, frames)
+        return known[0]
+
+    def read(self, state: Frames, numbers: Indices) -> Frames:
+        """Those frames of a state."""
+        key = id(state), id(numbers)
+        known = self._reads.get(key)
+        if known is None:
+            found = state[numbers]
+            known = self._reads[key] = found, (state, numbers)
+        return known[0]
+
+
+class VolatileMemory(ConfigurationMemory):
+    """One part's. `step` is called before each change, and may raise: the process ends there."""
+
+    def __init__(self, states: States, step: Callable[[str], None]) -> None:
+        self._states = states
+        self._step = step
+        self._state = states.blank
+        self._registers = bytearray(REGISTER_BYTES)
+
+    def close(self) -> None:
+        """The part stays as it is."""
+
+    def clear(self) -> None:
+        """See `ConfigurationMemory`."""
+        self._step("clear fabric")
+        self.lose_power()
+
+    def lose_power(self) -> None:
+        """Everything is as power-on leaves it."""
+        self._state = self._states.blank
+        self._registers = bytearray(REGISTER_BYTES)
+
+    def read(self, numbers: Indices) -> Frames:
+        """See `ConfigurationMemory`."""
+        return self._states.read(self._state, numbers)
+
+    def write(self, numbers: Indices, frames: Frames) -> None:
+        """See `ConfigurationMemory`."""
+        self._step("write frames")
+        self._state = self._states.written(self._state, numbers, frames)
+
+    def _register(self, at: int) -> int:
+        return self._registers[at]
+
+    def _set_register(self, at: int, value: int) -> None:
+        self._step("set register")
+        self._registers[at] = value

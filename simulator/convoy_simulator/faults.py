@@ -1,0 +1,92 @@
+"""What goes wrong in a run: plain data, drawn from a seed before anything runs, to be replayed and shrunk."""
+
+from __future__ import annotations
+
+import enum
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+class Kind(enum.Enum):
+    """A fault, or something that an owner does."""
+
+    BOARD_KILL = "board-kill"
+    BOARD_POWER = "board-power"
+    BOARD_SLOW = "board-slow"
+    BOARD_FABRIC = "board-fabric"
+    BOARD_DISK = "board-disk-full"
+    BOARD_CUT = "board-cut"
+    BOARD_LINE = "board-bad-line"
+    CONTROLLER_KILL = "controller-kill"
+    CONTROLLER_CUT = "controller-cut"
+    DATABASE_AWAY = "database-away"
+    DATABASE_RESTORE = "database-restore"
+    DATABASE_BACKUP = "database-backup"
+    GATEWAY_KILL = "gateway-kill"
+    GATEWAY_CUT = "gateway-cut"
+    BROKER_KILL = "broker-kill"
+    BROKER_UNFAITHFUL = "broker-unfaithful"
+    STORM = "storm"
+    REPLACE = "replace"
+
+
+#: What leaves the fleet as able to answer as it was.
+HARMLESS = frozenset({Kind.REPLACE, Kind.DATABASE_BACKUP})
+_BOARDS = frozenset(kind for kind in Kind if kind.value.startswith("board"))
+
+
+@dataclass(frozen=True)
+class Fault:
+    """From `at` for `seconds` (virtual). `target` counts boards or gateways; `size` is what the kind makes of it."""
+
+    at: float
+    kind: Kind
+    target: int = 0
+    seconds: float = 0.0
+    size: int = 0
+
+    def __str__(self) -> str:
+        concerns = f" {self.target}" if self.kind in _BOARDS or self.kind.value.startswith("gateway") else ""
+        lasts = f" for {self.seconds:.1f} s" if self.seconds else ""
+        return f"{self.at:7.2f} {self.kind.value}{concerns}{lasts}" + (f" ({self.size})" if self.size else "")
+
+
+#: The shortest and the longest time of each kind (seconds), and the largest size.
+_LASTS: Mapping[Kind, tuple[float, float, int]] = {
+    Kind.BOARD_KILL: (0, 0, 60),
+    Kind.BOARD_POWER: (2, 15, 0),
+    Kind.BOARD_SLOW: (2, 15, 30),
+    Kind.BOARD_FABRIC: (0, 0, 3),
+    Kind.BOARD_DISK: (2, 10, 0),
+    Kind.BOARD_CUT: (0.2, 18, 0),
+    Kind.BOARD_LINE: (2, 15, 20),
+    Kind.CONTROLLER_KILL: (0, 0, 40),
+    Kind.CONTROLLER_CUT: (0.2, 15, 0),
+    Kind.DATABASE_AWAY: (0.5, 8, 0),
+    Kind.DATABASE_RESTORE: (0, 0, 0),
+    Kind.DATABASE_BACKUP: (0, 0, 0),
+    Kind.GATEWAY_KILL: (0, 0, 40),
+    Kind.GATEWAY_CUT: (0.2, 15, 0),
+    Kind.BROKER_KILL: (0.2, 6, 1),
+    Kind.BROKER_UNFAITHFUL: (1, 10, 10),
+    Kind.STORM: (0.5, 12, 0),
+    Kind.REPLACE: (0, 0, 0),
+}
+
+
+def draw(
+    chance: random.Random, weights: Mapping[Kind, float], every_s: float, since: float, until: float, boards: int
+) -> tuple[Fault, ...]:
+    """About one fault each `every_s` seconds, of kinds as likely as their weights say."""
+    kinds = list(weights)
+    found = []
+    at = since + chance.expovariate(1 / every_s)
+    while at < until:
+        kind = chance.choices(kinds, [weights[each] for each in kinds])[0]
+        shortest, longest, size = _LASTS[kind]
+        target = chance.randrange(boards) if kind in _BOARDS else chance.randrange(2)
+        seconds = round(chance.uniform(shortest, min(longest, max(shortest, until - at))), 2)
+        found.append(Fault(round(at, 2), kind, target, seconds, chance.randint(0, size) if size else 0))
+        at += chance.expovariate(1 / every_s)
+    return tuple(found)

@@ -1,0 +1,201 @@
+"""A whole fleet in virtual time: broker, lines, boards, gateways, a controller, and its owner."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from convoy_bitstreams import floorplans
+from convoy_controller.database import records
+from convoy_controller.database.engine import Database
+from convoy_controller.database.intents import request_deployment
+from convoy_controller.errors import DatabaseError
+from convoy_controller.keys import load_trust
+from convoy_schema.bitstream import EMULATED_XC7Z020
+from convoy_schema.bundle import Method
+from convoy_schema.messages.desired import Cut, Intent
+from convoy_schema.names import digest_of
+
+from convoy_simulator.board import Board, Watching
+from convoy_simulator.broker import Broker
+from convoy_simulator.controller import ControllerHost, Storage, engine_of
+from convoy_simulator.fabric_memory import States
+from convoy_simulator.gateway import GatewayHost
+from convoy_simulator.network import Conditions, Line, Network
+from convoy_simulator.template import Template
+
+SITE = "site"
+DEPLOYMENT = "shop"
+_BEGINNING = datetime(2026, 1, 1, tzinfo=timezone.utc)
+_LOCAL = Conditions()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How large a fleet is, and how it is used."""
+
+    boards: int = 4
+    gateways: int = 2
+    method: Method = Method.ALLOCATE
+    #: Boards of the deployment, and spare ones; replicas at most.
+    used: int = 3
+    spare: int = 1
+    replicas: int = 0
+
+
+class Fleet:
+    """Constructed in a virtual loop. `fault` is told of what must never happen."""
+
+    def __init__(
+        self,
+        template: Template,
+        shape: Shape,
+        conditions: Conditions,
+        seed: int,
+        folder: Path,
+        fault: Callable[[str], None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.template = template
+        self.shape = shape
+        self.conditions = conditions
+        self.chance = random.Random(seed)
+        self.broker = Broker()
+        self.network = Network(loop, self.broker, self._branch())
+        self.storage = Storage(template.copy_of_database(folder, "fleet"))
+        self._images = _images_of(template)
+        #: Seconds that the controller's date is wrong by.
+        self.date_offset_s = 0.0
+        records.tell_date_by(lambda: _BEGINNING + timedelta(seconds=loop.time() + self.date_offset_s))
+        home, trust = template.home, load_trust(template.home.keys, SITE)
+        self.controllers = [
+            ControllerHost(
+                "controller",
+                SITE,
+                self.network,
+                self._line("controller", _LOCAL),
+                fault,
+                self._seed(),
+                home=home,
+                storage=self.storage,
+            )
+        ]
+        self.gateways = [
+            GatewayHost(name, SITE, self.network, self._line(name, _LOCAL), fault, self._seed(), trust=trust)
+            for name in (f"gateway-{number}" for number in range(1, shape.gateways + 1))
+        ]
+        states = States(EMULATED_XC7Z020.geometry.memory_frames)
+        watching = Watching(fault, self._may_load)
+        self.boards = [
+            Board(
+                name,
+                SITE,
+                self.network,
+                self._line(name, conditions),
+                watching,
+                self._seed(),
+                key=home.trusted_key,
+                states=states,
+            )
+            for name in (f"board-{number}" for number in range(1, shape.boards + 1))
+        ]
+        self._owner: Database | None = None
+        self.version = "1"
+
+    def _branch(self) -> random.Random:
+        return random.Random(self._seed())
+
+    def _seed(self) -> int:
+        return self.chance.getrandbits(64)
+
+    def _line(self, name: str, conditions: Conditions) -> Line:
+        return Line(name, conditions, self._branch())
+
+    @property
+    def controller(self) -> ControllerHost:
+        """The only one, or the first."""
+        return self.controllers[0]
+
+    # Life ------------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Everything, at about the same moment."""
+        loop = asyncio.get_running_loop()
+        for host in (*self.controllers, *self.gateways, *self.boards):
+            loop.call_later(self.chance.uniform(0, 0.5), host.start)
+
+    def close(self) -> None:
+        """Remove what lies on the machine's disk."""
+        self._close_owner()
+        for host in self.controllers:
+            host.is_retired = True
+            host.kill()
+            host.cleared()
+        for path in self.storage.path.parent.glob(self.storage.path.stem + ".*"):
+            path.unlink(missing_ok=True)
+        records.tell_date_by(None)
+
+    # The owner -------------------------------------------------------------------------------------------------------
+
+    def request(self, version: str) -> bool:
+        """Ask for the deployment with that version of the model; False while the database is away."""
+        if self.storage.is_away:
+            return False
+        shape = self.shape
+        intent = Intent(
+            DEPLOYMENT,
+            self.template.model,
+            version,
+            shape.method,
+            shape.used,
+            cut=Cut.PIPELINE,
+            batch=8,
+            replicas=shape.replicas,
+            spare=shape.spare,
+        )
+        try:
+            request_deployment(self.owner, intent)
+        except DatabaseError:
+            return False
+        self.version = version
+        return True
+
+    @property
+    def owner(self) -> Database:
+        """The database as `convoy` on the command line opens it."""
+        if self._owner is None:
+            self._owner = Database(engine_of(self.storage.url))
+        return self._owner
+
+    def _close_owner(self) -> None:
+        if self._owner is not None:
+            self._owner.close()
+            self._owner = None
+
+    def restore_database(self) -> bool:
+        """Yesterday's, in place of today's."""
+        self._close_owner()
+        return self.controller.restore_database()
+
+    # What is known independently -------------------------------------------------------------------------------------
+
+    def _may_load(self, image: bytes, partition: str) -> bool:
+        return digest_of(image) in self._images
+
+
+def _images_of(template: Template) -> frozenset[str]:
+    """Digests of the images that came with Convoy: all that a bundle of the template may name."""
+    import convoy_bitstreams
+
+    found = convoy_bitstreams.catalogue()
+    shells = {image.digest for image in found.shells}
+    return frozenset(shells | {image.digest for image in found.modules})
+
+
+def partitions() -> int:
+    """Of the shell that has some."""
+    return max(len(plan.partitions) for plan in floorplans().values())

@@ -1,0 +1,131 @@
+"""What must hold of a fleet all the time, and what must hold once nothing disturbs it any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from convoy_controller.database import queries
+from convoy_controller.database.records import BoardPresence, DeploymentState
+from convoy_controller.database.views import FleetLine
+from convoy_controller.errors import ControllerError
+from convoy_schema.errors import TopicError
+from convoy_schema.messages.boards import Phase
+from convoy_schema.topics import FrameTopic, Topics
+
+from convoy_simulator.board import Board
+from convoy_simulator.fleet import DEPLOYMENT, SITE, Fleet
+from convoy_simulator.mqtt_packets import Publish
+
+#: Seconds between looks at the fleet.
+LOOK_S = 0.5
+
+
+class Invariants:
+    """Looks at a fleet from outside; `fault` is told of what must never be."""
+
+    def __init__(self, fleet: Fleet, fault: Callable[[str], None]) -> None:
+        self._fleet = fleet
+        self._fault = fault
+        self._topics = Topics(SITE)
+        self._boards = {board.name: board for board in fleet.boards}
+        self._complaint = ""
+
+    # All the time ----------------------------------------------------------------------------------------------------
+
+    def sent(self, name: str, packet: Publish) -> None:
+        """A message has reached the broker: no frame leaves a board under a generation that it does not hold."""
+        board = self._boards.get(name)
+        if board is None or "/from/" not in packet.topic:
+            return
+        try:
+            topic = self._topics.parse(packet.topic)
+        except TopicError as error:
+            self._fault(f"{name} speaks on a topic that nobody knows: {error}")
+            return
+        if isinstance(topic, FrameTopic) and topic.sender != name:
+            self._fault(f"{name} speaks as {topic.sender}")
+
+    async def keep_checking(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for board in self._fleet.boards:
+                self._check_queues(board)
+
+    def _check_queues(self, board: Board) -> None:
+        if board.daemon is None or not board.is_up:
+            return
+        for stage in board.daemon.stages:
+            if stage.queued > board.config.queue_frames:
+                self._fault(f"{board.name}: {stage.queued} frames wait where {board.config.queue_frames} may")
+            if stage.refused["queue"]:
+                self._fault(f"{board.name}: a frame was refused because the queue was full")
+                stage.refused["queue"] = 0
+
+    # Once nothing disturbs it ----------------------------------------------------------------------------------------
+
+    async def settles(self, within_s: float) -> bool:
+        """Wait until the fleet is as its owner wants it."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within_s
+        while loop.time() < until:
+            self._complaint = self._why_not() or self._tables_differ()
+            if not self._complaint:
+                return True
+            await asyncio.sleep(LOOK_S)
+        return False
+
+    def complaint(self) -> str:
+        """What is not as it should be."""
+        return self._complaint
+
+    def _why_not(self) -> str:
+        fleet = self._fleet
+        down = [host.name for host in (*fleet.controllers, *fleet.gateways, *fleet.boards) if not host.is_up]
+        if down:
+            return f"{', '.join(down)} does not run"
+        try:
+            line = queries.deployment(fleet.owner, DEPLOYMENT)
+        except ControllerError as error:
+            return f"the database says {error}"
+        if line.version != fleet.version or not line.is_current or line.state is not DeploymentState.SERVING:
+            return f"{line.deployment} {line.version} is {line.state.value}: {line.message}"
+        if line.ready_boards != line.assigned_boards or not line.assigned_boards:
+            return f"{line.ready_boards} of {line.assigned_boards} boards are ready"
+        for gateway in fleet.gateways:
+            feeds = gateway.service.reported().feeds if gateway.service else ()
+            if [feed.serving for feed in feeds if feed.deployment == DEPLOYMENT] != [line.generation]:
+                return f"{gateway.name} does not serve {line.generation}"
+        return self._boards_differ(str(line.generation))
+
+    def _boards_differ(self, generation: str) -> str:
+        found = queries.plan(self._fleet.owner, DEPLOYMENT)
+        assigned = {each.board for stage in found.stages for each in stage.replicas}
+        for board in self._fleet.boards:
+            held = board.daemon.condition().held if board.daemon else ()
+            keys = {(each.generation, each.phase) for each in held}
+            wanted = {(generation, Phase.READY.value)} if board.name in assigned else set()
+            if keys != wanted:
+                return f"{board.name} holds {sorted(keys)}, and should hold {sorted(wanted)}"
+        return ""
+
+    def _tables_differ(self) -> str:
+        """Where the tables do not say what is true."""
+        lines = {line.board: line for line in queries.fleet(self._fleet.owner)}
+        for board in self._fleet.boards:
+            line = lines.get(board.name)
+            if line is None:
+                return f"the tables know no {board.name}"
+            if line.presence is not BoardPresence.ONLINE:
+                return f"the tables say that {line.board} is {line.presence.value}, and it runs"
+            held = board.daemon.condition().held if board.daemon else ()
+            true = {(each.deployment, each.generation, each.phase) for each in held}
+            said = set() if line.deployment is None else {(line.deployment, str(line.generation), _phase(line))}
+            if true != said:
+                return f"the tables say that {line.board} holds {sorted(said)}, and it holds {sorted(true)}"
+        return ""
+
+
+def _phase(line: FleetLine) -> str:
+    return line.phase.value if line.phase is not None else ""

@@ -1,0 +1,63 @@
+"""Pure work that every board of a fleet does on the same bytes, done once: checks of images, unpacking, hashing.
+
+A simulated fleet is one process, and its boards get the very same files. What is remembered are results of functions
+that depend on their arguments alone, so that a run is the same with it and without, only slower.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import convoy_device.admission
+import convoy_device.fabric.emulated
+import convoy_device.store
+import convoy_device.verification
+import convoy_device.workbench
+
+#: Results kept of each function; beyond it all are forgotten.
+KEPT = 4096
+
+
+class _Remembered:
+    """`call`, whose results are kept by its arguments' identity, or by what `key_of` makes of them."""
+
+    def __init__(self, call: Callable[..., Any], key_of: Callable[..., Any] | None = None) -> None:
+        functools.update_wrapper(self, call)
+        self._call = call
+        self._key_of = key_of
+        self._known: dict[Any, tuple[Any, Any]] = {}
+
+    def __call__(self, *arguments: Any, **how: Any) -> Any:
+        key = self._key_of(*arguments, **how) if self._key_of else tuple(map(id, arguments))
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= KEPT:
+                self._known.clear()
+            # What the key names must live as long as the key.
+            known = self._known[key] = self._call(*arguments, **how), arguments
+        return known[0]
+
+
+def _by_bytes(image: bytes, *rest: Any, **how: Any) -> tuple[Any, ...]:
+    """Equal bytes are the same image, wherever they lie."""
+    return (image, *map(id, rest), *how.items())
+
+
+@functools.lru_cache(maxsize=1)
+def remember() -> None:
+    """From now on, in this process."""
+    admission, fabric = convoy_device.admission, convoy_device.fabric.emulated
+    store = convoy_device.store
+    for module, name, key_of in (
+        (admission, "check_full", _by_bytes),
+        (admission, "check_partial", _by_bytes),
+        (admission, "Region", lambda part, name, frames, others: (id(part), name, id(frames))),
+        (fabric, "accept", _by_bytes),
+        (fabric, "extract", None),
+        (fabric, "peek", None),
+        (store, "unpack", lambda manifest, packed: (manifest.digest, packed)),
+        (store, "digest_of", lambda content: content),
+    ):
+        setattr(module, name, _Remembered(getattr(module, name), key_of))
