@@ -90,6 +90,7 @@ class Controller:
         metrics: Listening | None = None,
         surroundings: Surroundings = REAL,
         database: Callable[[str], Database] = open_database,
+        recorder: Callable[[Database], Recorder] = Recorder,
     ) -> None:
         self.home = home
         self.topics = Topics(site)
@@ -117,7 +118,7 @@ class Controller:
         self._name = name
         self._credentials = credentials
         self._surroundings = surroundings
-        self._open = database
+        self._open, self._record_in = database, recorder
         self._intake = Intake(self.topics, self._registry, self._listener(), lambda: asyncio.get_running_loop().time())
         self._control = surroundings.link(
             url,
@@ -137,7 +138,7 @@ class Controller:
     async def run(self) -> None:
         """Serve until `stop`. Raises `DatabaseError` or `KeyFileError` when it cannot begin."""
         database = await self._in_thread(self._open, self.home.database_url)
-        self._recorder = Recorder(database)
+        self._recorder = self._record_in(database)
         self._database = database
         self._catalogue = Catalogue(database, BlobStore(self.home.blobs))
         self._statements = await self._in_thread(StatementKeeper, self.home.keys, self.topics.site)

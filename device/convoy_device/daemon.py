@@ -502,6 +502,7 @@ def _software() -> str:
     return f"convoy-fleet {_version()}".strip()
 
 
+@functools.lru_cache(maxsize=1)
 def _version() -> str:
     try:
         return metadata.version("convoy-fleet")

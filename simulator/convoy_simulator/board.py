@@ -20,6 +20,7 @@ from convoy_device.log_ring import LogRing
 from convoy_schema.surroundings import Surroundings
 from convoy_schema.topology import Kind
 
+from convoy_simulator.cpu import Cpu
 from convoy_simulator.disk import ForgetfulDisk
 from convoy_simulator.fabric_memory import States, VolatileMemory
 from convoy_simulator.host import URL, Host
@@ -30,17 +31,27 @@ from convoy_simulator.virtual_time import VirtualPool
 BOOT_S = 20.0
 #: Exit codes after which the service manager starts nothing: the configuration, and another daemon of this name.
 _STAYS_DOWN = (2, EXIT_REPLACED)
-#: Seconds for each of a board's slow acts.
+#: Seconds of a core for each of a board's slow acts, as measured on the machine of calibration.toml.
 SECONDS = {
-    effects.StoreBlock: 0.004,
-    effects.FinishArtifact: 0.03,
-    effects.VerifyArtifacts: 0.02,
-    effects.LoadLayers: 0.02,
-    effects.LoadShell: 0.06,
-    effects.Configure: 0.03,
-    effects.SelfTest: 0.01,
+    effects.StoreBlock: 0.0012,
+    effects.FinishArtifact: 0.0035,
+    effects.VerifyArtifacts: 0.024,
+    effects.LoadLayers: 0.0016,
+    effects.LoadShell: 0.038,
+    effects.Configure: 0.010,
+    effects.SelfTest: 0.0015,
 }
-_SAVE_S = 0.01
+_SAVE_S = 0.001
+#: What syncs, and seconds that a disk takes for it: twice, for the bytes and for the name.
+_SYNCS = (
+    effects.FinishArtifact,
+    effects.SaveModel,
+    effects.SaveLastGood,
+    effects.SaveEpoch,
+    effects.SaveTrust,
+    effects.SaveRestart,
+)
+SYNC_S = 0.005
 
 
 @dataclass
@@ -130,6 +141,9 @@ class Board(Host):
         self.rate, self._clock_at = 1.0, self.chance.uniform(0, 1000)
         #: How many times as long as usual the disk and the fabric take.
         self.slowness = 1.0
+        self.sync_s = SYNC_S
+        #: The processor that the disk and the fabric's work take; None: they take their time beside each other.
+        self.cpu: Cpu | None = None
         self.daemon: Daemon | None = None
         self.is_powered = True
 
@@ -174,7 +188,12 @@ class Board(Host):
     def _seconds_of(self, work: Callable[..., Any]) -> float:
         effect = work.args[0] if isinstance(work, functools.partial) and work.args else None
         seconds = SECONDS.get(type(effect), _SAVE_S) if effect is not None else _SAVE_S
-        return seconds * self.slowness * self.chance.uniform(0.5, 1.5)
+        seconds *= self.slowness * self.chance.uniform(0.5, 1.5)
+        waits = 2 * self.sync_s * self.slowness if isinstance(effect, _SYNCS) else 0.0
+        if self.cpu is None:
+            return seconds + waits
+        now = asyncio.get_running_loop().time()
+        return self.cpu.take(now, seconds) - now + waits
 
     # Faults ----------------------------------------------------------------------------------------------------------
 

@@ -5,19 +5,26 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
+from collections import Counter
 from collections.abc import Coroutine, Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from convoy_controller.database.engine import Database, open_database
+from convoy_controller.database.recorder import Recorder
+from convoy_controller.database.records import BoardPresence, NewEvent, SymptomKind
 from convoy_controller.errors import DatabaseReplacedError, DatabaseUnreachableError
 from convoy_controller.home import Home
 from convoy_controller.service import Controller
+from convoy_schema.messages.boards import Capability, Pulse, Reported
+from convoy_schema.messages.gateways import GatewayReported
 from convoy_schema.surroundings import Surroundings
 
 from convoy_simulator.host import URL, Fault, Host
 from convoy_simulator.life import EndedError, Life
+from convoy_simulator.meter import works_for_controller
 from convoy_simulator.network import Line, Network
 
 
@@ -90,8 +97,55 @@ class VirtualDatabase(Database):
             raise DatabaseUnreachableError("the database is away", database="virtual")
 
 
+class CountingRecorder(Recorder):
+    """Keeps decisions, and only counts what is written for people: a large fleet's would take most of the time."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.counted: Counter[str] = Counter()
+
+    def record_presence(self, board: str, presence: BoardPresence, session: int, reason: str = "") -> None:
+        """See `Recorder`."""
+        self.counted["presence"] += 1
+
+    def record_capability(self, board: str, capability: Capability) -> None:
+        """See `Recorder`."""
+        self.counted["capability"] += 1
+
+    def record_reported(self, board: str, reported: Reported) -> None:
+        """See `Recorder`."""
+        self.counted["reported"] += 1
+
+    def record_pulse(self, board: str, pulse: Pulse, at: datetime | None = None) -> None:
+        """See `Recorder`."""
+        self.counted["pulse"] += 1
+
+    def record_gateway_reported(self, gateway: str, reported: GatewayReported, at: datetime | None = None) -> None:
+        """See `Recorder`."""
+        self.counted["gateway"] += 1
+
+    def record_desired(self, board: str, epoch: int, revision: int) -> None:
+        """See `Recorder`."""
+        self.counted["desired"] += 1
+
+    def record_symptom(self, board: str, kind: SymptomKind, ago_s: float, figures: dict[str, Any]) -> None:
+        """See `Recorder`."""
+        self.counted["symptom"] += 1
+
+    def end_symptom(self, board: str, kind: SymptomKind) -> None:
+        """See `Recorder`."""
+        self.counted["symptom"] += 1
+
+    def record_event(self, event: NewEvent) -> int:
+        """See `Recorder`."""
+        self.counted["event"] += 1
+        return 0
+
+
 class ControllerHost(Host):
-    """A machine with a controller."""
+    """A machine with a controller. `recorder`: what its records are written by."""
+
+    recorder: type[Recorder] = Recorder
 
     rss_bytes = 120 * 1024 * 1024
 
@@ -112,6 +166,7 @@ class ControllerHost(Host):
         self._home = replace(home, database_url=storage.url)
         self.controller: Controller | None = None
         self._database: Database | None = None
+        self.last_recorder: Recorder | None = None
 
     def process(self, surroundings: Surroundings) -> Coroutine[Any, Any, None]:
         """See `Host`."""
@@ -122,8 +177,14 @@ class ControllerHost(Host):
             name=self.name,
             surroundings=surroundings,
             database=functools.partial(self._open, self.life),
+            recorder=self._recorded,
         )
+        works_for_controller()
         return self.controller.run()
+
+    def _recorded(self, database: Database) -> Recorder:
+        self.last_recorder = self.recorder(database)
+        return self.last_recorder
 
     def _open(self, life: Life, url: str) -> Database:
         if self.storage.is_away:

@@ -19,19 +19,23 @@ PAGE = 4096
 
 @dataclass
 class _File:
-    data: bytearray
+    #: Bytes as long as nobody writes into them: boards that hold the same file then share it.
+    data: bytes | bytearray = b""
     lasting: bytes = b""
     used_at: int = 0
     #: Whether bytes were written since the last sync.
     is_dirty: bool = True
-    #: `data`, as it was read last.
-    read: bytes | None = None
 
     def content(self) -> bytes:
-        """The same object as long as nothing changes."""
-        if self.read is None or len(self.read) != len(self.data):
-            self.read = bytes(self.data)
-        return self.read
+        """As it is now."""
+        return self.data if isinstance(self.data, bytes) else bytes(self.data)
+
+    def put(self, content: bytes, offset: int) -> None:
+        """Write into it, and behind its end."""
+        data = self.data if isinstance(self.data, bytearray) else bytearray(self.data)
+        data.extend(bytes(max(0, offset - len(data))))
+        data[offset : offset + len(content)] = content
+        self.data, self.is_dirty = data, True
 
 
 @dataclass
@@ -68,8 +72,8 @@ class ForgetfulDisk(Disk):
         self._changes.clear()
         for file in self._lasting.values():
             if file.is_dirty:
-                file.data, file.read = _torn(file, chance), None
-                file.lasting, file.is_dirty = bytes(file.data), False
+                file.data = file.lasting = _torn(file, chance)
+                file.is_dirty = False
         self._files = dict(self._lasting)
 
     def fill(self) -> None:
@@ -127,11 +131,11 @@ class ForgetfulDisk(Disk):
 
     def write(self, path: Path, content: bytes) -> None:
         """See `Disk`."""
-        file = _File(bytearray())
+        file = _File()
         self._name(path, file)
         self.step("write")
         self._take_room(len(content), path)
-        file.data += content
+        file.data = content
         self.step("sync")
         self.sync(path)
 
@@ -147,11 +151,9 @@ class ForgetfulDisk(Disk):
         grows = max(0, offset + len(content) - (len(file.data) if file else 0))
         self._take_room(grows, None)
         if file is None:
-            file = _File(bytearray())
+            file = _File()
             self._name(path, file)
-        file.data.extend(bytes(max(0, offset - len(file.data))))
-        file.data[offset : offset + len(content)] = content
-        file.is_dirty, file.read = True, None
+        file.put(content, offset)
 
     def replace(self, path: Path, target: Path) -> None:
         """See `Disk`."""
@@ -198,7 +200,7 @@ class ForgetfulDisk(Disk):
             raise OSError(errno.ENOSPC, "no space left on the device")
 
 
-def _torn(file: _File, chance: random.Random) -> bytearray:
+def _torn(file: _File, chance: random.Random) -> bytes:
     """Page by page what was there, what was written, or nothing."""
     size = chance.choice((len(file.lasting), len(file.data), chance.randint(0, max(len(file.data), 1))))
     found = bytearray(size)
@@ -207,4 +209,4 @@ def _torn(file: _File, chance: random.Random) -> bytearray:
         source = chance.choice((file.lasting, file.data, file.data, b""))
         page = bytes(source[start:end])
         found[start : start + len(page)] = page
-    return found
+    return bytes(found)

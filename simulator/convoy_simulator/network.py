@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -18,6 +19,7 @@ from typing import Protocol
 from convoy_schema.errors import LinkError
 
 from convoy_simulator.broker import Broker, Close, Effect, Send
+from convoy_simulator.cpu import Cpu
 from convoy_simulator.mqtt_packets import Packet, Publish, size_of
 
 #: Bytes that two sockets' buffers hold before the sender's fills.
@@ -80,6 +82,11 @@ class Line:
     def __init__(self, name: str, conditions: Conditions, chance: random.Random) -> None:
         self.name = name
         self.conditions = conditions
+        #: What arrives is handed over in turns of so many seconds: those of a process that has much to do in each.
+        self.turn_s = 0.0
+        #: The machine's processor, and what a message takes of it; None: nothing.
+        self.cpu: Cpu | None = None
+        self.message_s = 0.0
         self.is_cut = False
         self.cuts = 0
         self.up, self.down = _Way(), _Way()
@@ -98,7 +105,10 @@ class Line:
             late += self._chance.uniform(0, c.jitter_s)
         if c.loss:
             late += self._lateness(segments)
-        return way.free_at + late
+        arrival = way.free_at + late
+        if self.cpu is not None and way is self.down:
+            arrival = self.cpu.take(arrival, self.message_s)
+        return arrival if not self.turn_s or way is self.up else math.ceil(arrival / self.turn_s) * self.turn_s
 
     def _lateness(self, segments: int) -> float:
         """Seconds that TCP needs to send again what was lost of so many segments."""
@@ -161,6 +171,9 @@ class Network:
         self.watch: Callable[[str, Packet, bool], None] | None = None
         #: Shares of the messages at QoS 0 that the broker loses and sends twice.
         self.losing = self.repeating = 0.0
+        #: The broker's processor, and what a packet takes of it; None: nothing.
+        self.broker_cpu: Cpu | None = None
+        self.packet_s = 0.0
 
     # Connecting ------------------------------------------------------------------------------------------------------
 
@@ -230,7 +243,10 @@ class Network:
         if line.is_cut:
             connection.down_held.append(packet)
         else:
-            arrival = line.arrival(line.down, line.conditions.down_bytes_per_s, size, self._loop.time())
+            sent_at = self._loop.time()
+            if self.broker_cpu is not None:
+                sent_at = self.broker_cpu.take(sent_at, self.packet_s)
+            arrival = line.arrival(line.down, line.conditions.down_bytes_per_s, size, sent_at)
             connection.down_at = arrival = max(arrival, connection.down_at)
             self._loop.call_at(arrival, self._to_client, connection, packet, size)
         if connection.down_bytes > SOCKET_BYTES and not connection.was_full:

@@ -14,7 +14,11 @@ import convoy_device.admission
 import convoy_device.fabric.emulated
 import convoy_device.store
 import convoy_device.verification
-import convoy_device.workbench
+import convoy_schema.bundle
+import convoy_schema.codec
+import convoy_schema.layers
+from convoy_schema.artifacts import Manifest
+from convoy_schema.bundle import ModelAnnouncement
 
 #: Results kept of each function; beyond it all are forgotten.
 KEPT = 4096
@@ -49,7 +53,7 @@ def _by_bytes(image: bytes, *rest: Any, **how: Any) -> tuple[Any, ...]:
 def remember() -> None:
     """From now on, in this process."""
     admission, fabric = convoy_device.admission, convoy_device.fabric.emulated
-    store = convoy_device.store
+    store, schema = convoy_device.store, convoy_schema
     for module, name, key_of in (
         (admission, "check_full", _by_bytes),
         (admission, "check_partial", _by_bytes),
@@ -59,5 +63,16 @@ def remember() -> None:
         (fabric, "peek", None),
         (store, "unpack", lambda manifest, packed: (manifest.digest, packed)),
         (store, "digest_of", lambda content: content),
+        (schema.layers, "load", lambda layer, parameters: (layer, parameters.get(layer.parameters))),
+        (schema.layers, "prepare", None),
+        (schema.bundle, "verify", lambda announcement, trust: (id(announcement), trust.statements)),
     ):
         setattr(module, name, _Remembered(getattr(module, name), key_of))
+    schema.codec.decode = _decoding(schema.codec.decode)
+
+
+def _decoding(decode: Callable[..., Any]) -> Callable[..., Any]:
+    """What everybody gets is read once; what differs from board to board is not kept."""
+    shared = _Remembered(decode, lambda cls, payload: (cls, payload))
+    kinds = (ModelAnnouncement, Manifest)
+    return lambda cls, payload: shared(cls, payload) if cls in kinds else decode(cls, payload)

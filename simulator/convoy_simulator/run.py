@@ -84,11 +84,11 @@ def run(plan: Plan) -> Outcome:
     outcome = Outcome(plan)
     loop = VirtualLoop()
     try:
-        with _quiet():
+        with quiet():
             loop.run_until_complete(_Run(plan, outcome, loop).go())
     finally:
         with contextlib.suppress(BaseException):
-            loop.run_until_complete(_end_all())
+            loop.run_until_complete(end_all())
         asyncio.set_event_loop(None)
         loop.close()
     return outcome
@@ -163,7 +163,7 @@ class _Run:
         return watch
 
 
-async def _end_all() -> None:
+async def end_all() -> None:
     """Cancel what is left, so that nothing outlives the loop."""
     left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     for task in left:
@@ -177,7 +177,7 @@ def _folder() -> Path:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Nobody reads what hundreds of fleets log."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

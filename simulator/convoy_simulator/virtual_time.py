@@ -60,6 +60,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._waits = _NoSelector()
+        #: How long what was done just now for threads of no virtual pool took; None: `UNKNOWN_S`, known beforehand.
+        self.thread_work: Callable[[], float] | None = None
         super().__init__(self._waits)
         self._clock_resolution = 1e-9
 
@@ -70,9 +72,28 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         """Run `func` here, after the time that it takes."""
         future: asyncio.Future[Any] = self.create_future()
+        if self.thread_work is not None and not isinstance(executor, VirtualPool):
+            self.call_soon(self._work_first, future, func, args)
+            return future
         seconds = executor.seconds_of(func) if isinstance(executor, VirtualPool) else UNKNOWN_S
         self.call_later(seconds, _work, future, func, args)
         return future
+
+    def _work_first(self, future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Do it, then let the time pass that it took."""
+        done: asyncio.Future[Any] = self.create_future()
+        _work(done, func, args)
+        self.call_later(self.thread_work() if self.thread_work else UNKNOWN_S, _pass_on, done, future)
+
+
+def _pass_on(done: asyncio.Future[Any], future: asyncio.Future[Any]) -> None:
+    error = done.exception()
+    if future.cancelled():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(done.result())
 
 
 def _work(future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:

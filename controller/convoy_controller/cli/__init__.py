@@ -7,6 +7,8 @@ that `convoy --help` is quick.
 
 from __future__ import annotations
 
+from importlib import metadata
+
 from convoy_controller.cli import (
     api,
     bench,
@@ -63,6 +65,9 @@ _MODULES = {
 for _panel, _modules in _MODULES.items():
     for _module in _modules:
         register_under(app, _panel, _module.register)
+# Commands of packages that nothing here may import, the simulator's above all.
+for _entry in sorted(metadata.entry_points(group="convoy.commands"), key=lambda each: each.name):
+    register_under(app, HERE, _entry.load())
 
 
 def main() -> None:

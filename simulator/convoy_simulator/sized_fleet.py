@@ -1,0 +1,92 @@
+"""A fleet as large as its user thinks of: one shipped model, deployments of so many boards each."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from convoy_controller.database import board_records, records
+from convoy_controller.database.intents import request_deployment
+from convoy_controller.datasets import digits
+from convoy_controller.importer import import_model
+from convoy_models import SHIPPED, ShippedModel
+from convoy_schema.bundle import InputSpec
+from convoy_schema.messages.desired import Cut, Intent
+
+from convoy_simulator.controller import CountingRecorder
+from convoy_simulator.fleet import Fleet, Shape
+from convoy_simulator.network import Conditions
+from convoy_simulator.template import Template, make_home
+
+#: Boards that one deployment may name.
+MOST_NAMED = 256
+CALIBRATION_ROWS = 128
+VERSIONS = ("1", "2")
+
+
+@lru_cache(maxsize=2)
+def template_of(name: str) -> Template:
+    """Two versions of a shipped model: the same file quantised by different samples."""
+    model = SHIPPED[name]
+    versions = {}
+    with tempfile.TemporaryDirectory(prefix="convoy-simulator-") as folder:
+        path = model.written(Path(folder))
+        for at, version in enumerate(VERSIONS):
+            samples = _samples(model)[at * CALIBRATION_ROWS : (at + 1) * CALIBRATION_ROWS]
+            versions[version] = import_model(path, samples, name=name)
+    spec = InputSpec(versions["1"].topology.input, model.layout, model.scale, model.offset)
+    home = make_home(name, versions, spec, ())  # type: ignore[arg-type]  # an import has what a network has
+    return Template(home, name, {}, np.zeros((0,), np.uint8))
+
+
+def _samples(model: ShippedModel) -> np.ndarray:  # type: ignore[type-arg]
+    if model.is_trained:
+        found = digits(train=True).images[: 2 * CALIBRATION_ROWS].astype(np.float32)
+        return found * np.float32(model.scale) + np.float32(model.offset)
+    return model.samples(2 * CALIBRATION_ROWS)
+
+
+class SizedFleet(Fleet):
+    """`boards` boards, of which each `per_deployment` that follow one another run a deployment."""
+
+    def __init__(
+        self, template: Template, shape: Shape, conditions: Conditions, seed: int, folder: Path, per_deployment: int
+    ) -> None:
+        super().__init__(template, shape, conditions, seed, folder, _ignored)
+        self.controller.recorder = CountingRecorder
+        names = [board.name for board in self.boards]
+        self.groups = tuple(
+            tuple(names[at : at + per_deployment]) for at in range(0, len(names), min(per_deployment, MOST_NAMED))
+        )
+
+    def introduce(self) -> None:
+        """Write every board into the tables, as the controller would have: owners may name only those."""
+        with self.owner.write() as db:
+            for board in self.boards:
+                board_records.first_heard(db, records.utc_now(), board.name)
+
+    def records_counted(self) -> int:
+        """What the controller would have written so far."""
+        recorder = self.controller.last_recorder
+        return sum(recorder.counted.values()) if isinstance(recorder, CountingRecorder) else 0
+
+    def request_all(self, version: str) -> None:
+        """Ask for every deployment at once, with that version."""
+        for number, names in enumerate(self.groups):
+            intent = Intent(
+                f"fleet-{number}",
+                self.template.model,
+                version,
+                self.shape.method,
+                len(names),
+                cut=Cut.REPLICATED,
+                batch=8,
+                board_names=names,
+            )
+            request_deployment(self.owner, intent)
+
+
+def _ignored(what: str) -> None:
+    """Sizes are asked for; the runs with an independent ledger look for faults."""
