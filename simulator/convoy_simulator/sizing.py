@@ -33,6 +33,8 @@ SCENARIOS = ("deploy", "replace", "outage", "steady")
 START_S, OUTAGE_S = 8.0, 60.0
 #: Seconds that a quiet fleet is looked at before the rest is reckoned from them.
 QUIET_S = 3
+#: Seconds of a transaction that writes nothing.
+TRANSACTION_S = 0.0003
 #: What a part may be used at its busiest before another is needed.
 MOST_USED = 0.7
 #: Bytes a second of a broker's line.
@@ -148,11 +150,11 @@ class _Sizing:
         shape = Shape(question.boards, 1, question.method)
         conditions = PROFILES[question.profile].conditions
         fleet = SizedFleet(template, shape, conditions, question.seed, temporary_folder(), question.per_deployment)
-        self._arrange(fleet)
         names = frozenset(board.name for board in fleet.boards)
         self._meter = meter = Meter(fleet.broker, names, self._loop.time)
         fleet.network.watch = meter.watch
         meter.time_controller(self._loop)
+        self._arrange(fleet)
         sampling = asyncio.ensure_future(meter.sample())
         try:
             fleet.start()
@@ -219,6 +221,7 @@ class _Sizing:
             ("broker's processor", packets * costs.broker_packet_s, "of a core", 1.0),
             ("broker's line", size / 1e6, "MB/s", LINE_BYTES_PER_S / 1e6),
             ("controller's processor", controller, "of a core here", 1.0),
+            ("controller's database", max(each.database_s for each in seconds), "of a core", 1.0),
         ]
         return [
             Use(part, peak, unit, capacity, max(1, math.ceil(peak / capacity / MOST_USED)))
@@ -255,7 +258,7 @@ class _Sizing:
         controller = shared or Cpu(2)
         fleet.controller.line.cpu, fleet.controller.line.message_s = controller, costs.controller_message_s
         fleet.controller.line.turn_s = costs.controller_turn_s + costs.controller_turn_board_s * self._question.boards
-        self._loop.thread_work = _Records(fleet, controller, costs, self._loop.time)
+        self._loop.thread_work = _Records(fleet, controller, costs, self._loop.time, self._meter)
         for gateway in fleet.gateways:
             gateway.line.cpu, gateway.line.message_s = shared or Cpu(1), costs.gateway_message_s
 
@@ -263,8 +266,9 @@ class _Sizing:
 class _Records:
     """How long the database's thread takes: for each record that a transaction brought."""
 
-    def __init__(self, fleet: SizedFleet, cpu: Cpu, costs: Costs, clock: Callable[[], float]) -> None:
+    def __init__(self, fleet: SizedFleet, cpu: Cpu, costs: Costs, clock: Callable[[], float], meter: Meter) -> None:
         self._fleet = fleet
+        self._meter = meter
         self._cpu = cpu
         self._costs = costs
         self._clock = clock
@@ -274,8 +278,9 @@ class _Records:
         """Seconds of the work that was done just now."""
         count = self._fleet.records_counted()
         records, self._before = max(0, count - self._before), count
-        now = self._clock()
-        return self._cpu.take(now, 0.0003 + records * self._costs.controller_record_s) - now
+        now, seconds = self._clock(), TRANSACTION_S + records * self._costs.controller_record_s
+        self._meter.database_s += seconds
+        return self._cpu.take(now, seconds) - now
 
 
 def _bytes(traffic: Traffic) -> int:

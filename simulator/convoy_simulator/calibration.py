@@ -1,0 +1,84 @@
+"""Holds predictions against real fleets on this machine: `python -m convoy_simulator.calibration` prints the table, and
+`--write` puts it into calibration.toml, where `convoy simulate` finds it.
+
+Costs come from one run of ten boards: what processes took, for each thing that they did. Then the same deployments are
+predicted for a machine of so many cores that everybody shares, and measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from importlib import resources
+from pathlib import Path
+
+from convoy_controller import lenet5
+from convoy_controller.cli.printing import print_table, size
+
+from convoy_simulator.costs import Comparison
+from convoy_simulator.real_run import RealRun, deploy
+from convoy_simulator.sizing import Arrangement, Estimate, Question, estimate
+
+#: Boards, and how many processes they are in.
+SIZES = ((10, 10), (100, 100), (1000, 10))
+PER_DEPLOYMENT = 100
+BAR = 0.25
+
+
+def compare(boards: int, processes: int) -> tuple[Comparison, RealRun, Estimate]:
+    """Predict a deployment of LeNet-5 on this machine, and carry it out."""
+    cores = os.cpu_count() or 1
+    per = min(PER_DEPLOYMENT, boards)
+    predicted = estimate(Question(boards, per_deployment=per), Arrangement(cores))
+    network, spec = lenet5.quantised()
+    real = deploy(network, spec, boards, processes, per)  # type: ignore[arg-type]  # an import has what a network has
+    found = Comparison(boards, processes, real.ready_s[-1], predicted.quantile(1.0), real.bytes, predicted.deploy_bytes)
+    return found, real, predicted
+
+
+def main() -> None:
+    """Compare, print, and write if asked to."""
+    parser = argparse.ArgumentParser(prog="python -m convoy_simulator.calibration", description=__doc__)
+    parser.add_argument("--boards", type=int, action="append", help="10, 100 or 1000; all of them unless given")
+    parser.add_argument("--write", action="store_true", help="put the table into calibration.toml")
+    options = parser.parse_args()
+    wanted = options.boards or [boards for boards, _ in SIZES]
+    compared = []
+    for boards, processes in SIZES:
+        if boards in wanted:
+            found, real, _ = compare(boards, processes)
+            compared.append(found)
+            print_table(
+                ("PROCESS", "CPU", "MEMORY"), [(k, f"{v.seconds:.2f} s", size(v.bytes)) for k, v in real.spent.items()]
+            )
+            print_table(("BOARDS", "READY", "PREDICTED", "BYTES", "PREDICTED"), [_row(each) for each in compared])
+    if options.write:
+        path = Path(str(resources.files(__package__) / "calibration.toml"))
+        path.write_text(with_comparisons(path.read_text(encoding="utf-8"), compared), encoding="utf-8")
+
+
+def _row(each: Comparison) -> tuple[str, ...]:
+    return (
+        str(each.boards),
+        f"{each.ready_s:.2f} s",
+        f"{each.predicted_ready_s:.2f} s ({100 * (each.predicted_ready_s / each.ready_s - 1):+.0f} %)",
+        size(each.bytes),
+        f"{size(each.predicted_bytes)} ({100 * (each.predicted_bytes / each.bytes - 1):+.0f} %)",
+    )
+
+
+def with_comparisons(text: str, compared: list[Comparison]) -> str:
+    """The file's text with those comparisons in place of the ones that it held."""
+    kept = re.sub(r"\n*(?:\[\[comparison\]\]\n(?:[^\[\n].*\n?)*\n*)+", "\n", text).rstrip() + "\n"
+    for each in compared:
+        kept += (
+            f"\n[[comparison]]\nboards = {each.boards}\nprocesses = {each.processes}\n"
+            f"ready_s = {each.ready_s:.2f}\npredicted_ready_s = {each.predicted_ready_s:.2f}\n"
+            f"bytes = {each.bytes}\npredicted_bytes = {each.predicted_bytes}\n"
+        )
+    return kept
+
+
+if __name__ == "__main__":
+    main()
