@@ -31,6 +31,7 @@ LONG = {
     "docs/security.md",
     "docs/serving.md",
     "docs/signing.md",
+    "docs/simulation.md",
     "docs/sizing.md",
 }
 #: How many blocks of a page cannot be run here. Whoever adds one sees it here, too.

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from convoy_simulator import reporting
+from convoy_simulator.calibration import with_comparisons
+from convoy_simulator.costs import Comparison, calibration
+from convoy_simulator.sizing import Arrangement, Estimate, Question, Use, estimate
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def small() -> Estimate:
+    return estimate(Question(4, per_deployment=4, hours=0.02))
+
+
+def test_every_board_is_ready_and_the_figures_hang_together(small: Estimate) -> None:
+    assert len(small.ready_s) == 4
+    assert 0 < small.quantile(0.5) <= small.quantile(0.99) <= small.quantile(1.0) <= small.stepped_s
+    assert small.deploy_bytes > 4 * 50_000  # LeNet-5's parameters go to each of them
+    assert small.messages >= sum(packets for packets, _, _ in small.seconds)
+    assert {use.part for use in small.uses} >= {"broker's processor", "broker's line", "controller's processor"}
+    assert small.dropped == 0
+
+
+def test_a_slower_board_is_ready_later(small: Estimate) -> None:
+    slow = estimate(Question(4, per_deployment=4, hours=0.02), Arrangement(None, board_slowness=60.0))
+    assert slow.quantile(1.0) > 2 * small.quantile(1.0)
+
+
+def test_what_is_reported(small: Estimate, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reporting.show(small)
+    shown = capsys.readouterr().out
+    assert "4 of 4" in shown
+    assert "What is used most is" in shown
+    page = reporting.markdown(small)
+    assert page.startswith("# 4 boards, lenet5, calm: deploy\n")
+    told = json.loads(json.dumps(reporting.as_json(small)))
+    assert told["ready_boards"] == 4
+    assert told["ready_last_s"] == pytest.approx(small.quantile(1.0), abs=0.001)
+    reporting.draw(small, tmp_path / "seen.png")
+    with Image.open(tmp_path / "seen.png") as image:
+        assert image.size[0] == 960
+        assert len(image.convert("RGB").getcolors(1000) or ()) > 3
+
+
+def test_boards_that_are_never_ready_are_said_to_be() -> None:
+    none = Estimate(Question(3), ready_s=[1.0], seconds=[(1, 1, 1)], uses=[Use("broker's line", 1, "MB/s", 2, 1)])
+    assert none.quantile(0.3) == 1.0
+    assert math.isinf(none.quantile(0.5))
+    assert reporting.as_json(none)["ready_median_s"] is None
+    assert "never" in reporting.markdown(none)
+
+
+def test_the_bottleneck_is_what_is_used_most() -> None:
+    uses = [Use("one", 1.0, "of a core", 2.0, 1), Use("two", 3.0, "MB/s", 4.0, 2)]
+    assert Estimate(Question(1), uses=uses).bottleneck.part == "two"
+
+
+def test_comparisons_are_replaced_in_the_file_and_read_again(tmp_path: Path) -> None:
+    text = 'machine = "x"\n\n[costs]\na = 1\n\n[[comparison]]\nboards = 1\nprocesses = 1\n\n[memory]\nb = 2\n'
+    one = Comparison(10, 10, 2.0, 2.2, 1000, 1100)
+    written = with_comparisons(text, [one])
+    assert written.count("[[comparison]]") == 1
+    assert "boards = 10\n" in written
+    assert "[memory]\nb = 2" in written
+    assert with_comparisons(written, [one]) == written
+    assert calibration().costs.broker_packet_s > 0
+
+
+def test_the_command_tells_its_options_and_refuses_what_it_does_not_know() -> None:
+    convoy = Path(sys.executable).with_name("convoy")
+    environment = {**os.environ, "COLUMNS": "120"}
+    wrong = subprocess.run(
+        [convoy, "simulate", "--profile", "moon"], capture_output=True, text=True, env=environment, check=False
+    )
+    assert wrong.returncode == 2
+    assert "calm, office, 3g, satellite" in wrong.stderr.replace("\n", " ")
