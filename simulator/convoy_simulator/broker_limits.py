@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+#: Stands for none where a number is compared.
+NO_LIMIT = 1 << 62
 _SECONDS = {"h": 3600, "d": 86_400, "w": 604_800, "m": 2_592_000, "y": 31_536_000}
 
 

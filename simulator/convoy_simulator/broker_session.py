@@ -8,13 +8,13 @@ until the queue is empty. A PUBACK for nothing opens the window by one.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
-from convoy_simulator.broker_limits import Limits
+from convoy_simulator.broker_limits import NO_LIMIT, Limits
 from convoy_simulator.mqtt_packets import Publish, Will
 
 #: Message numbers are 1 to this.
 MOST_MID = 65_535
-_NO_LIMIT = 1 << 62
 
 
 class Session:
@@ -104,9 +104,9 @@ class Session:
 
     def _may_wait(self, inflight: int) -> bool:
         limits = self._limits
-        if self.count - inflight >= (limits.max_queued_messages or _NO_LIMIT):
+        if self.count - inflight >= (limits.max_queued_messages or NO_LIMIT):
             return False
-        return self.size - self.plain_size < (limits.max_queued_bytes or _NO_LIMIT)
+        return self.size - self.plain_size < (limits.max_queued_bytes or NO_LIMIT)
 
     def open_window(self) -> None:
         """Let what waits behind the window through as far as the quota goes."""
@@ -161,6 +161,13 @@ class Session:
         self.inflight.clear()
         self.quota = max(0, self._limits.max_inflight_messages - sum(1 for message in self.pending if message.qos))
         self.open_window()
+
+    def keep(self, is_allowed: Callable[[Publish], bool]) -> None:
+        """Forget what waits and is not allowed; its places in the window are not given back."""
+        for message in [message for message in (*self.pending, *self.queued) if not is_allowed(message)]:
+            self._subtract(message)
+        self.pending = [message for message in self.pending if is_allowed(message)]
+        self.queued = deque(message for message in self.queued if is_allowed(message))
 
     def copied(self) -> Session:
         """The same session of a client that is away, as a snapshot has it."""

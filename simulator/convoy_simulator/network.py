@@ -30,9 +30,9 @@ HEADER_BYTES = 66
 #: Seconds after which TCP sends again, at the least.
 RETRANSMIT_S = 0.2
 MOST_RETRANSMIT_S = 10.0
-#: Seconds of silence after which the broker (1.5 keepalives) and a link (2 keepalives) give up.
-BROKER_PATIENCE_S = 7.5
-LINK_PATIENCE_S = 10.0
+#: Seconds of silence after which a broker gives up (keepalives of 5 s, looked at every 6 s), and a link.
+BROKER_PATIENCE_S = (8.0, 14.0)
+LINK_PATIENCE_S = (10.0, 11.0)
 KEEPALIVE_S = 5.0
 #: Seconds that a machine takes to answer where nothing else does.
 HOST_S = 0.00005
@@ -284,8 +284,7 @@ class Network:
         self._without_client(connection)
         connection.up_held.clear()
         connection.down_held.clear()
-        quiet_s = self._chance.uniform(BROKER_PATIENCE_S - KEEPALIVE_S, BROKER_PATIENCE_S)
-        self._loop.call_later(quiet_s, self._broker_loses, connection)
+        self._loop.call_later(self._silence(BROKER_PATIENCE_S), self._broker_loses, connection)
 
     def _broker_loses(self, connection: Connection) -> None:
         if connection.has_broker:
@@ -324,9 +323,9 @@ class Network:
         line.is_cut = True
         line.cuts += 1
         for connection in list(line.connections.values()):
-            quiet_s = self._chance.uniform(BROKER_PATIENCE_S - KEEPALIVE_S, BROKER_PATIENCE_S)
+            quiet_s = self._silence(BROKER_PATIENCE_S)
             self._loop.call_later(quiet_s, self._while_cut, line, line.cuts, self._broker_loses, connection)
-            quiet_s = self._chance.uniform(LINK_PATIENCE_S - KEEPALIVE_S, LINK_PATIENCE_S + 1)
+            quiet_s = self._silence(LINK_PATIENCE_S)
             give_up = "nothing came from the broker for 10 s"
             self._loop.call_later(quiet_s, self._while_cut, line, line.cuts, self._client_loses, connection, give_up)
 
@@ -358,6 +357,10 @@ class Network:
             self._broker_loses(connection)
         elif not connection.has_broker:
             self._client_loses(connection, "the connection was reset")
+
+    def _silence(self, patience: tuple[float, float]) -> float:
+        """Seconds from now on until somebody gives up who heard the last word within a keepalive before."""
+        return self._chance.uniform(*patience) - self._chance.uniform(0, KEEPALIVE_S)
 
     def _while_cut(self, line: Line, cut: int, end: Callable[..., None], *arguments: object) -> None:
         if line.is_cut and line.cuts == cut:
