@@ -21,6 +21,7 @@ from convoy_controller.database.models import BoardStatisticsRow
 from convoy_controller.database.readable import readable
 from convoy_controller.database.records import BoardPresence, GenerationState, utc_now
 from convoy_controller.database.telemetry_tables import StageSampleRow
+from convoy_controller.database.transit import transit_us
 from convoy_controller.database.views import PlanView, StageLine
 
 #: Seconds of samples that rates are the mean of.
@@ -36,8 +37,6 @@ class StageBoard:
     phase: Phase
     queued: int = 0
     room: int = 0
-    uplink_us: int = 0
-    round_trip_us: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def pipeline(database: Database, deployment: str, now: datetime | None = None) -
     counts = _counts(database, plan, now - timedelta(seconds=WINDOW_S))
     pulses = _pulses(database, [replica.board for stage in plan.stages for replica in stage.replicas])
     stages = tuple(_stage(stage, pulses, counts, deployment) for stage in plan.stages)
-    hops = tuple(_hop(number, stages) for number in range(len(stages) + 1))
+    hops = tuple(_hop(number, stages, pulses) for number in range(len(stages) + 1))
     period_s = float(plan.facts.get("period_s") or 0.0)
     return Pipeline(
         deployment,
@@ -165,8 +164,7 @@ def _stage(line: StageLine, pulses: Mapping[str, Pulse], counts: Mapping[str, _C
         stages = [each for each in pulse.stages if each.deployment == deployment] if pulse is not None else []
         own = max(stages, key=lambda each: each.generation, default=None)
         queued, room = (own.queued, own.queued + own.credits) if own is not None else (0, 0)
-        uplink, trip = (pulse.uplink_us, pulse.round_trip_us) if pulse is not None else (0, 0)
-        boards.append(StageBoard(replica.board, replica.presence, replica.phase, queued, room, uplink, trip))
+        boards.append(StageBoard(replica.board, replica.presence, replica.phase, queued, room))
     own_counts = [counts[board.board] for board in boards if board.board in counts]
     flowing = [count for count in own_counts if count.frames and count.elapsed_ms]
     frames = sum(count.frames for count in flowing)
@@ -181,12 +179,13 @@ def _stage(line: StageLine, pulses: Mapping[str, Pulse], counts: Mapping[str, _C
     )
 
 
-def _hop(to: int, stages: Sequence[StageFlow]) -> HopFlow:
-    senders = stages[to - 1].boards if to else ()
-    receivers = stages[to].boards if to < len(stages) else ()
+def _hop(to: int, stages: Sequence[StageFlow], pulses: Mapping[str, Pulse]) -> HopFlow:
     beside = stages[min(to, len(stages) - 1)].rows_per_s if stages else 0.0
-    sent = {board.board: board.uplink_us + board.round_trip_us / 2 for board in senders}
-    received = [board.round_trip_us / 2 for board in receivers]
-    worst = max(sent, key=lambda board: sent[board], default="")
-    us = sent.get(worst, 0.0) + (statistics.median(received) if received else 0.0)
-    return HopFlow(to, beside, us or None, worst)
+    senders = _said(stages[to - 1], pulses) if to else None
+    receivers = _said(stages[to], pulses) if to < len(stages) else {}
+    us, worst = transit_us(senders, receivers.values())
+    return HopFlow(to, beside, us, worst)
+
+
+def _said(stage: StageFlow, pulses: Mapping[str, Pulse]) -> dict[str, Pulse]:
+    return {each.board: pulses[each.board] for each in stage.boards if each.board in pulses}
