@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from convoy_schema.messages.boards import Phase, Pulse
+from convoy_schema.messages.desired import Objective
 from convoy_schema.names import Generation
 from sqlalchemy import func, select
 
@@ -72,7 +73,9 @@ class HopFlow:
 class Pipeline:
     """One generation as it runs. `planned_rows_per_s` is what the planner reckoned with, 0 where that is not known.
 
-    `slowest` is (stage or hop, its number): where a frame spends most of its time; None while nothing flows.
+    `bound_s` is what no plan can go below in the objective, the time of a row or, for latency, of all stages and hops;
+    0 where it is not known. `slowest` is (stage or hop, its number): where a frame spends most of its time; None while
+    nothing flows.
     """
 
     deployment: str
@@ -83,6 +86,8 @@ class Pipeline:
     rows_per_s: float
     planned_rows_per_s: float
     slowest: tuple[str, int] | None
+    bound_s: float = 0.0
+    objective: Objective = Objective.THROUGHPUT
 
 
 def pipeline(database: Database, deployment: str, now: datetime | None = None) -> Pipeline:
@@ -105,6 +110,8 @@ def pipeline(database: Database, deployment: str, now: datetime | None = None) -
         min((stage.rows_per_s for stage in stages), default=0.0),
         1.0 / period_s if period_s > 0 else 0.0,
         slowest(stages, hops),
+        float(plan.facts.get("bound_s") or 0.0),
+        Objective(plan.facts.get("objective", Objective.THROUGHPUT.value)),
     )
 
 
