@@ -6,6 +6,8 @@ BIN := .venv/bin
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 export NO_MKDOCS_2_WARNING := 1
+# Every process that a test starts would compile all of the code anew, where the environment forbids to keep it.
+export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help docs reference bitstreams demo fuzz test test-armhf test-long test-pynq test-systemd wheelhouse check format clean hls-coverage hls-sanitize hls-reports
 
 help: ## This list

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -26,6 +28,18 @@ with contextlib.suppress(ImportError):  # the board's own environment has no hyp
     # How long an example takes, or the drawing of it, says how busy the machine is. In all else as it was.
     settings.register_profile("convoy", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("convoy")
+
+with contextlib.suppress(ImportError):  # nor commands
+    import typer.testing
+
+    # The tree of commands is built once; for each call it would take longer than most commands do.
+    typer.testing._get_command = functools.cache(typer.testing._get_command)  # type: ignore[attr-defined]
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: to look through all of it takes 0.4 s, which many tests would do."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -96,7 +110,21 @@ def postgresql(shared_postgresql: PostgresqlServer) -> Iterator[PostgresqlServer
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database of either kind that holds nothing but its tables."""
+    from ready_databases import ready_postgresql, ready_sqlite
+
+    if request.param == "sqlite":
+        yield ready_sqlite(tmp_path / "convoy.db")
+        return
+    server: PostgresqlServer = request.getfixturevalue("shared_postgresql")
+    url = ready_postgresql(server)
+    yield url
+    server.drop(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database that nobody has opened yet, of either kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'convoy.db'}"

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from convoy.connections import BrokenConnectionError, Reply
-from convoy.errors import DeadlineExceededError, InvalidInputError, UnknownModelError
+from convoy.errors import InvalidInputError, UnknownModelError
 from convoy.protocol import HEADER_LENGTH, as_rows, read_index, read_model, read_response, sentence, write_request
 from convoy.results import GatewayStatus, ModelInfo, Result
 from convoy.retry import Attempts
@@ -160,7 +160,7 @@ class Calls:
             now = self._clock()
             left_s = attempts.remaining(now)
             if left_s <= 0:
-                raise DeadlineExceededError("the time given was up before a gateway could answer")
+                attempts.too_late()
             gateway = attempts.gateway
             wait: float | None
             try:

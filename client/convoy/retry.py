@@ -6,6 +6,7 @@ One `Attempts` accompanies one call over all its gateways until its deadline. `n
 from __future__ import annotations
 
 import random
+from typing import NoReturn
 
 from convoy.connections import Reply
 from convoy.errors import (
@@ -41,10 +42,15 @@ class Attempts:
         self._chance = chance
         self._tried = 0
         self._unknown_to: set[int] = set()
+        self._failure: ClientError | None = None
 
     def remaining(self, now: float) -> float:
         """Seconds left."""
         return self._deadline - now
+
+    def too_late(self) -> NoReturn:
+        """Raise why there is no answer, now that the time is up: what the last try met, where there was one."""
+        raise self._failure or DeadlineExceededError("the time given was up before a gateway could answer")
 
     def patience(self, now: float) -> float:
         """Seconds to wait for an answer of this try."""
@@ -83,6 +89,7 @@ class Attempts:
 
     def _next(self, error: ClientError, told_s: float, now: float) -> float:
         self._tried += 1
+        self._failure = error
         self.gateway = (self.gateway + 1) % self._gateways
         if self._tried % self._gateways:
             wait = 0.0  # another gateway is there to ask at once

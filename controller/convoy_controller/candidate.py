@@ -119,6 +119,7 @@ class Candidate:
     queue_frames: int
     period_s: float
     crowded: tuple[str, ...] = ()
+    bound_s: float = 0.0
 
     def placed(self, generation: Generation, reason: str) -> Placement:
         """As that generation."""
@@ -132,6 +133,7 @@ class Candidate:
             period_s=self.period_s,
             state=GenerationState.STAGED,
             reason=reason,
+            bound_s=self.bound_s,
         )
 
 
@@ -238,7 +240,7 @@ def candidate(request: PlanRequest) -> Candidate:
         slots = tuple(_slots(request, board, kinds_here) for board in boards)
         stages.append(StagePlacement(tuple(layer.name for layer in layers), boards, slots, stage.processor))
     queue = planner.board_model([board.capability for board in request.boards], intent.method).queue_frames
-    return Candidate(request, tuple(stages), plan.batch_rows, queue, plan.period_s, tuple(crowded))
+    return Candidate(request, tuple(stages), plan.batch_rows, queue, plan.period_s, tuple(crowded), plan.bound_s)
 
 
 def _plan(

@@ -126,7 +126,7 @@ class Intake:
             self.note(registry.pulse(name, pulse, now))
             if registry.board(name).pulse is pulse:  # no words of the dead, which would count twice
                 at = self._date()
-                listener.record(lambda r: r.record_pulse(name, pulse, at))
+                listener.record(lambda r: r.record_pulse(name, pulse, at, payload))
         elif leaf == "reported":
             reported = codec.decode(Reported, payload)
             listener.accepted(reported.epoch, reported.revision)

@@ -40,7 +40,10 @@ class StagePlacement:
 
 @dataclass(frozen=True)
 class Placement:
-    """One generation. `queue_frames` bounds what a stage holds, and so the windows of all gateways together."""
+    """One generation. `queue_frames` bounds what a stage holds, and so the windows of all gateways together.
+
+    `bound_s` is what the planner proved: no plan over those boards was better in the intent's objective. 0: not known.
+    """
 
     generation: Generation
     intent: Intent
@@ -51,6 +54,7 @@ class Placement:
     period_s: float
     state: GenerationState
     reason: str = ""
+    bound_s: float = 0.0
 
     @property
     def key(self) -> tuple[str, Generation]:
@@ -131,6 +135,8 @@ def saved(placement: Placement) -> SavedGeneration:
     """As the database keeps it."""
     plan: dict[str, object] = {
         "period_s": placement.period_s,
+        "bound_s": placement.bound_s,
+        "objective": placement.intent.objective.value,
         "batch_rows": placement.batch_rows,
         "stages": [{"layers": list(stage.layers), "boards": list(stage.boards)} for stage in placement.stages],
     }
@@ -170,4 +176,5 @@ def restored(generation: SavedGeneration) -> Placement:
         period_s=float(generation.plan.get("period_s", 0.0)),
         state=generation.state,
         reason=generation.reason,
+        bound_s=float(generation.plan.get("bound_s", 0.0)),
     )

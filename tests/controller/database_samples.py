@@ -34,6 +34,7 @@ from convoy_schema.messages.boards import (
 from convoy_schema.messages.desired import Assignment, Intent, Role, Slot
 from convoy_schema.names import Generation
 from convoy_schema.topology import Kind, Layer, Tensor, Topology
+from ready_databases import ready_sqlite
 
 START = datetime(2030, 1, 1, 12, 0, tzinfo=timezone.utc)
 BUNDLE = "ab" * 32
@@ -84,7 +85,7 @@ class Fleet:
 
 
 def open_fleet(folder: Path, url: str = "") -> Fleet:
-    return Fleet(open_database(url or f"sqlite:///{folder / 'convoy.db'}"))
+    return Fleet(open_database(url or ready_sqlite(folder / "convoy.db")))
 
 
 def capability(session: int = 1) -> Capability:

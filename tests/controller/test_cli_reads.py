@@ -161,6 +161,18 @@ def test_events(run: Run, fleet: Fleet):
     run("events", "--limit", "0", code=2)
 
 
+def test_events_around_a_moment(run: Run, fleet: Fleet):
+    fleet.clock.advance(3600)
+    fleet.recorder.record_event(NewEvent("noted", "an hour later"))
+    around = ("events", "--json", "--around", "2030-01-01 12:30")
+    assert [line["kind"] for line in as_json(run(*around))] == ["board-gone", "planned", "noted"]
+    assert [line["kind"] for line in as_json(run(*around, "--limit", "1"))] == ["planned", "noted"]
+    assert [line["kind"] for line in as_json(run(*around, "--board", "board-3"))] == ["board-gone"]
+    assert "give a date such as" in run("events", "--around", "yesterday", code=2).output
+    assert "leave --follow out" in run("events", "--around", "2030-01-01", "--follow", code=2).output
+    run(*around, "--limit", "10000", code=2)
+
+
 def test_events_as_they_happen(fleet: Fleet, tmp_path: Path):
     process = subprocess.Popen(
         [

@@ -66,7 +66,8 @@ class Bench:
     async def on(self) -> AsyncIterator[Bench]:
         tasks = [asyncio.create_task(self.delivery.run()), asyncio.create_task(self.link.run())]
         try:
-            await until(lambda: self.link.connected)
+            await until(lambda: self.link.connected and self.delivery.link.connected)
+            await self._until_heard()
             yield self
             assert not any(task.done() for task in tasks)
         finally:
@@ -74,6 +75,13 @@ class Bench:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _until_heard(self) -> None:
+        """Until the broker passes wants on: one that came before would reach nobody, and is not repeated here."""
+        nothing = codec.encode(Want(1, "00" * 32, (0,)))
+        self.delivery.link.publish(self.topics.board("nobody", "want"), nothing, qos=1)  # goes behind its subscription
+        await until(lambda: self.delivery.refused)
+        self.delivery.refused = 0
 
     def want(self, digest: str, *blocks: int, board: str = "a") -> None:
         self.link.publish(self.topics.board(board, "want"), codec.encode(Want(1, digest, blocks)), qos=1)

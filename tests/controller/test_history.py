@@ -8,15 +8,19 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import msgpack
 import pytest
 from convoy_controller.database import history, queries
 from convoy_controller.database.intents import request_deployment
+from convoy_controller.database.models import BoardStatisticsRow
 from convoy_controller.database.recorder import Recorder
 from convoy_controller.database.rollup import Step, roll_up
+from convoy_schema import codec
 from convoy_schema.messages.boards import Published, Pulse, StagePulse
 from convoy_schema.messages.gateways import FeedReport, GatewayReported, InFlight
 from convoy_schema.names import Generation
 from database_samples import START, Fleet, intent, open_fleet, publish
+from sqlalchemy import select
 
 GENERATION = Generation(1, 1)
 MINUTE = timedelta(minutes=1)
@@ -199,6 +203,17 @@ def test_a_new_reign_begins_with_what_the_database_knows(fleet: Fleet):
     fleet.recorder.record_pulse("board-1", pulse(3, 30), START + timedelta(seconds=2))
     (point,) = history.board_over_time(fleet.database, "board-1", START, START + MINUTE, step=Step.RAW).points
     assert (point.samples, point.frames_per_s) == (3, 10.0)
+
+
+def test_a_pulse_is_kept_as_it_came(fleet: Fleet):
+    """Also with fields that this version does not know; who begins with what the database knows can read it."""
+    came = msgpack.packb({**msgpack.unpackb(codec.encode(pulse(1, 10))), "new": 1})
+    fleet.recorder.record_pulse("board-1", pulse(1, 10), START, came)
+    with fleet.database.read() as db:
+        assert db.scalar(select(BoardStatisticsRow.pulse)) == came
+    Recorder(fleet.database, fleet.clock).record_pulse("board-1", pulse(2, 20), START + timedelta(seconds=1))
+    (point,) = history.board_over_time(fleet.database, "board-1", START, START + MINUTE, step=Step.RAW).points
+    assert (point.samples, point.starts, point.frames_per_s) == (2, 1, 10.0)
 
 
 def test_a_board_that_was_forgotten_may_come_back(fleet: Fleet):

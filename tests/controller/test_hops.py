@@ -43,7 +43,7 @@ def test_a_busy_stage_is_the_bottleneck_and_a_long_way_out_the_slowest(fleet: Sa
     found = deployment_hops(fleet.database, "net-00000", fleet.now)
     assert found.bottleneck == 5
     assert found.slowest == 7
-    assert found.hops[7].transit_us == 500_000
+    assert found.hops[7].transit_us == 450_000
     assert found.hops[6].transit_us is None
 
 

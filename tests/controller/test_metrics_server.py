@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
+import subprocess
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -58,11 +60,18 @@ def watched(rows: Rows, folder: Path, reign: Callable[[], Reconciler | None]) ->
     )
 
 
-def played(of: Watched, work: Callable[[httpx.AsyncClient], object], headers: dict[str, str] | None = None) -> None:
+def played(
+    of: Watched,
+    work: Callable[[httpx.AsyncClient], object],
+    headers: dict[str, str] | None = None,
+    certificate: Path | None = None,
+) -> None:
     async def run() -> None:
-        where = Listening(port=own_port())
+        where = Listening(port=own_port(), certificate=certificate)
         serving = asyncio.create_task(server.serve(of, where))
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{where.port}", headers=headers) as client:
+        address = f"{'http' if certificate is None else 'https'}://127.0.0.1:{where.port}"
+        trusted = certificate is None or ssl.create_default_context(cafile=str(certificate))
+        async with httpx.AsyncClient(base_url=address, headers=headers, verify=trusted) as client:
             for _ in range(500):
                 try:
                     await client.get("/")
@@ -109,6 +118,22 @@ def test_a_controller_tells_of_itself_and_of_the_fleet(rows: Rows, tmp_path: Pat
         assert (await client.get("/")).status_code == 404
 
     played(watched(rows, tmp_path, lambda: fleet.reconciler), work)
+
+
+def test_a_certificate_makes_it_https(rows: Rows, tmp_path: Path) -> None:
+    make = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", "2"]
+    make += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*make, "-keyout", tmp_path / "key", "-out", tmp_path / "pem"], check=True, capture_output=True)
+    both = tmp_path / "both.pem"
+    both.write_bytes((tmp_path / "pem").read_bytes() + (tmp_path / "key").read_bytes())
+
+    async def work(client: httpx.AsyncClient) -> None:
+        found = samples((await client.get("/metrics")).content)
+        assert value(found, "convoy_controller_in_charge") == 0
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get(f"http://127.0.0.1:{client.base_url.port}/metrics")
+
+    played(watched(rows, tmp_path, lambda: None), work, certificate=both)
 
 
 def test_who_stands_by_exports_itself_alone(rows: Rows, tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def _is_described(name: str | None, kind: str, _parents: object) -> bool:
 
 
 @pytest.fixture
-def url(database_url: str) -> str:
-    return database_url
+def url(empty_database_url: str) -> str:
+    return empty_database_url
 
 
 def test_models_and_migrations_agree(url: str):

@@ -32,7 +32,7 @@ def placement(
         )
         for number, names in enumerate(boards)
     )
-    return Placement(Generation(2, 5), INTENT, BUNDLE, stages, 8, queue_frames, 0.25, state, "asked for")
+    return Placement(Generation(2, 5), INTENT, BUNDLE, stages, 8, queue_frames, 0.25, state, "asked for", 0.2)
 
 
 def test_each_stage_knows_its_neighbours() -> None:

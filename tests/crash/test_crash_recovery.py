@@ -33,6 +33,7 @@ def test_a_killed_board_costs_less_than_three_seconds(fleet: CrashFleet, method:
     assert seconds < KILLED_S
 
 
+@pytest.mark.long
 def test_a_frozen_board_costs_less_than_six_seconds_and_adds_nothing_when_it_wakes(fleet: CrashFleet) -> None:
     fleet.serve_all()
     before = fleet.serving_generation()

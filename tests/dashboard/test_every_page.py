@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import expect
 from served import PHONE, Sight, grave_faults
 
 #: Each page, and its heading.
@@ -25,11 +26,11 @@ PAGES = {
 @pytest.mark.parametrize(("path", "heading"), PAGES.items())
 def test_a_page_can_be_used_by_everyone(sight: Sight, path: str, heading: str):
     page = sight.open(path)
-    assert page.locator("h1").all_inner_texts() == [heading]
+    expect(page.locator("h1")).to_have_text([heading])
     assert page.title() == f"{heading} · Convoy"
     assert page.locator("html").get_attribute("lang") == "en-US"
     for landmark in ("banner", "navigation", "main"):
-        assert page.get_by_role(landmark).count() == 1, landmark  # type: ignore[arg-type]
+        expect(page.get_by_role(landmark)).to_have_count(1)  # type: ignore[arg-type]
     assert grave_faults(page) == []
     page.emulate_media(color_scheme="dark")
     page.locator("body.body--dark").wait_for()
@@ -46,14 +47,14 @@ def test_the_keyboard_reaches_the_content_first_and_the_navigation_is_of_links(s
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.contains(document.querySelector('h1'))")
     links = page.get_by_role("navigation").get_by_role("link")
-    assert "Events" in links.all_inner_texts()
-    assert page.get_by_role("link", name="Events", exact=True).get_attribute("aria-current") == "page"
+    expect(links.get_by_text("Events", exact=True)).to_be_visible()
+    expect(page.get_by_role("link", name="Events", exact=True)).to_have_attribute("aria-current", "page")
 
 
 def test_where_there_is_no_page_the_way_on_is_shown(sight: Sight):
     page = sight.open("/nowhere/at/all")
-    assert page.locator("h1").all_inner_texts() == ["No such page"]
-    assert page.get_by_role("navigation").get_by_role("link", name="Fleet").is_visible()
+    expect(page.locator("h1")).to_have_text(["No such page"])
+    expect(page.get_by_role("navigation").get_by_role("link", name="Fleet")).to_be_visible()
     assert grave_faults(page) == []
     sight.faults.clear()  # the browser notes the answer 404
     assert page.request.get(f"{sight.server.address}/nowhere").json() == {"detail": "Not Found"}
@@ -66,4 +67,4 @@ def test_light_and_dark_can_be_chosen_and_are_kept(sight: Sight):
     page.locator("body.body--dark").wait_for()
     page.reload()
     page.locator("body.body--dark").wait_for()
-    assert page.get_by_role("button", name="Theme: dark").is_visible()
+    expect(page.get_by_role("button", name="Theme: dark")).to_be_visible()

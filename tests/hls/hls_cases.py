@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 #: Random layers of a kind that each test draws; fewer where they are run once more, more slowly (hls_quality.py).
-EXAMPLES = int(os.environ.get("CONVOY_HLS_EXAMPLES", "1200"))
+EXAMPLES = int(os.environ.get("CONVOY_HLS_EXAMPLES", "500"))
 
 Int8 = NDArray[np.int8]
 Formula = Callable[[Layer, Sequence[Tensor], Tensor, int], Sequence[Loop]]

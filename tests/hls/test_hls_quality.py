@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import hls_quality
 import pytest
 from convoy_hls import unavailable
+from convoy_hls.build import COUNTING, compile_to
 
 
 @pytest.fixture(autouse=True)
 def _compiler() -> None:
     if reason := unavailable():
         pytest.skip(reason)
+
+
+@pytest.mark.long
+def test_more_than_a_thousand_random_layers_of_each_kind(tmp_path: Path) -> None:
+    compile_to(tmp_path / "counting.so", COUNTING)
+    done = hls_quality.run_tests(tmp_path / "counting.so", {}, 1200)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
 
 
 @pytest.mark.long

@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import onnxruntime
+import pytest
 from convoy_controller.datasets import Dataset, digits, mnist
 from convoy_controller.importer import ImportedModel, import_model
 from convoy_models import LENET5
@@ -68,6 +69,7 @@ def test_the_held_out_digits() -> None:
     assert np.abs(found - onnxruntimes(data)).max() <= 1
 
 
+@pytest.mark.long
 def test_all_of_mnist() -> None:
     data = mnist(mnist_folder())
     found = logits(data)

@@ -108,7 +108,8 @@ def test_a_board_is_killed_half_way_and_nothing_is_lost(method: str, broker: str
     assert_nothing_left(temporary)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_stays_up_until_it_is_interrupted_and_then_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     temporary, output = tmp_path / "temporary", tmp_path / "output"
     options = ("--boards", "1", "--images", "20", "--broker", "auto", "--stay")

@@ -128,11 +128,11 @@ def test_it_serves_renews_and_revokes_and_loses_nothing(fleet: EncryptedFleet) -
         fleet.wait_serving(3)
         flow.wait_answers(50)
         # One is revoked: it is silenced within five seconds, and the others take over.
-        begun = time.monotonic()
         fleet.convoy("board", "revoke", "board-3", "--reason", "stolen")
+        begun = time.monotonic()
         assert wait_until(lambda: "board-3" not in fleet.online(), PATIENCE_S, 0.02)
         took = time.monotonic() - begun
-        print(f"revoked to offline, with the command: {took:.1f} s")
+        print(f"from the command's end to offline: {took:.1f} s")
         assert "its certificate was revoked at" in fleet.why("board-3")
         assert "for 'stolen'" in fleet.why("board-3")
         fleet.wait_serving(2)
@@ -140,7 +140,7 @@ def test_it_serves_renews_and_revokes_and_loses_nothing(fleet: EncryptedFleet) -
         summary = flow.check()
     print(summary)
     assert fleet.local.processes.poll(time.monotonic()) == []
-    assert took < 15, "the command starts a process, and three pulses are missed"
+    assert took < 2 * SILENCED_S, "it is silent, and three pulses are missed"
     assert {line.name for line in certificate_records.certificates(fleet.database) if line.revoked_at} == {"board-3"}
     assert "stolen" in fleet.wait_event("board-revoked").sentence
 

@@ -13,17 +13,18 @@ from convoy_schema.bundle import Method
 from system_fleet import SystemFleet, logits_of
 
 
-def test_lenet5_answers_alike_by_each_method_on_one_two_three_and_five_boards(tmp_path: Path) -> None:
+@pytest.mark.parametrize("counts", [(3, 1), pytest.param((5, 2), marks=pytest.mark.long)])
+def test_lenet5_answers_alike_by_each_method_on_few_and_many_boards(tmp_path: Path, counts: tuple[int, ...]) -> None:
     pytest.importorskip("sklearn")
     network, spec = lenet5.quantised()
     images = digits().images[:96]
     expected = logits_of(network, spec, images)
     assert (expected.argmax(axis=1) == digits().labels[:96]).mean() > 0.95
     with SystemFleet(tmp_path) as fleet:
-        fleet.start(5)
+        fleet.start(max(counts))
         fleet.publish(network, "lenet5", spec=spec)
         for method in Method:
-            for boards in (5, 3, 2, 1):
+            for boards in counts:
                 fleet.deploy(method, boards, "lenet5")
                 result = fleet.client.infer(images, "lenet5")
                 assert np.array_equal(result.array.view(np.uint32), expected.view(np.uint32)), (method, boards)
@@ -32,7 +33,8 @@ def test_lenet5_answers_alike_by_each_method_on_one_two_three_and_five_boards(tm
                 assert len(fleet.plan("lenet5").stages) == (1 if method is Method.STREAM else boards)
 
 
-@pytest.mark.parametrize("partitions", [1, *(pytest.param(count, marks=pytest.mark.long) for count in (2, 3))])
+@pytest.mark.long
+@pytest.mark.parametrize("partitions", [1, 2, 3])
 def test_more_kinds_than_partitions_are_swapped_at_run_time(tmp_path: Path, partitions: int) -> None:
     with SystemFleet(tmp_path) as fleet:
         fleet.start(1, partitions=partitions)
@@ -50,6 +52,7 @@ def test_more_kinds_than_partitions_are_swapped_at_run_time(tmp_path: Path, part
         traffic.check()
 
 
+@pytest.mark.long
 def test_a_chain_of_emulated_boards_and_processors_is_one_network(tmp_path: Path) -> None:
     with SystemFleet(tmp_path) as fleet:
         fleet.start(0)

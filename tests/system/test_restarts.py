@@ -55,6 +55,7 @@ def test_a_controller_that_is_killed_and_comes_back_changes_nothing(fleet: Syste
     fleet.still_serves()
 
 
+@pytest.mark.long
 def test_a_controller_that_dies_while_it_stages_finishes_when_it_comes_back(fleet: SystemFleet) -> None:
     fleet.serve(2)
     with fleet.traffic() as traffic:
@@ -68,6 +69,7 @@ def test_a_controller_that_dies_while_it_stages_finishes_when_it_comes_back(flee
     traffic.check()
 
 
+@pytest.mark.long
 def test_a_gateway_that_is_killed_costs_its_callers_a_retry(fleet: SystemFleet) -> None:
     fleet.serve(2)
     with fleet.traffic() as traffic:
@@ -97,6 +99,7 @@ def test_everyone_returns_to_a_broker_that_was_restarted_and_has_forgotten_all(f
     fleet.still_serves()
 
 
+@pytest.mark.long
 def test_a_board_that_is_killed_is_planned_around_and_taken_in_again_without_a_pause(fleet: SystemFleet) -> None:
     fleet.serve(3, Method.LIBRARY)
     with fleet.traffic() as traffic:
@@ -141,6 +144,7 @@ def test_undeploy_ends_cleanly_and_deploy_begins_anew(fleet: SystemFleet) -> Non
     fleet.still_serves()
 
 
+@pytest.mark.long
 def test_another_method_under_traffic_pauses_and_loses_nothing(fleet: SystemFleet) -> None:
     fleet.serve(2, Method.LIBRARY)
     with fleet.traffic() as traffic:

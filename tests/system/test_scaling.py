@@ -43,7 +43,6 @@ def test_scaling_up_down_and_across_under_traffic(fleet: SystemFleet) -> None:
     fleet.deploy(Method.LIBRARY, 1)
     asked: list[tuple[tuple[int, tuple[str, ...]], int | None]] = [
         ((2, ("board-2", "board-3")), None),
-        ((1, ()), None),
         ((3, ()), 3),
     ]
     with fleet.traffic() as flow:

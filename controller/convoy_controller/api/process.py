@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
+from convoy_schema.resident import settle_memory
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
@@ -71,6 +72,7 @@ async def _serve(
             address = await stack.enter_async_context(
                 serving(served, where.host, where.port, tls=tls, sockets=with_dashboard)
             )
+            settle_memory()
             on_ready(f"the API listens on {address}")
             await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -284,6 +284,11 @@ class FleetClient:
         found = list(self._items(EventLine, "/events", wanted, most=limit))
         return tuple(reversed(found))
 
+    def events_around(self, at: datetime, limit: int, **wanted: str | None) -> tuple[EventLine, ...]:
+        """At most `limit` events before a moment and as many from then on, the oldest first; filtered as `events`."""
+        found = self._json("GET", "/events/around", query={"at": at.isoformat(), "limit": limit, **wanted})
+        return tuple(structured(EventLine, each) for each in _list(found, "events"))
+
     def follow(self, after: int, **wanted: str | None) -> Iterator[EventLine | Notice]:
         """Events behind number `after` as they happen, for ever; filtered by `board` and `deployment`."""
 

@@ -12,13 +12,15 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
+
+from convoy_schema.resident import settle_memory
 
 from convoy_controller.bench.figures import Figure, Result
 from convoy_controller.bench.postgresql_server import PostgresqlServer, binaries
@@ -86,15 +88,16 @@ class Measured:
     notes: dict[str, Any]
 
 
-def measure(url: str, size: Size, bar_ms: float, rounds: int = ROUNDS) -> Measured:
-    """Make a fleet of that size in the database `url` names, and ask it everything."""
+def measure(url: str, size: Size, bar_ms: float, rounds: int = ROUNDS, only: Collection[str] = ()) -> Measured:
+    """Make a fleet of that size in the database `url` names, and ask it everything, or `only` what is named so."""
     database = open_database(url)
     try:
         began = time.perf_counter()
         fleet = SampleFleet(database, size, utc_now())
         fleet.make()
         made_s = time.perf_counter() - began
-        asked = questions(fleet, random.Random(1))
+        asked = {name: ask for name, ask in questions(fleet, random.Random(1)).items() if not only or name in only}
+        settle_memory()  # as the API's process does before it answers
         answers = tuple(_answer(database, name, ask, rounds) for name, ask in asked.items())
         slow = {
             each.name: f"median {each.median_ms:.1f}, fastest {each.fastest_ms:.1f} ms"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from convoy_controller.cli.interrupting import until_interrupted
 from convoy_controller.cli.options import JsonOption
 from convoy_controller.cli.printing import print_json
 from convoy_controller.database.views import EventLine
+from convoy_controller.moments import moment
 
 if TYPE_CHECKING:
     from convoy_controller.api_client.client import FleetClient
@@ -34,7 +36,13 @@ def events(
         str | None,
         typer.Option("--deployment", help="Only events of this deployment.", autocompletion=complete_deployments),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many, the newest.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=10_000, help="How many, the newest; with --around to either side.")
+    ] = 50,
+    around: Annotated[
+        str | None,
+        typer.Option("--around", metavar="MOMENT", help="What happened around 2026-01-31T12:00, in UTC."),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as events happen, until Ctrl-C.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,11 +51,24 @@ def events(
     JSON keys: id, at, severity, kind, board, deployment, generation, sentence, data; a list, or with --follow one
     object a line. Exit codes: 0, 2 no such name can be, 4 no fleet there, 5 not allowed.
     """
+    if around is not None:
+        at = _moment(around, follow)
+        _show(fleet.events_around(at, limit, board=board, deployment=deployment), as_json, follow)
+        return
     if not follow:
         _show(fleet.events(limit, board=board, deployment=deployment), as_json, follow)
         return
     with until_interrupted():
         _follow(fleet, limit, as_json, board, deployment)
+
+
+def _moment(words: str, follow: bool) -> datetime:
+    if follow:
+        raise typer.BadParameter("what is to come is around no moment: leave --follow out", param_hint="--around")
+    found = moment(words)
+    if found is None:
+        raise typer.BadParameter(f"give a date such as 2026-01-31T12:00; {words[:40]!r} came", param_hint="--around")
+    return found
 
 
 def _follow(fleet: FleetClient, limit: int, as_json: bool, board: str | None, deployment: str | None) -> None:

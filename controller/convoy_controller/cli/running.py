@@ -60,6 +60,13 @@ def controller(
             help="Where Prometheus reads /metrics; port 0: a free one.",
         ),
     ] = None,
+    metrics_cert: Annotated[
+        Path | None,
+        typer.Option("--metrics-cert", metavar="PEM", help="Certificate, for HTTPS there; its chain with it."),
+    ] = None,
+    metrics_key: Annotated[
+        Path | None, typer.Option("--metrics-key", metavar="PEM", help="Its key, where it is not in the same file.")
+    ] = None,
     log_level: LogOption = "info",
     home: HomeOption = None,
     database: DatabaseOption = None,
@@ -68,7 +75,7 @@ def controller(
 
     Its metrics, and those of boards, are for whoever may read the API: without a token on this machine's own addresses
     only. Exit codes: 0 stopped, 1 failed, or the address for metrics is reached by others while there is no token, 2
-    not an address, 4 no database.
+    not an address, 4 no database or no such certificate.
     """
     import asyncio
 
@@ -78,7 +85,13 @@ def controller(
     from convoy_controller.listening import Listening
     from convoy_controller.service import Controller
 
-    where = None if metrics is None else Listening(*address_of(metrics, "--metrics"))
+    if metrics is None and metrics_cert is not None:
+        raise typer.BadParameter("is for where metrics are read: give --metrics too", param_hint="--metrics-cert")
+    if metrics_cert is None and metrics_key is not None:
+        raise typer.BadParameter("belongs to a certificate: give --metrics-cert too", param_hint="--metrics-key")
+    where = None if metrics is None else Listening(*address_of(metrics, "--metrics"), metrics_cert, metrics_key)
+    if where is not None:
+        where.context()  # what cannot be used is said before anything begins
     set_log_level(log_level)
     settle_memory()
     place = home_here(home, database)

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from convoy_schema.messages.boards import Phase
+from convoy_schema.messages.desired import Objective
 from nicegui import ui
 
 from convoy_controller.dashboard.parts import Sign, text
@@ -74,7 +75,19 @@ def planned_text(found: Pipeline) -> str:
     if not found.planned_rows_per_s:
         return f"{measured}; what was planned is not known."
     share = 100 * found.rows_per_s / found.planned_rows_per_s
-    return f"{measured}; the plan reckons with {rate_text(found.planned_rows_per_s)} at most ({share:.0f} % of it)."
+    planned = f"the plan reckons with {rate_text(found.planned_rows_per_s)} at most ({share:.0f} % of it)"
+    return f"{measured}; {planned}.{_proven_text(found)}"
+
+
+def _proven_text(found: Pipeline) -> str:
+    """What the planner could not beat."""
+    if not found.bound_s:
+        return ""
+    if found.objective is Objective.LATENCY:
+        return f" No plan over these boards answers in less than {time_text(1e6 * found.bound_s)}: that is proven."
+    if 1.0 / found.planned_rows_per_s <= found.bound_s * (1 + 1e-9):
+        return " No plan over these boards is faster: that is proven."
+    return f" That no plan over these boards is faster than {rate_text(1.0 / found.bound_s)} is proven."
 
 
 class PipelineDrawing:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from statistics import mean, median
+from statistics import mean
 
 from convoy_schema.messages.boards import Pulse
 from sqlalchemy import select
@@ -21,6 +21,7 @@ from convoy_controller.database.queries import plan
 from convoy_controller.database.readable import readable
 from convoy_controller.database.rollup import Step
 from convoy_controller.database.status_views import DeploymentHops, HopLine
+from convoy_controller.database.transit import transit_us
 from convoy_controller.database.views import StageLine
 
 #: What is measured over, and how old a board's pulse may be.
@@ -42,8 +43,14 @@ def deployment_hops(database: Database, deployment: str, now: datetime) -> Deplo
         if point.stage is not None:
             by_stage[point.stage].append(point)
     with database.read() as db:
-        ways = _ways(db, [replica.board for stage in view.stages for replica in stage.replicas], since)
-    hops = tuple(_hop(stage, by_stage[stage.stage], ways) for stage in view.stages)
+        said = _pulses(db, [replica.board for stage in view.stages for replica in stage.replicas], since)
+    of_stage = [
+        {each.board: said[each.board] for each in stage.replicas if each.board in said} for stage in view.stages
+    ]
+    hops = tuple(
+        _hop(stage, by_stage[stage.stage], transit_us(senders, receivers.values())[0])
+        for stage, senders, receivers in zip(view.stages, of_stage, [*of_stage[1:], {}], strict=True)
+    )
     period_s = float(view.facts.get("period_s") or 0.0)
     return DeploymentHops(
         deployment=deployment,
@@ -63,19 +70,17 @@ def deployment_hops(database: Database, deployment: str, now: datetime) -> Deplo
     )
 
 
-def _ways(db: Session, boards: Sequence[str], since: datetime) -> dict[str, int]:
-    """Microseconds from each board to the broker, of those whose last pulse is no older than `since` and says so."""
+def _pulses(db: Session, boards: Sequence[str], since: datetime) -> dict[str, Pulse]:
+    """The last pulse of each board, of those where it is no older than `since`."""
     row = BoardStatisticsRow
     found = db.execute(select(row.board, row.pulse).where(row.board.in_(boards), row.at >= since))
     pulses = {board: readable(Pulse, packed) for board, packed in found}
-    ways = {board: pulse.uplink_us + pulse.round_trip_us for board, pulse in pulses.items() if pulse is not None}
-    return {board: way for board, way in ways.items() if way}
+    return {board: pulse for board, pulse in pulses.items() if pulse is not None}
 
 
-def _hop(stage: StageLine, points: Sequence[StagePoint], ways: dict[str, int]) -> HopLine:
+def _hop(stage: StageLine, points: Sequence[StagePoint], transit: float | None) -> HopLine:
     rows_per_s = _mean(point.rows_per_s for point in points) or 0.0
     busy = _mean(point.busy for point in points) or 0.0
-    out = [ways[replica.board] for replica in stage.replicas if replica.board in ways]
     return HopLine(
         stage=stage.stage,
         layers=stage.layers,
@@ -86,7 +91,7 @@ def _hop(stage: StageLine, points: Sequence[StagePoint], ways: dict[str, int]) -
         capacity_rows_per_s=rows_per_s / busy if busy > 0 else None,
         queued=_mean(point.queued for point in points) or 0.0,
         residence_us=_mean(point.residence_us for point in points),
-        transit_us=float(median(out)) if out else None,
+        transit_us=transit,
     )
 
 

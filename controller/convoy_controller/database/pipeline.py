@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from convoy_schema.messages.boards import Phase, Pulse
+from convoy_schema.messages.desired import Objective
 from convoy_schema.names import Generation
 from sqlalchemy import func, select
 
@@ -21,6 +22,7 @@ from convoy_controller.database.models import BoardStatisticsRow
 from convoy_controller.database.readable import readable
 from convoy_controller.database.records import BoardPresence, GenerationState, utc_now
 from convoy_controller.database.telemetry_tables import StageSampleRow
+from convoy_controller.database.transit import transit_us
 from convoy_controller.database.views import PlanView, StageLine
 
 #: Seconds of samples that rates are the mean of.
@@ -36,8 +38,6 @@ class StageBoard:
     phase: Phase
     queued: int = 0
     room: int = 0
-    uplink_us: int = 0
-    round_trip_us: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,9 @@ class HopFlow:
 class Pipeline:
     """One generation as it runs. `planned_rows_per_s` is what the planner reckoned with, 0 where that is not known.
 
-    `slowest` is (stage or hop, its number): where a frame spends most of its time; None while nothing flows.
+    `bound_s` is what no plan can go below in the objective, the time of a row or, for latency, of all stages and hops;
+    0 where it is not known. `slowest` is (stage or hop, its number): where a frame spends most of its time; None while
+    nothing flows.
     """
 
     deployment: str
@@ -84,6 +86,8 @@ class Pipeline:
     rows_per_s: float
     planned_rows_per_s: float
     slowest: tuple[str, int] | None
+    bound_s: float = 0.0
+    objective: Objective = Objective.THROUGHPUT
 
 
 def pipeline(database: Database, deployment: str, now: datetime | None = None) -> Pipeline:
@@ -95,7 +99,7 @@ def pipeline(database: Database, deployment: str, now: datetime | None = None) -
     counts = _counts(database, plan, now - timedelta(seconds=WINDOW_S))
     pulses = _pulses(database, [replica.board for stage in plan.stages for replica in stage.replicas])
     stages = tuple(_stage(stage, pulses, counts, deployment) for stage in plan.stages)
-    hops = tuple(_hop(number, stages) for number in range(len(stages) + 1))
+    hops = tuple(_hop(number, stages, pulses) for number in range(len(stages) + 1))
     period_s = float(plan.facts.get("period_s") or 0.0)
     return Pipeline(
         deployment,
@@ -106,6 +110,8 @@ def pipeline(database: Database, deployment: str, now: datetime | None = None) -
         min((stage.rows_per_s for stage in stages), default=0.0),
         1.0 / period_s if period_s > 0 else 0.0,
         slowest(stages, hops),
+        float(plan.facts.get("bound_s") or 0.0),
+        Objective(plan.facts.get("objective", Objective.THROUGHPUT.value)),
     )
 
 
@@ -165,8 +171,7 @@ def _stage(line: StageLine, pulses: Mapping[str, Pulse], counts: Mapping[str, _C
         stages = [each for each in pulse.stages if each.deployment == deployment] if pulse is not None else []
         own = max(stages, key=lambda each: each.generation, default=None)
         queued, room = (own.queued, own.queued + own.credits) if own is not None else (0, 0)
-        uplink, trip = (pulse.uplink_us, pulse.round_trip_us) if pulse is not None else (0, 0)
-        boards.append(StageBoard(replica.board, replica.presence, replica.phase, queued, room, uplink, trip))
+        boards.append(StageBoard(replica.board, replica.presence, replica.phase, queued, room))
     own_counts = [counts[board.board] for board in boards if board.board in counts]
     flowing = [count for count in own_counts if count.frames and count.elapsed_ms]
     frames = sum(count.frames for count in flowing)
@@ -181,12 +186,13 @@ def _stage(line: StageLine, pulses: Mapping[str, Pulse], counts: Mapping[str, _C
     )
 
 
-def _hop(to: int, stages: Sequence[StageFlow]) -> HopFlow:
-    senders = stages[to - 1].boards if to else ()
-    receivers = stages[to].boards if to < len(stages) else ()
+def _hop(to: int, stages: Sequence[StageFlow], pulses: Mapping[str, Pulse]) -> HopFlow:
     beside = stages[min(to, len(stages) - 1)].rows_per_s if stages else 0.0
-    sent = {board.board: board.uplink_us + board.round_trip_us / 2 for board in senders}
-    received = [board.round_trip_us / 2 for board in receivers]
-    worst = max(sent, key=lambda board: sent[board], default="")
-    us = sent.get(worst, 0.0) + (statistics.median(received) if received else 0.0)
-    return HopFlow(to, beside, us or None, worst)
+    senders = _said(stages[to - 1], pulses) if to else None
+    receivers = _said(stages[to], pulses) if to < len(stages) else {}
+    us, worst = transit_us(senders, receivers.values())
+    return HopFlow(to, beside, us, worst)
+
+
+def _said(stage: StageFlow, pulses: Mapping[str, Pulse]) -> dict[str, Pulse]:
+    return {each.board: pulses[each.board] for each in stage.boards if each.board in pulses}

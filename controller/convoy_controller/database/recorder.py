@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+from convoy_schema import codec
 from convoy_schema.messages.boards import AssignmentReport, Capability, Pulse, Reported
 from convoy_schema.messages.gateways import GatewayReported
 from convoy_schema.messages.logs import LogRecord
@@ -127,10 +128,13 @@ class Recorder:
         with self._write() as db:
             return board_records.phase(db, self._clock(), board, report) is not None
 
-    def record_pulse(self, board: str, pulse: Pulse, at: datetime | None = None) -> None:
-        """A board's latest statistics, received `at` (None: now); what they add to those before is history."""
+    def record_pulse(self, board: str, pulse: Pulse, at: datetime | None = None, packed: bytes = b"") -> None:
+        """A board's latest statistics, received `at` (None: now); what they add to those before is history.
+
+        `packed` is the message as it came, kept as it is rather than packed anew.
+        """
         with self._write() as db:
-            self._telemetry.pulse(db, at or self._clock(), board, pulse)
+            self._telemetry.pulse(db, at or self._clock(), board, pulse, packed or codec.pack(pulse))
 
     def record_gateway_presence(self, gateway: str, presence: BoardPresence, session: int) -> None:
         """A gateway came or went."""

@@ -79,7 +79,7 @@ def _beginning_in_sqlite(element: beginning, compiler: SQLCompiler, **options: A
 @compiles(beginning, "postgresql")
 def _beginning_in_postgresql(element: beginning, compiler: SQLCompiler, **options: Any) -> str:
     at, step, _, _ = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"to_timestamp(floor(extract(epoch FROM {at}) / {step}) * {step})"
+    return f"to_timestamp(floor(date_part('epoch', {at}) / {step}) * {step})"
 
 
 @dataclass(frozen=True)

@@ -266,29 +266,31 @@ Counts = tuple[Generation, GenerationState, int, int, Intent | None]
 
 def live_counts(db: Session, deployments: Sequence[str]) -> dict[str, Counts]:
     """Of those deployments, by name: the newest live generation, and that one's boards, assigned and ready."""
-    live: dict[int, GenerationRow] = {
-        row.id: row
-        for row in db.scalars(
-            select(GenerationRow)
-            .where(GenerationRow.deployment.in_(deployments), GenerationRow.state.in_(LIVE_STATES))
-            .order_by(GenerationRow.epoch, GenerationRow.counter)
+    row = GenerationRow
+    live = {
+        deployment: (number, Generation(epoch, counter), state)
+        for deployment, number, epoch, counter, state in db.execute(
+            # Columns, not rows: each row would bring its plan.
+            select(row.deployment, row.id, row.epoch, row.counter, row.state)
+            .where(row.deployment.in_(deployments), row.state.in_(LIVE_STATES))
+            .order_by(row.epoch, row.counter)
         )
     }
     ready = func.sum(case((AssignmentRow.phase == Phase.READY, 1), else_=0))
     counted = db.execute(
         select(AssignmentRow.generation_id, func.count(), ready, func.min(AssignmentRow.id))
-        .where(AssignmentRow.generation_id.in_(live))
+        .where(AssignmentRow.generation_id.in_([number for number, _, _ in live.values()]))
         .group_by(AssignmentRow.generation_id)
     )
     counts = {number: (int(boards), int(done), first) for number, boards, done, first in counted}
     first = select(AssignmentRow.id, AssignmentRow.packed).where(
-        AssignmentRow.id.in_(each[2] for each in counts.values())
+        AssignmentRow.id.in_([each[2] for each in counts.values()])
     )
     intents = {number: _intent(packed) for number, packed in db.execute(first)}
     found: dict[str, Counts] = {}
-    for number, row in live.items():
+    for deployment, (number, generation, state) in live.items():
         boards, done, first_id = counts.get(number, (0, 0, 0))
-        found[row.deployment] = (Generation(row.epoch, row.counter), row.state, boards, done, intents.get(first_id))
+        found[deployment] = (generation, state, boards, done, intents.get(first_id))
     return found
 
 
@@ -299,6 +301,7 @@ def _intent(packed: bytes) -> Intent | None:
 
 def deployment_line(row: DeploymentRow, live: Counts | None) -> DeploymentLine:
     """One deployment in the list of all."""
+    intent = saved_deployment(row).intent
     return DeploymentLine(
         row.name,
         row.model,
@@ -313,12 +316,12 @@ def deployment_line(row: DeploymentRow, live: Counts | None) -> DeploymentLine:
         row.message,
         None if live is None else live[0],
         None if live is None else live[1],
-        live is not None and live[4] == saved_deployment(row).intent,
+        live is not None and live[4] == intent,
         0 if live is None else live[2],
         0 if live is None else live[3],
         row.created_at,
         row.changed_at,
-        saved_deployment(row).intent.board_names,
+        intent.board_names,
         row.replicas,
         row.spare,
         row.intent_revision,

@@ -195,8 +195,8 @@ class HopLine:
     """One stage of a deployment and the way out of it, over the last minute.
 
     `capacity_rows_per_s` is what its boards would do if they computed all the time. `residence_us` is how long a frame
-    was there, `transit_us` what its way from there to the broker takes, the median over its boards; None where nothing
-    was measured. The way from the broker on is not measured for each hop: see `DeploymentHops.hop_us`.
+    was there, `transit_us` about what its way from there to the next stage takes, from the slowest of its boards; None
+    where nothing was measured. What all hops take together is measured: see `DeploymentHops.hop_us`.
     """
 
     stage: int

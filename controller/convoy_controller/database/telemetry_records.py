@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from convoy_schema import codec
 from convoy_schema.messages.boards import Pulse
 from convoy_schema.messages.gateways import GatewayReported
 from convoy_schema.names import Generation
@@ -43,7 +42,7 @@ class TelemetryWriter:
         self._pulses: dict[str, Pulse] = {}
         self._reports: dict[str, tuple[datetime, GatewayReported]] = {}
         self._stages: dict[tuple[str, Generation], tuple[datetime, dict[str, int]]] = {}
-        self._latest: dict[str, tuple[datetime, Pulse]] = {}
+        self._latest: dict[str, tuple[datetime, Pulse, bytes]] = {}
         self._samples: dict[str, list[Columns]] = {name: [] for name in _NEW_SAMPLES}
 
     def forget_board(self, board: str) -> None:
@@ -55,15 +54,15 @@ class TelemetryWriter:
         """It is no longer there."""
         self._reports.pop(gateway, None)
 
-    def pulse(self, db: Session, at: datetime, board: str, beat: Pulse) -> None:
-        """Take in a board's pulse, received at that date."""
-        counted, stages = of_board(self._before(db, at, board, beat), beat)
+    def pulse(self, db: Session, at: datetime, board: str, beat: Pulse, packed: bytes) -> None:
+        """Take in a board's pulse, received at that date; `packed` is the same as bytes."""
+        counted, stages = of_board(self._before(db, at, board, beat, packed), beat)
         for stage, columns in zip(beat.stages, stages, strict=True):
             number = self._stage(db, at, (stage.deployment, stage.generation), board)
             self._samples["stage"].append({"at": at, "board": board, "stage": number, **columns})
         self._samples["board"].append({"at": at, "board": board, **counted})
         self._pulses[board] = beat
-        self._latest[board] = at, beat
+        self._latest[board] = at, beat, packed
 
     def report(self, db: Session, at: datetime, gateway: str, said: GatewayReported) -> None:
         """Take in a gateway's report, received at that date."""
@@ -82,21 +81,21 @@ class TelemetryWriter:
                 connection.execute(_NEW_SAMPLES[name], rows)
                 rows.clear()
         if self._latest:
-            latest = [{"key": board, **_statistics(at, beat)} for board, (at, beat) in self._latest.items()]
+            latest = [{"key": board, **_statistics(*said)} for board, said in self._latest.items()]
             connection.execute(_NEXT_PULSE, latest)
             self._latest.clear()
 
-    def _before(self, db: Session, at: datetime, board: str, beat: Pulse) -> Pulse | None:
+    def _before(self, db: Session, at: datetime, board: str, beat: Pulse, packed: bytes) -> Pulse | None:
         """The pulse before; where there was none the board gets its row."""
         known = self._pulses.get(board)
         if known is not None:
             return known
         query = select(BoardStatisticsRow.pulse).where(BoardStatisticsRow.board == board)
-        packed = db.scalar(query)
-        if packed is None:
+        former = db.scalar(query)
+        if former is None:
             board_records.first_heard(db, at, board)
-            db.connection().execute(insert(_STATISTICS).values(board=board, **_statistics(at, beat)))
-        return readable(Pulse, packed)
+            db.connection().execute(insert(_STATISTICS).values(board=board, **_statistics(at, beat, packed)))
+        return readable(Pulse, former)
 
     def _saved_report(self, db: Session, gateway: str) -> tuple[datetime, GatewayReported] | None:
         row = db.get(GatewayRow, gateway)
@@ -127,7 +126,7 @@ def _placed(db: Session, deployment: str, generation: Generation) -> dict[str, i
     return {row.board: row.stage for row in rows}
 
 
-def _statistics(at: datetime, beat: Pulse) -> dict[str, Any]:
+def _statistics(at: datetime, beat: Pulse, packed: bytes) -> dict[str, Any]:
     return {
         "session": beat.session,
         "at": at,
@@ -139,6 +138,6 @@ def _statistics(at: datetime, beat: Pulse) -> dict[str, Any]:
         "refused": sum(beat.refused.values()) + sum(sum(stage.refused.values()) for stage in beat.stages),
         "control_bytes": beat.published.control,
         "activation_bytes": beat.published.activations,
-        "pulse": codec.pack(beat),
+        "pulse": packed,
         "temperature_c": beat.temperature_c,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from functools import partial
 
 from nicegui import ui
@@ -19,6 +19,7 @@ from convoy_controller.database.engine import Database
 from convoy_controller.database.pages import EventFilter
 from convoy_controller.database.records import Severity
 from convoy_controller.database.views import EventLine
+from convoy_controller.moments import moment
 
 PATH = "/events"
 #: Events on one page, and minutes to either side of a moment.
@@ -57,15 +58,6 @@ class Asked:
             None if self.around is None else self.around - span,
             None if self.around is None else self.around + span,
         )
-
-
-def moment(words: str) -> datetime | None:
-    """A date as `2026-01-31 12:00`, with seconds or without, in UTC unless it says otherwise; None if it is none."""
-    try:
-        found = datetime.fromisoformat(words.strip().removesuffix("UTC").removesuffix("Z").strip())
-    except ValueError:
-        return None
-    return found.replace(tzinfo=timezone.utc) if found.tzinfo is None else found
 
 
 def row_of(line: EventLine) -> Row:
