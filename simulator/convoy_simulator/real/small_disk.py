@@ -1,6 +1,6 @@
 """A disk so small that it fills: a tmpfs of a few hundred kilobytes, and a ballast that takes what is left of it.
 
-Needs root. Used by system tests; nothing of the product knows of it.
+Needs root. Nothing of the product knows of it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SmallDisk:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Lazily: a database that the test still reads must not keep it.
+        # Lazily: a database that somebody still reads must not keep it.
         subprocess.run(["umount", "--lazy", self.path], check=False)
 
     @property
