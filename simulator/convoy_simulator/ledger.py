@@ -86,15 +86,18 @@ class _Open:
 class Ledger:
     """One ledger over all callers of a run. Not thread-safe."""
 
-    def __init__(self, references: References, grace_s: float = GRACE_S) -> None:
-        """Raises `ValueError` where an answer could not tell two networks of one name apart."""
+    def __init__(self, references: References, grace_s: float = GRACE_S, room: int = 0) -> None:
+        """Raises `ValueError` where an answer could not tell two networks of one name apart.
+
+        With `room` for so many numbers it takes their memory now and not bit by bit.
+        """
         for model, networks in references.items():
             _check_apart(model, networks)
         self._references = references
         self._models = tuple(references)
         self._grace_s = grace_s
         #: By number: what became of it, and which of `_models` it asked.
-        self._fates, self._asked = bytearray(), bytearray()
+        self._fates, self._asked = bytearray(room), bytearray(room)
         self._open: dict[int, _Open] = {}
         self._deadlines: list[tuple[float, int]] = []
         self._networks: dict[tuple[str, str], str] = {}

@@ -13,9 +13,10 @@ import pytest
 from convoy_simulator.ledger import Account, Ledger
 from convoy_simulator.real.capacity import RECOVERY_S, Capacity
 from convoy_simulator.real.disturbance import CALM, CUT, MOST_WAITING, Direction, Disturbance
-from convoy_simulator.real.faults import REST_S, SPANS_S, TOGETHER_S, Kind, Role, Strike, Victims, draw
+from convoy_simulator.real.faults import LETHAL, REST_S, SPANS_S, TOGETHER_S, Kind, Role, Strike, Victims, draw
 from convoy_simulator.real.memory import Memory, resident_bytes
 from convoy_simulator.real.slope import BLOCK_S, LEAST_S, WARM_UP_S, Life, Slope, fit
+from convoy_simulator.real.soak import SPARED_S, Options
 from convoy_simulator.real.verdict import MOST_GROWTH_BYTES_PER_H, bars
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,7 +40,7 @@ def life(
 
 @given(
     st.floats(-50 * MB, 50 * MB),
-    st.lists(st.tuples(st.floats(200, 2000), st.floats(1 * MB, 500 * MB)), min_size=1, max_size=5),
+    st.lists(st.tuples(st.floats(450, 2000), st.floats(1 * MB, 500 * MB)), min_size=1, max_size=5),
 )
 def test_a_straight_line_is_found_whatever_the_lives_levels(rate: float, lives: list[tuple[float, float]]) -> None:
     found = fit([life(seconds, rate, level) for seconds, level in lives])
@@ -53,7 +54,7 @@ def test_a_leak_in_noise_is_found_and_none_is_not() -> None:
     assert leaks.exceeds(MOST_GROWTH_BYTES_PER_H)
     assert not fit([life(3600, 0.0, noise=1 * MB)]).exceeds(MOST_GROWTH_BYTES_PER_H)
     # Three times the bound over short lives, each with a level of its own.
-    short = [life(300, 3 * MOST_GROWTH_BYTES_PER_H, level * 10 * MB, noise=0.05 * MB, seed=level) for level in range(9)]
+    short = [life(480, 3 * MOST_GROWTH_BYTES_PER_H, level * 10 * MB, noise=0.05 * MB, seed=level) for level in range(9)]
     assert fit(short).exceeds(MOST_GROWTH_BYTES_PER_H)
 
 
@@ -71,7 +72,7 @@ def test_the_error_covers_what_it_says_even_where_noise_wanders() -> None:
 
 
 def test_what_a_process_takes_to_warm_up_is_no_growth() -> None:
-    warming = [(at, 10 * MB + min(at / WARM_UP_S, 1.0) * 40 * MB) for at in np.arange(0, 900, 2.0).tolist()]
+    warming = [(at, 10 * MB + min(at / WARM_UP_S, 1.0) * 40 * MB) for at in np.arange(0, 1200, 2.0).tolist()]
     assert fit([warming]).bytes_per_h == pytest.approx(0.0, abs=1.0)
     assert fit([warming]).first_bytes == 10 * MB
     assert fit([warming]).most_bytes == 50 * MB
@@ -88,7 +89,7 @@ def test_too_little_says_nothing() -> None:
 
 def test_a_processs_memory_is_read_life_by_life() -> None:
     memory = Memory()
-    for at in range(400):
+    for at in range(500):
         memory.look({"here": os.getpid(), "gone": 2**22 + 1}, float(at * 2))
     slopes = memory.slopes()
     assert set(slopes) == {"here"}
@@ -193,6 +194,16 @@ def test_strikes_come_one_in_each_span_and_nobody_is_struck_while_he_is(seed: in
     kinds = {(fault.kind, fault.role) for strike in found for fault in strike.faults}
     assert kinds == set(SPANS_S)
     assert any(len(strike.faults) > 2 for strike in found)
+
+
+def test_nobody_is_killed_after_a_time_and_all_else_goes_on() -> None:
+    found = list(itertools.islice(draw(3, 20.0, VICTIMS, 2000.0), 300))
+    early = {fault.kind for strike in found for fault in strike.faults if fault.begins_s < 2000.0}
+    late = {fault.kind for strike in found for fault in strike.faults if fault.begins_s > 2000.0 + TOGETHER_S}
+    assert early - late == set(LETHAL)
+    assert found[:90] == strikes(3, 90)
+    assert Options().lethal_until_s == Options().requests / Options().rate - SPARED_S > SPARED_S
+    assert Options(requests=20_000).lethal_until_s == Options(rate=0.0).lethal_until_s == math.inf
 
 
 def test_what_cannot_be_had_is_left_out() -> None:

@@ -7,6 +7,8 @@ once; it is drawn empty in a random order, then filled again, so that a run of a
 from __future__ import annotations
 
 import enum
+import itertools
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,6 +57,8 @@ SPANS_S: Mapping[tuple[Kind, Role], tuple[float, float]] = {
     (Kind.AWAY, Role.DATABASE): (2.0, 6.0),
     (Kind.FULL, Role.BOARD): (5.0, 15.0),
 }
+#: What ends a process: also a controller's, whose database is taken from it.
+LETHAL = (Kind.KILL, Kind.AWAY)
 #: Faults of one strike of several, and the seconds over which they are spread.
 TOGETHER = (3, 5)
 TOGETHER_S = 2.0
@@ -122,19 +126,22 @@ class Victims:
         return self.gateways if role is Role.GATEWAY else (role.value,)
 
 
-def draw(seed: int, every_s: float, victims: Victims) -> Iterator[Strike]:
-    """Strikes without end, one in each `every_s` seconds; the same for the same arguments."""
+def draw(seed: int, every_s: float, victims: Victims, lethal_until_s: float = math.inf) -> Iterator[Strike]:
+    """Strikes without end, one in each `every_s` seconds; the same for the same arguments.
+
+    None ends a process that begins after `lethal_until_s`.
+    """
     chance = random.Random(f"faults {seed}")
-    possible = [sort for sort in SPANS_S if victims.of(*sort)]
     busy_until: dict[str, float] = {}
     bag: list[tuple[Kind, Role] | None] = []
-    number = 0
-    while True:
+    for number in itertools.count(1):
+        begins_s = number * every_s - chance.uniform(0, every_s / 4)
+        is_lethal = begins_s <= lethal_until_s
+        possible = [sort for sort in SPANS_S if victims.of(*sort) and (is_lethal or sort[0] not in LETHAL)]
+        bag = [sort for sort in bag if sort is None or sort in possible]
         if not bag:
             bag = [*possible, None]
             chance.shuffle(bag)
-        number += 1
-        begins_s = number * every_s - chance.uniform(0, every_s / 4)
         sort = bag.pop()
         if sort is not None:
             sorts, spread_s = [sort], 0.0

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WARM_UP_S = 60.0
+WARM_UP_S = 300.0
 BLOCK_S = 15.0
 #: Blocks that a life must have to count.
 LEAST_BLOCKS = 4

@@ -20,7 +20,7 @@ from convoy_simulator.real.capacity import Capacity
 from convoy_simulator.real.faults import Strike, draw
 from convoy_simulator.real.fleet import BOARDS, DEPLOYMENT, GATEWAYS, RealFleet, State, Surroundings, references
 from convoy_simulator.real.memory import EVERY_S, Memory
-from convoy_simulator.real.slope import Slope
+from convoy_simulator.real.slope import LEAST_S, WARM_UP_S, Slope
 from convoy_simulator.real.strikes import Strikes
 from convoy_simulator.real.verdict import WHOLE_S, Bar, bars
 from convoy_simulator.small_network import SHAPE
@@ -34,6 +34,8 @@ TICK_S = 0.05
 STATE_EVERY_S = 0.5
 #: Seconds after its database came back within which a controller must end, and begin with that one.
 AWAY_PATIENCE_S = 30.0
+#: Seconds at the end of a long run in which nobody is killed, so that lives are long enough to see what grows.
+SPARED_S = WARM_UP_S + 3 * LEAST_S
 #: Seconds for which a fleet must stay whole to count as it: tables that nobody has looked after yet may say so.
 SETTLE_S = 3.0
 #: The name of this process among those whose memory is looked at.
@@ -51,6 +53,12 @@ class Options:
     callers: int = 64
     minutes: float = 60.0
     timeout_s: float = 30.0
+
+    @property
+    def lethal_until_s(self) -> float:
+        """Seconds from the beginning until which faults may end processes: in a long run the last part spares them."""
+        seconds = self.requests / self.rate if self.rate else 0.0
+        return seconds - SPARED_S if seconds >= 2 * SPARED_S else math.inf
 
 
 @dataclass
@@ -119,7 +127,7 @@ class Soak:
         self._say(f"small disks: {surroundings.disk_obstacle or 'tmpfs'}")
         images = numbered_images()
         capacity = Capacity(BOARDS, GATEWAYS)
-        ledger = Ledger({DEPLOYMENT: references(images)})
+        ledger = Ledger({DEPLOYMENT: references(images)}, room=options.requests)
         with RealFleet(self._directory, surroundings, options.seed) as fleet:
             if not wait_until(lambda: fleet.state().is_whole, SERVE_S, 0.2):
                 raise TimeoutError(f"the fleet did not come to serve within {SERVE_S:g} s; see {self._directory}/logs")
@@ -161,7 +169,8 @@ class Soak:
     ) -> float | None:
         """Until all was asked, or the time is up; then until the fleet is whole: the seconds that took, if it is."""
         until = began + self.options.minutes * 60
-        plan = draw(self.options.seed, self.options.fault_every_s, surroundings.victims)
+        options = self.options
+        plan = draw(options.seed, options.fault_every_s, surroundings.victims, options.lethal_until_s)
         coming = next(plan)
         while not callers.is_done and (now := time.monotonic()) < until:
             if now >= began + coming.begins_s:
