@@ -88,10 +88,16 @@ def _run(options: Options, directory: Path, console: Console) -> Outcome:
             progress.update(task, completed=seen.settled, told=told)
             if not console.is_terminal and seen.seconds - said_at >= SAY_EVERY_S:
                 said_at = seen.seconds
-                left_s = (options.requests - seen.settled) * seen.seconds / max(seen.settled, 1)
-                say(f"{seen.seconds:7.1f} s  {seen.settled} of {options.requests}, {told}, {left_s / 60:.0f} min left")
+                say(f"{seen.seconds:7.1f} s  {seen.settled} of {options.requests}, {told}{_left(options, seen)}")
 
         return Soak(options, directory, say, glance).run()
+
+
+def _left(options: Options, seen: Glance) -> str:
+    if not seen.settled:
+        return ""
+    left_s = (options.requests - seen.settled) * seen.seconds / seen.settled
+    return f", {left_s / 60:.0f} min left"
 
 
 if __name__ == "__main__":
