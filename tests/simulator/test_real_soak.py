@@ -32,16 +32,16 @@ def run(directory: Path, *arguments: str) -> tuple[int, dict[str, object]]:
 @needs_mosquitto
 @pytest.mark.long
 def test_every_kind_of_fault_costs_nobody_an_answer(tmp_path: Path) -> None:
-    code, report = run(tmp_path / "soak", "--requests", "25000", "--seed", "7", "--fault-every", "5")
+    code, report = run(tmp_path / "soak", "--requests", "17000", "--seed", "7", "--fault-every", "4")
     print((tmp_path / "soak" / "report.md").read_text())
     account = report["account"]
     assert isinstance(account, dict)
     assert code == 0, report["bars"]
-    assert account["answered"] == account["sent"] == 25_000
+    assert account["answered"] == account["sent"] == 17_000
     assert len(account["generations"]) > 3
     strikes = report["strikes"]
     assert isinstance(strikes, list)
-    assert len({strike["sort"] for strike in strikes}) >= 10
+    assert len({strike["sort"] for strike in strikes}) >= 8
     assert all(strike["answered_again_s"] is not None for strike in strikes[:-1])
 
 

@@ -38,8 +38,9 @@ class Watch:
 class Callers:
     """`callers` at once until `requests` are made; request n shows image n modulo their number.
 
-    Request n leaves n / `rate` seconds after the start, or as soon after that as one of the callers is free; at once
-    with a rate of 0. `was_capacity_there(since, until)` judges errors.
+    The ledger's times are seconds from the start. Request n leaves n / `rate` seconds after it, or as soon after that
+    as one of the callers is free; at once with a rate of 0. `was_capacity_there(since, until)` judges errors, in
+    monotonic seconds.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Callers:
     def account(self) -> Account:
         """What has become of everything so far."""
         with self._lock:
-            return self._ledger.account(time.monotonic())
+            return self._ledger.account(time.monotonic() - self._began)
 
     def settled(self) -> int:
         """Requests that came to an end."""
@@ -153,7 +154,8 @@ class Callers:
                 await asyncio.sleep(wait_s)
             sent_at = time.monotonic()
             with self._lock:
-                self._ledger.sends(number, self._model, sent_at + self._timeout_s, sent_at)
+                at_s = sent_at - self._began
+                self._ledger.sends(number, self._model, at_s + self._timeout_s, at_s)
             try:
                 result = await client.infer(image[np.newaxis], self._model)
             except convoy.ClientError as error:
@@ -164,7 +166,7 @@ class Callers:
     def _answered(self, number: int, result: convoy.Result, sent_at: float) -> None:
         now = time.monotonic()
         with self._lock:
-            self._ledger.comes(number, result.array, result.generation, now)
+            self._ledger.comes(number, result.array, result.generation, now - self._began)
             self._latencies.add(now - sent_at)
             for watch in self._watches:
                 if watch.recovered_s is None and sent_at > watch.since:
@@ -181,4 +183,4 @@ class Callers:
     def _failed(self, number: int, code: str, sent_at: float) -> None:
         now = time.monotonic()
         with self._lock:
-            self._ledger.fails(number, code, self._was_capacity_there(sent_at, now), now)
+            self._ledger.fails(number, code, self._was_capacity_there(sent_at, now), now - self._began)
