@@ -5,6 +5,7 @@ Needs root. Nothing of the product knows of it.
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -54,8 +55,13 @@ class SmallDisk:
     def fill(self, leave_bytes: int = 0) -> None:
         """Take up everything but `leave_bytes`."""
         with (self.path / "ballast").open("ab") as file:
-            if self.free_bytes > leave_bytes:
-                os.posix_fallocate(file.fileno(), file.tell(), self.free_bytes - leave_bytes)
+            while (more := self.free_bytes - leave_bytes) > 0:
+                try:
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, more)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    # Whoever lives there has just taken some of it.
 
     def relieve(self) -> None:
         """Give back what `fill` took."""
