@@ -48,6 +48,17 @@ def test_what_the_fleet_needs(gone: list[tuple[Role, str]], is_there: bool) -> N
     assert capacity.was_there(10.0, 60.0)
 
 
+def test_each_blow_begins_the_recovery_anew() -> None:
+    capacity = Capacity(BOARDS, GATEWAYS)
+    for number in range(4):
+        name = BOARDS[number % 2]
+        capacity.away(Role.BOARD, name, number * 10.0)
+        capacity.back(Role.BOARD, name, number * 10.0 + 1.0)
+    assert not capacity.was_there(0.0, 30.0)
+    assert capacity.was_there(0.0, 30.0 + RECOVERY_S)
+    assert capacity.was_there(12.0, 18.0)
+
+
 def test_what_is_struck_twice_is_back_when_both_are_over() -> None:
     capacity = Capacity(BOARDS, GATEWAYS)
     capacity.away(Role.BROKER, "broker", 10.0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -101,4 +102,6 @@ def _left(options: Options, seen: Glance) -> str:
 
 
 if __name__ == "__main__":
+    # As Ctrl-C does: namespaces and small disks must not stay behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main())

@@ -1,8 +1,8 @@
 """Whether the fleet could have answered: reckoned from the faults alone, without asking the fleet.
 
 It can while the broker, a gateway and a board are there, and, where a board is away, also a controller with its
-database, since somebody must place its work anew. What is there needs a while without interruption to recover. Times
-are monotonic seconds.
+database, since somebody must place its work anew. To recover it needs a while in which nothing else is struck: each
+blow may undo what was just put right. Times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from convoy_simulator.real.faults import Role
 
-#: Seconds without interruption within which a fleet that has what it needs answers again.
+#: Seconds without another blow within which a fleet that has what it needs answers again.
 RECOVERY_S = 15.0
 
 
@@ -30,6 +30,8 @@ class Capacity:
         """A part is struck."""
         self._away[role, name] += 1
         self._settle(now)
+        if self._missing_since is None:
+            self._missing.append((now, now))
 
     def back(self, role: Role, name: str, now: float) -> None:
         """A part is there again; one that was struck twice is so when both faults are over."""
