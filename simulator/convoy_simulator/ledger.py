@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 MOST_REQUESTS = 1 << 27
 #: What went wrong is told in words for so many, and counted for the rest.
 MOST_INCIDENTS = 40
+#: Different errors that are told apart; what comes beyond is counted under one name.
+MOST_CODES = 100
+OTHER_CODES = "others"
 #: Seconds after its deadline in which an answer or an error still counts: the way back to the caller.
 GRACE_S = 0.5
 
@@ -149,7 +152,7 @@ class Ledger:
         if self.fate(number) is Fate.UNKNOWN:
             self._errs(f"{now:.3f}: the error {code} for request {number}, which nobody sent")
         elif self._ends(number, Fate.FAILED if was_capacity_there else Fate.EXCUSED, f"the error {code}", now):
-            self._errors[code] += 1
+            self._errors[code if code in self._errors or len(self._errors) < MOST_CODES else OTHER_CODES] += 1
             if was_capacity_there:
                 self._tell(f"{now:.3f}: request {number} failed with {code} although capacity was there")
 

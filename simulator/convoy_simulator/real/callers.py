@@ -36,7 +36,7 @@ class Watch:
 
 
 class Callers:
-    """`callers` at once until `requests` are made; request n shows image n modulo their number.
+    """`callers` at once until `requests` are made; image n is case n of the ledger.
 
     The ledger's times are seconds from the start. Request n leaves n / `rate` seconds after it, or as soon after that
     as one of the callers is free; at once with a rate of 0. `was_capacity_there(since, until)` judges errors, in
@@ -148,7 +148,7 @@ class Callers:
         while self._next < self._requests and not self._stopping:
             number = self._next
             self._next += 1
-            image = self._images[number % len(self._images)]
+            image = self._images[self._ledger.case(number, self._model)]
             wait_s = self._began + number * self._pause_s - time.monotonic()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
