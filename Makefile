@@ -8,7 +8,7 @@ SHELL := /bin/sh
 export NO_MKDOCS_2_WARNING := 1
 # Every process that a test starts would compile all of the code anew, where the environment forbids to keep it.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help docs reference bitstreams demo fuzz test test-armhf test-long test-pynq test-systemd wheelhouse check format clean hls-coverage hls-sanitize hls-reports
+.PHONY: help docs reference bitstreams demo fuzz soak-real test test-armhf test-long test-pynq test-systemd wheelhouse check format clean hls-coverage hls-sanitize hls-reports
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -60,6 +60,10 @@ test-long: ## The tests that take minutes
 	@.ci/setup dev
 	@$(BIN)/python -m pytest -n logical -m "long and not armhf" $(ARGS)
 	@echo "make test-long: passed."
+
+soak-real: ## A million requests through real processes and faults, up to an hour; ARGS="--requests 20000 --seed 7" for less
+	@.ci/setup dev
+	@$(BIN)/python -m convoy_simulator.real $(ARGS)
 
 hls-coverage: ## Which lines of the HLS headers the tests reach, under g++
 	@.ci/setup dev

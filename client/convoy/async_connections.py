@@ -31,15 +31,17 @@ class AsyncGateway:
         self._closed = False
 
     async def request(self, method: str, path: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Reply:
-        """Send and await the answer, `timeout_s` at most; raises `BrokenConnectionError`.
+        """Connect, send and await the answer, `timeout_s` at most in all; raises `BrokenConnectionError`.
 
         A kept connection that the gateway had closed meanwhile is replaced without a word.
         """
         content = self._head(method, path, body, headers) + body
+        clock = asyncio.get_running_loop().time
+        until = clock() + timeout_s
         while True:
-            reader, writer, is_fresh = await self._take(min(timeout_s, CONNECT_TIMEOUT_S))
+            reader, writer, is_fresh = await self._take(min(until - clock(), CONNECT_TIMEOUT_S))
             try:
-                reply, is_kept = await asyncio.wait_for(_exchange(reader, writer, content), timeout_s)
+                reply, is_kept = await asyncio.wait_for(_exchange(reader, writer, content), until - clock())
             except (OSError, EOFError, MalformedAnswerError, asyncio.TimeoutError) as error:
                 writer.close()
                 is_silent = isinstance(error, asyncio.TimeoutError)

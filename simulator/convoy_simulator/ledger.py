@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 MOST_REQUESTS = 1 << 27
 #: What went wrong is told in words for so many, and counted for the rest.
 MOST_INCIDENTS = 40
+#: Different errors that are told apart; what comes beyond is counted under one name.
+MOST_CODES = 100
+OTHER_CODES = "others"
 #: Seconds after its deadline in which an answer or an error still counts: the way back to the caller.
 GRACE_S = 0.5
 
@@ -86,15 +89,18 @@ class _Open:
 class Ledger:
     """One ledger over all callers of a run. Not thread-safe."""
 
-    def __init__(self, references: References, grace_s: float = GRACE_S) -> None:
-        """Raises `ValueError` where an answer could not tell two networks of one name apart."""
+    def __init__(self, references: References, grace_s: float = GRACE_S, room: int = 0) -> None:
+        """Raises `ValueError` where an answer could not tell two networks of one name apart.
+
+        With `room` for so many numbers it takes their memory now and not bit by bit.
+        """
         for model, networks in references.items():
             _check_apart(model, networks)
         self._references = references
         self._models = tuple(references)
         self._grace_s = grace_s
         #: By number: what became of it, and which of `_models` it asked.
-        self._fates, self._asked = bytearray(), bytearray()
+        self._fates, self._asked = bytearray(room), bytearray(room)
         self._open: dict[int, _Open] = {}
         self._deadlines: list[tuple[float, int]] = []
         self._networks: dict[tuple[str, str], str] = {}
@@ -146,7 +152,7 @@ class Ledger:
         if self.fate(number) is Fate.UNKNOWN:
             self._errs(f"{now:.3f}: the error {code} for request {number}, which nobody sent")
         elif self._ends(number, Fate.FAILED if was_capacity_there else Fate.EXCUSED, f"the error {code}", now):
-            self._errors[code] += 1
+            self._errors[code if code in self._errors or len(self._errors) < MOST_CODES else OTHER_CODES] += 1
             if was_capacity_there:
                 self._tell(f"{now:.3f}: request {number} failed with {code} although capacity was there")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import convoy
 import numpy as np
@@ -211,3 +212,32 @@ def test_silence_ends_in_time_and_a_kept_connection_that_died_is_replaced() -> N
             convoy.AsyncClient("ftp://gateway")
 
     play(work)
+
+
+def test_what_connecting_took_is_taken_from_the_time_for_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    opening, waiting = asyncio.open_connection, asyncio.wait_for
+    allowed: dict[str, float] = {}
+
+    async def slow(*arguments: Any, **options: Any) -> Any:
+        await asyncio.sleep(0.3)
+        return await opening(*arguments, **options)
+
+    def noted(awaitable: Awaitable[Any], timeout: float) -> Awaitable[Any]:
+        allowed[getattr(awaitable, "__name__", "")] = timeout  # gateways of other tests wait as well
+        return waiting(awaitable, timeout)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def work() -> None:
+        async with served_by(silent) as url:
+            monkeypatch.setattr(asyncio, "open_connection", slow)
+            monkeypatch.setattr(asyncio, "wait_for", noted)
+            gateway = AsyncGateway(url)
+            with pytest.raises(BrokenConnectionError, match="timed out"):
+                await gateway.request("GET", "/", b"", {}, 1.0)
+            await gateway.aclose()
+
+    play(work)
+    assert allowed["slow"] <= 1.0
+    assert allowed["_exchange"] <= 0.7

@@ -9,9 +9,9 @@ import pytest
 from convoy_controller.broker import HOST, answers, find_mosquitto, mosquitto_configuration
 from convoy_controller.local_fleet import wait_until
 from convoy_schema.bundle import Method
+from convoy_simulator.real.veth_line import VethLine, obstacle
 from crash_harness import BROKER, SECOND_GATEWAY, CrashFleet
 from own_ports import own_port
-from severed_line import SeveredLine, obstacle
 from system_fleet import PATIENCE_S, Intruder
 
 #: Seconds that a board may cost whose line is cut.
@@ -20,20 +20,20 @@ FAR = "board-3"
 
 
 @pytest.fixture
-def line() -> Iterator[SeveredLine]:
+def line() -> Iterator[VethLine]:
     if why := obstacle():
         pytest.skip(why)
-    with SeveredLine() as made:
+    with VethLine() as made:
         yield made
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, line: SeveredLine) -> Iterator[CrashFleet]:
+def fleet(tmp_path: Path, line: VethLine) -> Iterator[CrashFleet]:
     with CrashFleet(tmp_path) as made:
         yield made
 
 
-def serve(fleet: CrashFleet, line: SeveredLine) -> None:
+def serve(fleet: CrashFleet, line: VethLine) -> None:
     """Two boards beside the broker, the third at the far end of the line."""
     mosquitto = find_mosquitto()
     if mosquitto is None:
@@ -56,7 +56,7 @@ def serve(fleet: CrashFleet, line: SeveredLine) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("end", ["near", "far"])
 def test_a_cut_line_costs_less_than_six_seconds_and_its_board_adds_nothing_when_it_is_back(
-    fleet: CrashFleet, line: SeveredLine, end: str
+    fleet: CrashFleet, line: VethLine, end: str
 ) -> None:
     serve(fleet, line)
     cut, mend = (line.cut_near, line.mend_near) if end == "near" else (line.cut_far, line.mend_far)

@@ -8,7 +8,16 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from convoy_simulator.ledger import GRACE_S, MOST_INCIDENTS, MOST_REQUESTS, Account, Fate, Ledger
+from convoy_simulator.ledger import (
+    GRACE_S,
+    MOST_CODES,
+    MOST_INCIDENTS,
+    MOST_REQUESTS,
+    OTHER_CODES,
+    Account,
+    Fate,
+    Ledger,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -214,6 +223,15 @@ def test_incidents_are_told_up_to_a_bound_and_counted_beyond() -> None:
     account = ledger.account()
     assert account.failed == 100
     assert len(account.incidents) == MOST_INCIDENTS
+
+
+def test_errors_are_told_apart_up_to_a_bound_and_counted_beyond() -> None:
+    ledger = sent(2 * MOST_CODES)
+    for number in range(2 * MOST_CODES):
+        ledger.fails(number, f"code-{number}", False, 1.0)
+    errors = ledger.account().errors
+    assert sum(errors.values()) == 2 * MOST_CODES
+    assert errors[OTHER_CODES] == MOST_CODES
 
 
 @given(

@@ -16,7 +16,7 @@ from convoy_controller.errors import BlobError, DatabaseFullError
 from convoy_controller.local_fleet import CONTROLLER, wait_until
 from convoy_schema.bundle import InputSpec, Method
 from convoy_schema.messages.desired import Cut, Intent
-from small_disk import SmallDisk, obstacle
+from convoy_simulator.real.small_disk import SmallDisk, obstacle
 from system_fleet import PATIENCE_S, SystemFleet, logits_of
 
 SMALL_BOARD, OTHER_BOARD = "board-1", "board-2"

@@ -1,10 +1,11 @@
 """A disk so small that it fills: a tmpfs of a few hundred kilobytes, and a ballast that takes what is left of it.
 
-Needs root. Used by system tests; nothing of the product knows of it.
+Needs root. Nothing of the product knows of it.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -42,7 +43,7 @@ class SmallDisk:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Lazily: a database that the test still reads must not keep it.
+        # Lazily: a database that somebody still reads must not keep it.
         subprocess.run(["umount", "--lazy", self.path], check=False)
 
     @property
@@ -54,8 +55,13 @@ class SmallDisk:
     def fill(self, leave_bytes: int = 0) -> None:
         """Take up everything but `leave_bytes`."""
         with (self.path / "ballast").open("ab") as file:
-            if self.free_bytes > leave_bytes:
-                os.posix_fallocate(file.fileno(), file.tell(), self.free_bytes - leave_bytes)
+            while (more := self.free_bytes - leave_bytes) > 0:
+                try:
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, more)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    # Whoever lives there has just taken some of it.
 
     def relieve(self) -> None:
         """Give back what `fill` took."""
