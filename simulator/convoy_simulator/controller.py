@@ -116,7 +116,7 @@ class CountingRecorder(Recorder):
         """See `Recorder`."""
         self.counted["reported"] += 1
 
-    def record_pulse(self, board: str, pulse: Pulse, at: datetime | None = None) -> None:
+    def record_pulse(self, board: str, pulse: Pulse, at: datetime | None = None, packed: bytes = b"") -> None:
         """See `Recorder`."""
         self.counted["pulse"] += 1
 
