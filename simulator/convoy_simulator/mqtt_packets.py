@@ -110,13 +110,13 @@ def size_of(packet: Packet) -> int:
     if kind is Publish:
         return publish_size(packet)  # type: ignore[arg-type]  # `kind` says so, and isinstance costs as much again
     fixed = _FIXED.get(kind)
-    return fixed if fixed is not None else _with_header(_remaining(packet))
+    return fixed if fixed is not None else with_header(_remaining(packet))
 
 
 def publish_size(packet: Publish) -> int:
     """Bytes on the wire of a PUBLISH."""
     length = 2 + topic_bytes(packet.topic) + len(packet.payload) + (2 if packet.qos else 0)
-    return length + 2 if length < 128 else _with_header(length)
+    return length + 2 if length < 128 else with_header(length)
 
 
 @lru_cache(maxsize=REMEMBERED_TOPICS)
@@ -146,6 +146,6 @@ def _connect_bytes(packet: Connect) -> int:
     return length
 
 
-def _with_header(remaining: int) -> int:
+def with_header(remaining: int) -> int:
     """`remaining` and the fixed header before it, whose length field takes one byte for each seven bits."""
     return remaining + 1 + max(1, (remaining.bit_length() + 6) // 7)
