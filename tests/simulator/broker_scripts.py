@@ -124,6 +124,7 @@ _LIMITS = (
     Limits(max_inflight_messages=0, max_queued_messages=4),
     Limits(max_inflight_messages=20, max_queued_messages=1000),
     Limits(max_inflight_messages=3, max_queued_messages=2, max_packet_size=500, max_connections=5),
+    Limits(20, 10_000, 67_108_864, 1_000_000),  # as shipped
 )
 
 
