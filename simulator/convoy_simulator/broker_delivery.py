@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from convoy_simulator.access_rules import AccessRules
 from convoy_simulator.broker_effects import Effect, Send
 from convoy_simulator.broker_limits import NO_LIMIT, Limits
+from convoy_simulator.broker_rules import AccessRules
 from convoy_simulator.broker_session import Session
 from convoy_simulator.mqtt_packets import Packet, Publish, publish_size, size_of
 from convoy_simulator.topic_trees import RetainedTree, SubscriptionNode, SubscriptionTree

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 from broker_faults import FAULTS, planted
-from broker_rig import Client, Difference, ModelSide, RealSide, UnsettledError, compare
+from broker_rig import Difference, ModelSide, UnsettledError, compare
 from broker_scripts import Acknowledge, Cut, Join, Kill, Resume, Say, Script, Stall, random_script, shrink
 from convoy_simulator.broker import KEEPALIVE_LOOK_S
 from convoy_simulator.broker_limits import MOSQUITTO as AS_IT_COMES
 from convoy_simulator.mqtt_packets import Connect, Packet, Puback, Publish, Subscribe, publish_size
 from mosquitto_process import MOSQUITTO
+from mosquitto_side import WITNESS, Client, RealSide, filling
 
 #: The version whose conduct the model has.
 MODELLED = "2.0.11"
@@ -140,7 +141,7 @@ def _run_model(script: Script) -> list[list[Packet]]:
     side = ModelSide(script.limits)
     heard: list[list[Packet]] = [[] for _ in range(6)]
     owed: list[list[int]] = [[] for _ in range(6)]
-    side.join(5, Connect("witness", True, 0, None, "cat"))
+    side.join(WITNESS, Connect("witness", True, 0, None, "cat"))
     for step in script.steps:
         match step:
             case Join(slot, connect):
@@ -157,7 +158,7 @@ def _run_model(script: Script) -> list[list[Packet]]:
                 side.cut(slot)
             case Stall(slot):
                 side.say(slot, (Subscribe(65_000, ((f"$fill/{slot}", 0),)),))
-                side.stall(slot, 8, 7 * publish_size(Publish("$fill/0", b"x" * 400_000, 0, False)) + 9)
+                side.stall(slot, 8, 7 * publish_size(*filling(slot, 1)) + 9)
             case Resume(slot):
                 side.resume(slot)
             case Kill(keep):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from convoy_simulator.access_rules import AccessRules
+from convoy_simulator.broker_rules import AccessRules
 
 SHIPPED = (Path(__file__).parents[2] / "broker_config" / "acl").read_text()
 
