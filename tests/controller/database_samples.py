@@ -6,11 +6,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
 from convoy_bitstreams import Catalogue as Images
 from convoy_bitstreams import catalogue as shipped_images
+from convoy_controller import blobs
 from convoy_controller.blobs import BlobStore
 from convoy_controller.catalogue import Catalogue
 from convoy_controller.database.engine import Database, open_database
@@ -178,13 +180,35 @@ def open_catalogue(fleet: Database, folder: Path) -> Catalogue:
     return Catalogue(fleet, BlobStore(folder / "blobs"))
 
 
+_IMAGES: dict[str, bytes] = {}
+
+
+class HeldImages(Images):
+    """Images that are read once; to unpack them and to pack them anew takes longer than most tests that publish."""
+
+    def read(self, digest: str) -> bytes:
+        if digest not in _IMAGES:
+            _IMAGES[digest] = super().read(digest)
+        return _IMAGES[digest]
+
+
+@cache
+def held_images() -> HeldImages:
+    """Those that are shipped."""
+    ours = shipped_images()
+    return HeldImages(ours.shells, ours.modules, ours.floorplans, ours._stored)
+
+
+blobs.pack = lru_cache(maxsize=32)(blobs.pack)
+
+
 def publish(
     fleet: Database,
     folder: Path,
     name: str = "tiny",
     version: str = "1",
     seed: int = 0,
-    images: Callable[[], Images] = shipped_images,
+    images: Callable[[], Images] = held_images,
     floor: int = 0,
 ) -> ModelAnnouncement:
     key, spec = signing_key(folder / "keys"), InputSpec("in", "N")
