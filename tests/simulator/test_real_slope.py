@@ -25,7 +25,7 @@ def life(
 
 @given(
     st.floats(-50 * MB, 50 * MB),
-    st.lists(st.tuples(st.floats(450, 2000), st.floats(1 * MB, 500 * MB)), min_size=1, max_size=5),
+    st.lists(st.tuples(st.floats(750, 2500), st.floats(1 * MB, 500 * MB)), min_size=1, max_size=5),
 )
 def test_a_straight_line_is_found_whatever_the_lives_levels(rate: float, lives: list[tuple[float, float]]) -> None:
     found = fit([life(seconds, rate, level) for seconds, level in lives])
@@ -39,7 +39,7 @@ def test_a_leak_in_noise_is_found_and_none_is_not() -> None:
     assert leaks.exceeds(MOST_GROWTH_BYTES_PER_H)
     assert not fit([life(3600, 0.0, noise=1 * MB)]).exceeds(MOST_GROWTH_BYTES_PER_H)
     # Three times the bound over short lives, each with a level of its own.
-    short = [life(480, 3 * MOST_GROWTH_BYTES_PER_H, level * 10 * MB, noise=0.05 * MB, seed=level) for level in range(9)]
+    short = [life(900, 3 * MOST_GROWTH_BYTES_PER_H, level * 10 * MB, noise=0.05 * MB, seed=level) for level in range(9)]
     assert fit(short).exceeds(MOST_GROWTH_BYTES_PER_H)
 
 
@@ -57,7 +57,7 @@ def test_the_error_covers_what_it_says_even_where_noise_wanders() -> None:
 
 
 def test_what_a_process_takes_to_warm_up_is_no_growth() -> None:
-    warming = [(at, 10 * MB + min(at / WARM_UP_S, 1.0) * 40 * MB) for at in np.arange(0, 1200, 2.0).tolist()]
+    warming = [(at, 10 * MB + min(at / WARM_UP_S, 1.0) * 40 * MB) for at in np.arange(0, 1500, 2.0).tolist()]
     assert fit([warming]).bytes_per_h == pytest.approx(0.0, abs=1.0)
     assert fit([warming]).first_bytes == 10 * MB
     assert fit([warming]).most_bytes == 50 * MB

@@ -13,7 +13,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WARM_UP_S = 300.0
+#: Caches fill: of those that are bounded, SQLite's pages (2 MB a connection) take a controller of a few boards longest.
+WARM_UP_S = 600.0
 BLOCK_S = 15.0
 #: Blocks that a life must have to count.
 LEAST_BLOCKS = 4
