@@ -107,7 +107,7 @@ class Line:
             late += self._lateness(segments)
         arrival = way.free_at + late
         if self.cpu is not None and way is self.down:
-            arrival = self.cpu.take(arrival, self.message_s)
+            arrival = self.cpu.interrupt(arrival, self.message_s)
         return arrival if not self.turn_s or way is self.up else math.ceil(arrival / self.turn_s) * self.turn_s
 
     def _lateness(self, segments: int) -> float:
@@ -245,7 +245,7 @@ class Network:
         else:
             sent_at = self._loop.time()
             if self.broker_cpu is not None:
-                sent_at = self.broker_cpu.take(sent_at, self.packet_s)
+                sent_at = self.broker_cpu.interrupt(sent_at, self.packet_s)
             arrival = line.arrival(line.down, line.conditions.down_bytes_per_s, size, sent_at)
             connection.down_at = arrival = max(arrival, connection.down_at)
             self._loop.call_at(arrival, self._to_client, connection, packet, size)
