@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+from convoy_simulator.cpu import Cpu
+
+
+def test_work_waits_for_a_free_core() -> None:
+    cpu = Cpu(2)
+    assert [cpu.take(0.0, 1.0) for _ in range(4)] == [1.0, 1.0, 2.0, 2.0]
+    assert cpu.take(10.0, 1.0) == 11.0
+    assert cpu.busy_s == 5.0
+
+
+def test_short_work_goes_first_and_makes_the_rest_late() -> None:
+    cpu = Cpu(1)
+    assert cpu.take(0.0, 1.0) == 1.0
+    assert cpu.interrupt(0.5, 0.1) == pytest.approx(0.6)
+    assert cpu.take(0.6, 1.0) == pytest.approx(2.1)
+
+
+def test_a_slower_processor_takes_longer() -> None:
+    assert Cpu(1, 12.0).take(0.0, 0.5) == 6.0
