@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
 from convoy_simulator.calm import Calm
 from convoy_simulator.faults import HARMLESS, Fault, Kind
 from convoy_simulator.fleet import Fleet
+
+log = logging.getLogger(__name__)
 
 
 class Acting:
@@ -46,6 +49,7 @@ class Acting:
             await asyncio.sleep(began + fault.at - loop.time())
             if fault.kind not in HARMLESS:
                 self._calm.disturb(loop.time(), loop.time() + fault.seconds)
+            log.info("fault: %s", str(fault).strip())
             self._acts[fault.kind](fault)
 
     def _later(self, seconds: float, call: Callable[..., object], *arguments: object) -> None:

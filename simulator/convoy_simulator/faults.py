@@ -46,8 +46,13 @@ class Fault:
     seconds: float = 0.0
     size: int = 0
 
+    @property
+    def concerns_board(self) -> bool:
+        """Whether `target` is a board's place."""
+        return self.kind in _BOARDS
+
     def __str__(self) -> str:
-        concerns = f" {self.target}" if self.kind in _BOARDS or self.kind.value.startswith("gateway") else ""
+        concerns = f" {self.target}" if self.concerns_board or self.kind.value.startswith("gateway") else ""
         lasts = f" for {self.seconds:.1f} s" if self.seconds else ""
         return f"{self.at:7.2f} {self.kind.value}{concerns}{lasts}" + (f" ({self.size})" if self.size else "")
 

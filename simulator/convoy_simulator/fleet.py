@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ class Fleet:
             GatewayHost(name, SITE, self.network, self._line(name, _LOCAL), fault, self._seed(), trust=trust)
             for name in (f"gateway-{number}" for number in range(1, shape.gateways + 1))
         ]
-        states = States(EMULATED_XC7Z020.geometry.memory_frames)
+        _states().begin_anew()
         watching = Watching(fault, self._may_load)
         self.boards = [
             Board(
@@ -99,7 +100,7 @@ class Fleet:
                 watching,
                 self._seed(),
                 key=home.trusted_key,
-                states=states,
+                states=_states(),
             )
             for name in (f"board-{number}" for number in range(1, shape.boards + 1))
         ]
@@ -185,6 +186,12 @@ class Fleet:
 
     def _may_load(self, image: bytes, partition: str) -> bool:
         return digest_of(image) in self._images
+
+
+@functools.lru_cache(maxsize=1)
+def _states() -> States:
+    """Of every fleet of this process: what boards load is the same in all of them."""
+    return States(EMULATED_XC7Z020.geometry.memory_frames)
 
 
 def _images_of(template: Template) -> frozenset[str]:

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -78,19 +78,19 @@ def plan_of(profile: Profile, seed: int, trouble_s: float = TROUBLE_S) -> Plan:
     return Plan(seed, shape, profile, trouble_s, drawn)
 
 
-def run(plan: Plan) -> Outcome:
-    """In virtual time, from the beginning to the end."""
+def run(plan: Plan, say: Callable[[str], object] | None = None) -> Outcome:
+    """In virtual time, from the beginning to the end; `say` is given each line that the fleet logs."""
     remember()
     outcome = Outcome(plan)
     loop = VirtualLoop()
-    try:
-        with quiet():
+    with quiet() if say is None else _logging(say, loop):
+        try:
             loop.run_until_complete(_Run(plan, outcome, loop).go())
-    finally:
-        with contextlib.suppress(BaseException):
-            loop.run_until_complete(end_all())
-        asyncio.set_event_loop(None)
-        loop.close()
+        finally:
+            with contextlib.suppress(BaseException):
+                loop.run_until_complete(end_all())
+            asyncio.set_event_loop(None)
+            loop.close()
     return outcome
 
 
@@ -187,20 +187,29 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def shrink(plan: Plan, is_wrong: Sequence[str] | None = None) -> Plan:
-    """The shortest list of faults found that still goes wrong: what can be left out is."""
-    from dataclasses import replace
+class _Told(logging.Handler):
+    def __init__(self, say: Callable[[str], object], loop: VirtualLoop) -> None:
+        super().__init__(logging.INFO)
+        self._say = say
+        self._loop = loop
+        self.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
 
-    faults_left = list(plan.faults)
-    size = max(1, len(faults_left) // 2)
-    while size >= 1 and faults_left:
-        at = 0
-        while at < len(faults_left):
-            fewer = faults_left[:at] + faults_left[at + size :]
-            tried = replace(plan, faults=tuple(fewer))
-            if not run(tried).is_right:
-                faults_left = fewer
-            else:
-                at += size
-        size //= 2
-    return replace(plan, faults=tuple(faults_left))
+    def emit(self, record: logging.LogRecord) -> None:
+        self._say(f"{self._loop.time():9.3f} {self.format(record)}")
+
+
+@contextlib.contextmanager
+def _logging(say: Callable[[str], object], loop: VirtualLoop) -> Iterator[None]:
+    """What a fleet logs goes to `say`, with the virtual time."""
+    told = _Told(say, loop)
+    names = ("convoy_device", "convoy_controller", "convoy_schema", "convoy_simulator")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.INFO)
+        logging.getLogger(name).addHandler(told)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).removeHandler(told)
+            logging.getLogger(name).setLevel(level)
