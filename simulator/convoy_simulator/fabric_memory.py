@@ -12,14 +12,23 @@ import numpy as np
 from convoy_device.fabric.memory import REGISTER_BYTES, ConfigurationMemory
 from convoy_schema.bitstream import FRAME_WORDS, Frames, Indices
 
+#: States that are kept from one fleet to the next; beyond it all are forgotten. One of an xc7z020 takes 4 MB.
+KEPT = 64
+
 
 class States:
-    """Every state that some part was in: frames (n, 101), never changed once made."""
+    """States that parts were in: frames (n, 101), never changed once made."""
 
     def __init__(self, frames: int) -> None:
         self.blank: Frames = np.zeros((frames, FRAME_WORDS), np.uint32)
         self._after: dict[tuple[int, int, int], tuple[Frames, object]] = {}
         self._reads: dict[tuple[int, int], tuple[Frames, object]] = {}
+
+    def begin_anew(self) -> None:
+        """A fleet begins: forget what is too much. While it runs, states that are equal must stay the same object."""
+        if len(self._after) > KEPT:
+            self._after.clear()
+            self._reads.clear()
 
     def written(self, state: Frames, numbers: Indices, frames: Frames) -> Frames:
         """`state` with those frames set; the same object for the same arguments."""

@@ -33,6 +33,8 @@ class Kind(enum.Enum):
 
 #: What leaves the fleet as able to answer as it was.
 HARMLESS = frozenset({Kind.REPLACE, Kind.DATABASE_BACKUP})
+#: What neither boards nor gateways notice.
+UNSEEN = HARMLESS | {Kind.CONTROLLER_KILL, Kind.DATABASE_AWAY, Kind.DATABASE_RESTORE}
 _BOARDS = frozenset(kind for kind in Kind if kind.value.startswith("board"))
 
 
@@ -46,8 +48,13 @@ class Fault:
     seconds: float = 0.0
     size: int = 0
 
+    @property
+    def concerns_board(self) -> bool:
+        """Whether `target` is a board's place."""
+        return self.kind in _BOARDS
+
     def __str__(self) -> str:
-        concerns = f" {self.target}" if self.kind in _BOARDS or self.kind.value.startswith("gateway") else ""
+        concerns = f" {self.target}" if self.concerns_board or self.kind.value.startswith("gateway") else ""
         lasts = f" for {self.seconds:.1f} s" if self.seconds else ""
         return f"{self.at:7.2f} {self.kind.value}{concerns}{lasts}" + (f" ({self.size})" if self.size else "")
 
@@ -55,7 +62,7 @@ class Fault:
 #: The shortest and the longest time of each kind (seconds), and the largest size.
 _LASTS: Mapping[Kind, tuple[float, float, int]] = {
     Kind.BOARD_KILL: (0, 0, 60),
-    Kind.BOARD_POWER: (2, 15, 0),
+    Kind.BOARD_POWER: (2, 15, 30),
     Kind.BOARD_SLOW: (2, 15, 30),
     Kind.BOARD_FABRIC: (0, 0, 3),
     Kind.BOARD_DISK: (2, 10, 0),

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from convoy_simulator.ledger import Account, Ledger
 from convoy_simulator.mqtt_packets import Packet, Publish
 from convoy_simulator.profiles import Profile
 from convoy_simulator.remembering import remember
+from convoy_simulator.sendings import Sendings
 from convoy_simulator.template import small_template, temporary_folder
 from convoy_simulator.virtual_time import VirtualLoop
 
@@ -73,24 +74,35 @@ def plan_of(profile: Profile, seed: int, trouble_s: float = TROUBLE_S) -> Plan:
     boards = chance.choice((3, 4, 4, 5))
     spare = chance.choice((0, 1, 1))
     method = chance.choice((Method.ALLOCATE, Method.ALLOCATE, Method.LIBRARY))
-    shape = Shape(boards, 2, method, max(2, boards - spare - chance.choice((0, 1))), spare, chance.choice((0, 1, 2)))
+    used, replicas = max(2, boards - spare - chance.choice((0, 1))), chance.choice((0, 1, 2))
+    shape = Shape(
+        boards,
+        2,
+        method,
+        used,
+        spare,
+        replicas,
+        controllers=chance.choice((1, 1, 2)),
+        partitions=chance.choice((None, 2)) if method is Method.LIBRARY else None,
+        queue_frames=8,
+    )
     drawn = faults.draw(chance, profile.kinds, profile.every_s, 1.0, trouble_s, boards) if profile.kinds else ()
     return Plan(seed, shape, profile, trouble_s, drawn)
 
 
-def run(plan: Plan) -> Outcome:
-    """In virtual time, from the beginning to the end."""
+def run(plan: Plan, say: Callable[[str], object] | None = None) -> Outcome:
+    """In virtual time, from the beginning to the end; `say` is given each line that the fleet logs."""
     remember()
     outcome = Outcome(plan)
     loop = VirtualLoop()
-    try:
-        with quiet():
+    with quiet() if say is None else _logging(say, loop):
+        try:
             loop.run_until_complete(_Run(plan, outcome, loop).go())
-    finally:
-        with contextlib.suppress(BaseException):
-            loop.run_until_complete(end_all())
-        asyncio.set_event_loop(None)
-        loop.close()
+        finally:
+            with contextlib.suppress(BaseException):
+                loop.run_until_complete(end_all())
+            asyncio.set_event_loop(None)
+            loop.close()
     return outcome
 
 
@@ -119,13 +131,15 @@ class _Run:
         self._calm = calm = Calm(RECOVERY_S)
         ledger = Ledger({DEPLOYMENT: template.answers})
         invariants = Invariants(fleet, self._fault)
-        fleet.network.watch = self._watch(invariants)
+        fleet.network.watch = self._watch()
+        fleet.network.watch_sending = Sendings(fleet, self._fault).sends
         try:
             fleet.start()
             fleet.request("1")
             if not await invariants.settles(DEPLOY_S):
                 self._fault(f"undisturbed, it does not serve within {DEPLOY_S:g} s: {invariants.complaint()}")
                 return
+            fleet.back_up_database()
             callers = Callers(
                 fleet.gateways, DEPLOYMENT, template.pictures, ledger, calm.was_able, fleet.chance, REQUESTS_PER_S
             )
@@ -152,13 +166,11 @@ class _Run:
             outcome.seconds, outcome.trace = loop.time(), self._trace.hexdigest()
             fleet.close()
 
-    def _watch(self, invariants: Invariants):  # type: ignore[no-untyped-def]
+    def _watch(self) -> Callable[[str, Packet, bool], None]:
         def watch(name: str, packet: Packet, is_up: bool) -> None:
             if isinstance(packet, Publish):
                 self._outcome.messages += 1
                 self._trace.update(f"{self._loop.time():.6f}{name}{is_up}{packet.topic}{len(packet.payload)}".encode())
-                if is_up:
-                    invariants.sent(name, packet)
 
         return watch
 
@@ -187,20 +199,29 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def shrink(plan: Plan, is_wrong: Sequence[str] | None = None) -> Plan:
-    """The shortest list of faults found that still goes wrong: what can be left out is."""
-    from dataclasses import replace
+class _Told(logging.Handler):
+    def __init__(self, say: Callable[[str], object], loop: VirtualLoop) -> None:
+        super().__init__(logging.INFO)
+        self._say = say
+        self._loop = loop
+        self.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
 
-    faults_left = list(plan.faults)
-    size = max(1, len(faults_left) // 2)
-    while size >= 1 and faults_left:
-        at = 0
-        while at < len(faults_left):
-            fewer = faults_left[:at] + faults_left[at + size :]
-            tried = replace(plan, faults=tuple(fewer))
-            if not run(tried).is_right:
-                faults_left = fewer
-            else:
-                at += size
-        size //= 2
-    return replace(plan, faults=tuple(faults_left))
+    def emit(self, record: logging.LogRecord) -> None:
+        self._say(f"{self._loop.time():9.3f} {self.format(record)}")
+
+
+@contextlib.contextmanager
+def _logging(say: Callable[[str], object], loop: VirtualLoop) -> Iterator[None]:
+    """What a fleet logs goes to `say`, with the virtual time."""
+    told = _Told(say, loop)
+    names = ("convoy_device", "convoy_controller", "convoy_schema", "convoy_simulator")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.INFO)
+        logging.getLogger(name).addHandler(told)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).removeHandler(told)
+            logging.getLogger(name).setLevel(level)

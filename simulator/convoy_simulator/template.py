@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import shutil
 import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import convoy_bitstreams
@@ -43,10 +43,10 @@ class Template:
 
 
 def temporary_folder() -> Path:
-    """A folder that goes with this process."""
+    """A folder that goes with this process, be it one of a pool or not."""
     parent = _MEMORY if _MEMORY.is_dir() else None
     folder = Path(tempfile.mkdtemp(prefix="convoy-simulator-", dir=parent))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    Finalize(None, shutil.rmtree, (folder,), {"ignore_errors": True}, exitpriority=0)
     return folder
 
 
