@@ -8,7 +8,7 @@ SHELL := /bin/sh
 export NO_MKDOCS_2_WARNING := 1
 # Every process that a test starts would compile all of the code anew, where the environment forbids to keep it.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help docs reference bitstreams demo fuzz soak soak-real test test-armhf test-long test-pynq test-systemd wheelhouse check format clean hls-coverage hls-sanitize hls-reports
+.PHONY: help docs reference bitstreams demo fuzz planted soak soak-real test test-armhf test-long test-pynq test-systemd wheelhouse check format clean hls-coverage hls-sanitize hls-reports
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -59,6 +59,10 @@ wheelhouse: ## A folder to install a board from that has no index; ARGS="--pytho
 soak: ## Fleets in virtual time, each from a seed: 20,000 under all faults together; ARGS="--profile all --seed 17 --log"
 	@.ci/setup dev
 	@PYTHONHASHSEED=0 $(BIN)/python -m convoy_simulator $(ARGS)
+
+planted: ## Plants bugs into the code one at a time, to see that the fleets in virtual time find each; ARGS name bugs
+	@.ci/setup dev
+	@PYTHONHASHSEED=0 $(BIN)/python tests/simulator/planted_bugs.py $(ARGS)
 
 test-long: ## The tests that take minutes
 	@.ci/setup dev

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from convoy_simulator.calm import Calm
-from convoy_simulator.faults import HARMLESS, Fault, Kind
+from convoy_simulator.controller import ControllerHost
+from convoy_simulator.faults import HARMLESS, UNSEEN, Fault, Kind
 from convoy_simulator.fleet import Fleet
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,9 @@ class Acting:
         began = loop.time()
         for fault in sorted(faults, key=lambda each: each.at):
             await asyncio.sleep(began + fault.at - loop.time())
+            if fault.kind not in UNSEEN:
+                fleet = self._fleet
+                fleet.shaken_until = max(fleet.shaken_until, loop.time() + fault.seconds + self._calm.recovery_s)
             if fault.kind not in HARMLESS:
                 self._calm.disturb(loop.time(), loop.time() + fault.seconds)
             log.info("fault: %s", str(fault).strip())
@@ -61,7 +65,7 @@ class Acting:
         self._fleet.boards[fault.target].kill(fault.size)
 
     def _board_power(self, fault: Fault) -> None:
-        self._fleet.boards[fault.target].lose_power(fault.seconds)
+        self._fleet.boards[fault.target].lose_power(fault.seconds, fault.size)
 
     def _board_slow(self, fault: Fault) -> None:
         board = self._fleet.boards[fault.target]
@@ -95,11 +99,14 @@ class Acting:
         network.cut(line)  # type: ignore[arg-type]
         self._later(seconds, network.mend, line)
 
+    def _controller(self, fault: Fault) -> ControllerHost:
+        return self._fleet.controllers[fault.target % len(self._fleet.controllers)]
+
     def _controller_kill(self, fault: Fault) -> None:
-        self._fleet.controller.kill(fault.size)
+        self._controller(fault).kill(fault.size)
 
     def _controller_cut(self, fault: Fault) -> None:
-        self._cut(self._fleet.controller.line, fault.seconds)
+        self._cut(self._controller(fault).line, fault.seconds)
 
     def _database_away(self, fault: Fault) -> None:
         storage = self._fleet.storage
@@ -107,7 +114,7 @@ class Acting:
         self._later(fault.seconds, setattr, storage, "is_away", False)
 
     def _database_backup(self, fault: Fault) -> None:
-        self._fleet.storage.back_up()
+        self._fleet.back_up_database()
 
     def _database_restore(self, fault: Fault) -> None:
         self._fleet.restore_database()

@@ -146,6 +146,8 @@ class Board(Host):
         self.cpu: Cpu | None = None
         self.daemon: Daemon | None = None
         self.is_powered = True
+        #: For how long (seconds) its power is gone after the life that ends next.
+        self._dark_s: float | None = None
 
     def _step(self, what: str) -> None:
         self.life.step(what)
@@ -154,7 +156,9 @@ class Board(Host):
 
     def process(self, surroundings: Surroundings) -> Coroutine[Any, Any, int]:
         """See `Host`."""
-        fabric = WatchedFabric(Path("/virtual"), floorplans=floorplans(), memory=self.memory)
+        fabric = WatchedFabric(
+            Path("/virtual"), floorplans=floorplans(), offered=self.config.partitions, memory=self.memory
+        )
         fabric.watching, fabric.board = self._watching, self.name
         self.daemon = Daemon(
             self.config,
@@ -197,8 +201,26 @@ class Board(Host):
 
     # Faults ----------------------------------------------------------------------------------------------------------
 
-    def lose_power(self, seconds: float = BOOT_S) -> None:
-        """And have it again after `seconds`: nothing is in the part, and on disk what was synced."""
+    def lose_power(self, seconds: float = BOOT_S, within_steps: int = 0) -> None:
+        """And have it again after `seconds`: nothing is in the part, and on disk what was synced.
+
+        At once, or before one of the next `within_steps` steps of its process.
+        """
+        if within_steps and self.is_up:
+            self.kill(within_steps)
+            self._dark_s = seconds
+        else:
+            self._go_dark(seconds)
+
+    def _ended(self) -> None:
+        super()._ended()
+        if self._dark_s is not None:
+            self._go_dark(self._dark_s)
+
+    def _go_dark(self, seconds: float) -> None:
+        self._dark_s = None
+        if not self.is_powered:
+            return
         self.is_powered = False
         for link in self.links:
             link.vanish()

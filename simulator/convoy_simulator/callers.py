@@ -18,6 +18,8 @@ from convoy_simulator.ledger import Ledger
 #: Seconds that a caller gives a request, and waits before asking again where nobody could answer.
 TIMEOUT_S = 20.0
 AGAIN_S = 0.2
+#: Now and then so many come at once: the share of moments at which they do.
+BURST, BURSTS = 60, 0.02
 #: What the client asks again for, elsewhere.
 _AGAIN = (NotServingError, OverloadError, UnknownModelError)
 
@@ -52,10 +54,11 @@ class Callers:
             await asyncio.sleep(self._chance.expovariate(self._rate))
             if loop.time() >= until:
                 return
-            task = loop.create_task(self._ask(self._number), name=f"request {self._number}")
-            self._number += 1
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
+            for _ in range(BURST if self._chance.random() < BURSTS else 1):
+                task = loop.create_task(self._ask(self._number), name=f"request {self._number}")
+                self._number += 1
+                self._asking.add(task)
+                task.add_done_callback(self._asking.discard)
 
     async def finish(self) -> None:
         """Wait for what is under way."""

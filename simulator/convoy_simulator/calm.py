@@ -10,12 +10,12 @@ class Calm:
     """Disturbances as intervals; `recovery_s` seconds after each still belong to it."""
 
     def __init__(self, recovery_s: float) -> None:
-        self._recovery_s = recovery_s
+        self.recovery_s = recovery_s
         self._disturbed: list[tuple[float, float]] = []
 
     def disturb(self, since: float, until: float) -> None:
         """Something is wrong from `since` to `until`."""
-        self._disturbed.append((since, until + self._recovery_s))
+        self._disturbed.append((since, until + self.recovery_s))
 
     def was_able(self, since: float, until: float) -> bool:
         """Whether there was calm for long enough between the two."""

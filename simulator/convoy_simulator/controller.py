@@ -206,9 +206,3 @@ class ControllerHost(Host):
         """See `Host`."""
         if self._database is not None:
             self._database.close()
-
-    def restore_database(self) -> bool:
-        """Stop, and put the database that was backed up in place. False when there is none."""
-        self.kill()
-        self.cleared()
-        return self.storage.restore()

@@ -80,6 +80,10 @@ class ForgetfulDisk(Disk):
         """Somebody else writes until nothing is left."""
         self.room = sum(len(file.data) for file in self._files.values())
 
+    def contents(self, folder: str) -> list[tuple[Path, bytes]]:
+        """Names and bytes in every folder of that name, as they are now; no step of the process."""
+        return [(path, file.content()) for path, file in self._files.items() if path.parent.name == folder]
+
     def _take_effect(self, change: _Change) -> None:
         if change.file is None:
             self._lasting.pop(change.path, None)

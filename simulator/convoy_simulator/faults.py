@@ -33,6 +33,8 @@ class Kind(enum.Enum):
 
 #: What leaves the fleet as able to answer as it was.
 HARMLESS = frozenset({Kind.REPLACE, Kind.DATABASE_BACKUP})
+#: What neither boards nor gateways notice.
+UNSEEN = HARMLESS | {Kind.CONTROLLER_KILL, Kind.DATABASE_AWAY, Kind.DATABASE_RESTORE}
 _BOARDS = frozenset(kind for kind in Kind if kind.value.startswith("board"))
 
 
@@ -60,7 +62,7 @@ class Fault:
 #: The shortest and the longest time of each kind (seconds), and the largest size.
 _LASTS: Mapping[Kind, tuple[float, float, int]] = {
     Kind.BOARD_KILL: (0, 0, 60),
-    Kind.BOARD_POWER: (2, 15, 0),
+    Kind.BOARD_POWER: (2, 15, 30),
     Kind.BOARD_SLOW: (2, 15, 30),
     Kind.BOARD_FABRIC: (0, 0, 3),
     Kind.BOARD_DISK: (2, 10, 0),

@@ -46,6 +46,11 @@ class Shape:
     used: int = 3
     spare: int = 1
     replicas: int = 0
+    #: The first to come is in charge, others stand by.
+    controllers: int = 1
+    #: Partitions that boards offer (None: all that the shell has), and frames that wait on each at most.
+    partitions: int | None = None
+    queue_frames: int = 64
 
 
 class Fleet:
@@ -75,15 +80,9 @@ class Fleet:
         home, trust = template.home, load_trust(template.home.keys, SITE)
         self.controllers = [
             ControllerHost(
-                "controller",
-                SITE,
-                self.network,
-                self._line("controller", _LOCAL),
-                fault,
-                self._seed(),
-                home=home,
-                storage=self.storage,
+                name, SITE, self.network, self._line(name, _LOCAL), fault, self._seed(), home=home, storage=self.storage
             )
+            for name in ("controller", "controller-2", "controller-3")[: shape.controllers]
         ]
         self.gateways = [
             GatewayHost(name, SITE, self.network, self._line(name, _LOCAL), fault, self._seed(), trust=trust)
@@ -101,11 +100,17 @@ class Fleet:
                 self._seed(),
                 key=home.trusted_key,
                 states=_states(),
+                settings={"partitions": shape.partitions, "queue_frames": shape.queue_frames},
             )
             for name in (f"board-{number}" for number in range(1, shape.boards + 1))
         ]
         self._owner: Database | None = None
+        #: What the owner asked for last; what may be served in the end, since a restored database may not know of it.
         self.version = "1"
+        self.wanted = frozenset({"1"})
+        self._wanted_at_backup = self.wanted
+        #: Until when something outside controllers and database is, or has just been, disturbed.
+        self.shaken_until = 0.0
 
     def _branch(self) -> random.Random:
         return random.Random(self._seed())
@@ -162,7 +167,7 @@ class Fleet:
             request_deployment(self.owner, intent)
         except DatabaseError:
             return False
-        self.version = version
+        self.version, self.wanted = version, frozenset({version})
         return True
 
     @property
@@ -177,10 +182,21 @@ class Fleet:
             self._owner.close()
             self._owner = None
 
+    def back_up_database(self) -> None:
+        """Keep it as it is now."""
+        self.storage.back_up()
+        self._wanted_at_backup = self.wanted
+
     def restore_database(self) -> bool:
-        """Yesterday's, in place of today's."""
+        """Put what was kept in place; False when nothing was. What was asked since then is lost, unless it runs."""
         self._close_owner()
-        return self.controller.restore_database()
+        for host in self.controllers:
+            host.kill()
+            host.cleared()
+        if not self.storage.restore():
+            return False
+        self.wanted |= self._wanted_at_backup
+        return True
 
     # What is known independently -------------------------------------------------------------------------------------
 

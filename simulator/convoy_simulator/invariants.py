@@ -9,13 +9,12 @@ from convoy_controller.database import queries
 from convoy_controller.database.records import BoardPresence, DeploymentState
 from convoy_controller.database.views import FleetLine
 from convoy_controller.errors import ControllerError
-from convoy_schema.errors import TopicError
+from convoy_device.daemon import Daemon
 from convoy_schema.messages.boards import Phase
-from convoy_schema.topics import FrameTopic, Topics
+from convoy_schema.names import digest_of
 
 from convoy_simulator.board import Board
-from convoy_simulator.fleet import DEPLOYMENT, SITE, Fleet
-from convoy_simulator.mqtt_packets import Publish
+from convoy_simulator.fleet import DEPLOYMENT, Fleet
 
 #: Seconds between looks at the fleet.
 LOOK_S = 0.5
@@ -27,24 +26,11 @@ class Invariants:
     def __init__(self, fleet: Fleet, fault: Callable[[str], None]) -> None:
         self._fleet = fleet
         self._fault = fault
-        self._topics = Topics(SITE)
-        self._boards = {board.name: board for board in fleet.boards}
         self._complaint = ""
+        #: What each daemon followed when it was looked at last.
+        self._followed: dict[str, tuple[Daemon, tuple[int, int]]] = {}
 
     # All the time ----------------------------------------------------------------------------------------------------
-
-    def sent(self, name: str, packet: Publish) -> None:
-        """A message has reached the broker: no frame leaves a board under a generation that it does not hold."""
-        board = self._boards.get(name)
-        if board is None or "/from/" not in packet.topic:
-            return
-        try:
-            topic = self._topics.parse(packet.topic)
-        except TopicError as error:
-            self._fault(f"{name} speaks on a topic that nobody knows: {error}")
-            return
-        if isinstance(topic, FrameTopic) and topic.sender != name:
-            self._fault(f"{name} speaks as {topic.sender}")
 
     async def keep_checking(self) -> None:
         """Until cancelled."""
@@ -52,6 +38,8 @@ class Invariants:
             await asyncio.sleep(LOOK_S)
             for board in self._fleet.boards:
                 self._check_queues(board)
+                self._check_artifacts(board)
+                self._check_obedience(board)
 
     def _check_queues(self, board: Board) -> None:
         if board.daemon is None or not board.is_up:
@@ -62,6 +50,23 @@ class Invariants:
             if stage.refused["queue"]:
                 self._fault(f"{board.name}: a frame was refused because the queue was full")
                 stage.refused["queue"] = 0
+
+    def _check_artifacts(self, board: Board) -> None:
+        """What has an artifact's name is that artifact, whole, whenever the power went."""
+        for path, content in board.disk.contents("artifacts"):
+            if not path.name.endswith(".tmp") and digest_of(content) != path.name:
+                self._fault(f"{board.name}: the file of artifact {path.name[:12]} holds something else")
+
+    def _check_obedience(self, board: Board) -> None:
+        """A daemon follows ever newer orders."""
+        if board.daemon is None or not board.is_up:
+            return
+        condition = board.daemon.condition()
+        now = condition.epoch, condition.revision
+        daemon, before = self._followed.get(board.name, (None, now))
+        if daemon is board.daemon and now < before:
+            self._fault(f"{board.name} followed {before[0]}.{before[1]} and follows {now[0]}.{now[1]} now")
+        self._followed[board.name] = board.daemon, now
 
     # Once nothing disturbs it ----------------------------------------------------------------------------------------
 
@@ -89,7 +94,7 @@ class Invariants:
             line = queries.deployment(fleet.owner, DEPLOYMENT)
         except ControllerError as error:
             return f"the database says {error}"
-        if line.version != fleet.version or not line.is_current or line.state is not DeploymentState.SERVING:
+        if line.version not in fleet.wanted or not line.is_current or line.state is not DeploymentState.SERVING:
             return f"{line.deployment} {line.version} is {line.state.value}: {line.message}"
         if line.ready_boards != line.assigned_boards or not line.assigned_boards:
             return f"{line.ready_boards} of {line.assigned_boards} boards are ready"

@@ -169,6 +169,8 @@ class Network:
         self.is_broker_up = True
         #: Called for each packet that the broker takes from or sends to a line, with its name; for ledgers.
         self.watch: Callable[[str, Packet, bool], None] | None = None
+        #: Called for each packet that a client is about to send.
+        self.watch_sending: Callable[[str, Packet], None] | None = None
         #: Shares of the messages at QoS 0 that the broker loses and sends twice.
         self.losing = self.repeating = 0.0
         #: The broker's processor, and what a packet takes of it; None: nothing.
@@ -194,6 +196,8 @@ class Network:
     def send_up(self, connection: Connection, packet: Packet) -> None:
         """From the client to the broker."""
         line = connection.line
+        if self.watch_sending is not None:
+            self.watch_sending(line.name, packet)
         size = size_of(packet)
         connection.up_bytes += size
         line.counted.packets_up += 1

@@ -67,6 +67,15 @@ PROFILES = {
             12.0,
         ),
         Profile(
+            "control",
+            "controllers die at any step, and their database is away or yesterday's",
+            _OFFICE,
+            _OWNER
+            | {Kind.CONTROLLER_KILL: 2.0, Kind.CONTROLLER_CUT: 1.0, Kind.DATABASE_AWAY: 1.0}
+            | {Kind.DATABASE_BACKUP: 1.0, Kind.DATABASE_RESTORE: 1.0},
+            3.0,
+        ),
+        Profile(
             "torn",
             "power fails while boards download",
             _OFFICE,
