@@ -39,7 +39,8 @@ class Listener:
     """Whom the intake tells. `retained` says that a message concerns nobody else; `accepted` is given the epoch and
     revision that a board or gateway follows; `announced` a model's announcement as it came, which may be a
     `DecodeError`; `statements` what is said of keys and floors, which may be a `SignatureError` too; `log` a board's
-    log, False when nobody asked for it; `news` wakes who decides.
+    log, False when nobody asked for it; `ask_again` has a board say everything again, however lately it was asked;
+    `news` wakes who decides.
     """
 
     retained: Callable[[str, Topic, bytes, bool], bool]
@@ -48,6 +49,7 @@ class Listener:
     statements: Callable[[bytes], None]
     controller: Callable[[ControllerState, bool, float], None]
     ask_to_restate: Callable[[str], None]
+    ask_again: Callable[[str], None]
     log: Callable[[str, BoardLog], bool]
     record: Callable[[Writing], None]
     event: Historian
@@ -124,6 +126,8 @@ class Intake:
             pulse = codec.decode(Pulse, payload)
             listener.accepted(pulse.epoch, pulse.revision)
             self.note(registry.pulse(name, pulse, now))
+            if registry.has_missed_report(name):
+                listener.ask_again(name)
             if registry.board(name).pulse is pulse:  # no words of the dead, which would count twice
                 at = self._date()
                 listener.record(lambda r: r.record_pulse(name, pulse, at, payload))

@@ -95,6 +95,8 @@ class BoardRecord(Peer):
     #: By deployment; a new mapping with each pulse, and None before the first.
     totals: Mapping[str, StageTotals] | None = None
     foreign: Foreign | None = None
+    #: Pulses in a row that tell of another state than the last report does.
+    unlike: int = 0
     returns: deque[Return] = field(default_factory=lambda: deque(maxlen=MOST_RETURNS))
     ended: set[int] = field(default_factory=set)
 
@@ -175,9 +177,18 @@ class Registry:
         if record.session == pulse.session:
             record.totals = advanced(record.totals, record.pulse, pulse)
             record.pulse = pulse
+            record.unlike = record.unlike + 1 if _is_unlike(record.reported, pulse) else 0
             record.interval_s = pulse.interval_ms / 1000
             self._silent_at = min(self._silent_at, _deadline(record))
         return changes
+
+    def has_missed_report(self, name: str) -> bool:
+        """Whether a report seems to be lost, by the pulse that has just come: at the second unlike one, the fourth, ...
+
+        Reports come at QoS 0. One pulse may overtake the report that it is like.
+        """
+        unlike = self.board(name).unlike
+        return unlike > 1 and unlike & (unlike - 1) == 0
 
     def board_foreign(self, name: str, current: int, oldest: int, now: float) -> None:
         """A board says something in a version of the protocol that is not spoken here: nothing more is known of it."""
@@ -290,6 +301,14 @@ class Registry:
             peer.losses += 1
         peer.presence, peer.session = presence, session
         return [] if same else [PresenceChanged(peer.name, presence, session, reason)]
+
+
+def _is_unlike(reported: Reported | None, pulse: Pulse) -> bool:
+    """Whether what a board follows or serves by its pulse is not what it last reported."""
+    if reported is None or (reported.epoch, reported.revision) != (pulse.epoch, pulse.revision):
+        return True
+    ready = {(each.deployment, each.generation) for each in reported.assignments if each.phase is Phase.READY}
+    return ready != {(stage.deployment, stage.generation) for stage in pulse.stages}
 
 
 def _settle(record: BoardRecord, reported: Reported, now: float) -> None:

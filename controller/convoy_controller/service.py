@@ -252,6 +252,7 @@ class Controller:
             statements=self._statements_heard,
             controller=self._from_controller,
             ask_to_restate=self._ask_to_restate,
+            ask_again=self._ask_again,
             log=self._log_heard,
             record=self._record,
             event=self._event,
@@ -472,6 +473,10 @@ class Controller:
         if state.session != self.session:
             self._heard.note(state.epoch)
             self._stand(self._leadership.heard(state, retained, now))
+
+    def _ask_again(self, board: str) -> None:
+        if self._is_in_charge():
+            self._command(board, Command(Order.REBIRTH, REBIRTH_WITHIN_MS))
 
     def _ask_to_restate(self, board: str) -> None:
         """Once a connection: retained state may be old, so the board itself is asked."""

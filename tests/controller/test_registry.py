@@ -1,8 +1,19 @@
 """Presence: what counts as fresh, as old, as gone."""
 
+from dataclasses import replace
+
 from convoy_controller.database.records import BoardPresence
 from convoy_controller.registry import PULSE_GRACE_S, UNANSWERED_S, PresenceChanged, Registry, SessionTaken
-from convoy_schema.messages.boards import AssignmentReport, BoardState, Phase, Presence, Published, Pulse, Reported
+from convoy_schema.messages.boards import (
+    AssignmentReport,
+    BoardState,
+    Phase,
+    Presence,
+    Published,
+    Pulse,
+    Reported,
+    StagePulse,
+)
 from convoy_schema.messages.gateways import GatewayState
 from convoy_schema.names import Generation
 
@@ -164,3 +175,45 @@ def test_a_board_that_speaks_faster_from_now_on_is_missed_sooner() -> None:
     assert [change.name for change in registry.tick(5.6)] == ["fast"]
     assert registry.tick(90.4) == []
     assert [change.name for change in registry.tick(90.6)] == ["slow"]
+
+
+def live(*generations: Generation, revision: int = 1) -> Pulse:
+    stages = tuple(StagePulse("d0", generation, 0, 0, 0, 4, 0, 0) for generation in generations)
+    return replace(pulse(7), revision=revision, stages=stages)
+
+
+def missed(registry: Registry, words: Pulse, count: int) -> list[int]:
+    """At which of so many equal pulses a report is missed, counted from 1."""
+    found = []
+    for number in range(1, count + 1):
+        registry.pulse("b", words, float(number))
+        if registry.has_missed_report("b"):
+            found.append(number)
+    return found
+
+
+def test_a_report_that_got_lost_is_missed_at_the_second_pulse_and_ever_more_rarely() -> None:
+    """Seen in a fleet in virtual time: a lost `ready` kept a generation from serving for 60 s, and blamed the board."""
+    registry = Registry()
+    registry.link_up(0.0)
+    registry.board_reported("b", reported(1, Phase.TESTING), False, 0.0)
+    assert missed(registry, live(Generation(1, 1)), 9) == [2, 4, 8]
+    registry.board_reported("b", reported(1, Phase.READY), False, 9.0)
+    assert missed(registry, live(Generation(1, 1)), 4) == []
+
+
+def test_a_pulse_may_overtake_the_report_that_it_is_like() -> None:
+    registry = Registry()
+    registry.link_up(0.0)
+    registry.board_reported("b", reported(1, Phase.READY), False, 0.0)
+    assert missed(registry, live(Generation(1, 1), revision=2), 1) == []
+    registry.board_reported("b", reported(2, Phase.READY), False, 1.0)
+    assert missed(registry, live(Generation(1, 1), revision=2), 3) == []
+
+
+def test_what_a_board_serves_no_more_and_what_it_never_reported_is_missed_too() -> None:
+    registry = Registry()
+    registry.link_up(0.0)
+    assert missed(registry, pulse(7), 2) == [2]
+    registry.board_reported("b", reported(1, Phase.READY), False, 2.0)
+    assert missed(registry, live(), 2) == [2]

@@ -184,6 +184,7 @@ class Controller:
             statements=nothing,
             controller=nothing,
             ask_to_restate=nothing,
+            ask_again=nothing,
             log=lambda *_: False,
             record=self.journal.note,
             event=event,
