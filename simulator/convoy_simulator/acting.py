@@ -137,6 +137,7 @@ class Acting:
     def _broker_unfaithful(self, fault: Fault) -> None:
         network = self._fleet.network
         network.losing = network.repeating = 0.02 * fault.size
+        network.was_faithful = False
 
         def mend() -> None:
             network.losing = network.repeating = 0.0

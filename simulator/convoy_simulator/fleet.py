@@ -31,6 +31,8 @@ from convoy_simulator.template import Template
 
 SITE = "site"
 DEPLOYMENT = "shop"
+#: Seconds until a controller has taken up a database that was restored.
+TAKEN_UP_S = 15.0
 _BEGINNING = datetime(2026, 1, 1, tzinfo=timezone.utc)
 _LOCAL = Conditions()
 
@@ -107,8 +109,8 @@ class Fleet:
         self._owner: Database | None = None
         #: What the owner asked for last; what may be served in the end, since a restored database may not know of it.
         self.version = "1"
+        self._restored_at = float("-inf")
         self.wanted = frozenset({"1"})
-        self._wanted_at_backup = self.wanted
         #: Until when something outside controllers and database is, or has just been, disturbed.
         self.shaken_until = 0.0
 
@@ -167,7 +169,9 @@ class Fleet:
             request_deployment(self.owner, intent)
         except DatabaseError:
             return False
-        self.version, self.wanted = version, frozenset({version})
+        # What is asked before a controller has taken up a restored database may lose against what runs.
+        is_open = asyncio.get_running_loop().time() < self._restored_at + TAKEN_UP_S
+        self.version, self.wanted = version, frozenset({version}) | (self.wanted if is_open else frozenset())
         return True
 
     @property
@@ -185,17 +189,20 @@ class Fleet:
     def back_up_database(self) -> None:
         """Keep it as it is now."""
         self.storage.back_up()
-        self._wanted_at_backup = self.wanted
 
     def restore_database(self) -> bool:
-        """Put what was kept in place; False when nothing was. What was asked since then is lost, unless it runs."""
+        """Put what was kept in place; False when nothing was. What was asked since then is lost, unless it runs.
+
+        What runs is adopted, whichever version that is.
+        """
         self._close_owner()
         for host in self.controllers:
             host.kill()
             host.cleared()
         if not self.storage.restore():
             return False
-        self.wanted |= self._wanted_at_backup
+        self._restored_at = asyncio.get_running_loop().time()
+        self.wanted = frozenset(self.template.answers)
         return True
 
     # What is known independently -------------------------------------------------------------------------------------

@@ -173,6 +173,8 @@ class Network:
         self.watch_sending: Callable[[str, Packet], None] | None = None
         #: Shares of the messages at QoS 0 that the broker loses and sends twice.
         self.losing = self.repeating = 0.0
+        #: Whether it never did either: windows bound no queue that gets everything twice.
+        self.was_faithful = True
         #: The broker's processor, and what a packet takes of it; None: nothing.
         self.broker_cpu: Cpu | None = None
         self.packet_s = 0.0
