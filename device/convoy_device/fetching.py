@@ -31,6 +31,8 @@ class _Fetch:
     #: When its first blocks were asked for before it was known how many there are.
     hoped_at: float | None = None
     finishing: bool = False
+    #: Blocks that were given to the store since this began: what an earlier fetch gave may have been dropped since.
+    writing: set[int] = field(default_factory=set)
     #: Damaged blocks since the last good one.
     doubts: int = 0
 
@@ -112,6 +114,7 @@ class Fetcher:
             return None
         fetch.doubts = 0
         self._unwritten += 1
+        fetch.writing.add(block)
         return StoreBlock(fetch.assembly.manifest, block, content)
 
     def is_damaged(self, digest: str, block: int, content: bytes) -> bool:
@@ -130,14 +133,16 @@ class Fetcher:
         """A block is on disk."""
         self._unwritten -= 1
         fetch = self._current(effect.manifest)
-        if fetch is not None:
+        if fetch is not None and effect.block in fetch.writing:
+            fetch.writing.discard(effect.block)
             fetch.written.add(effect.block)
 
     def lost(self, effect: StoreBlock) -> None:
         """A block could not be written."""
         self._unwritten -= 1
         fetch = self._current(effect.manifest)
-        if fetch is not None and fetch.assembly is not None:
+        if fetch is not None and fetch.assembly is not None and effect.block in fetch.writing:
+            fetch.writing.discard(effect.block)
             fetch.assembly.have.discard(effect.block)
 
     def forget(self, digest: str) -> None:

@@ -53,3 +53,24 @@ def test_damaged_blocks_of_a_right_manifest_lose_nothing() -> None:
     assert not fetcher.manifest(MANIFEST), "it is the one we have"
     assert receive(fetcher, 1, cut(PACKED, 1))
     assert (DIGEST, ()) not in fetcher.asks(2.0), "a good block ends the doubt"
+
+
+def test_a_block_that_was_on_its_way_to_the_disk_for_a_download_that_was_dropped_is_asked_for_again() -> None:
+    """Seed 84 of the fleets in virtual time: two changes of mind within the time that one write takes."""
+    fetcher = fetching(MANIFEST)
+    effects = [fetcher.block(DIGEST, block, cut(PACKED, block)) for block in range(MANIFEST.blocks)]
+    fetcher.aim([], 0.1)
+    fetcher.keep(frozenset())  # the store drops what it has of it, after it has written these blocks
+    fetcher.aim([DIGEST], 0.2)
+    assert fetcher.manifest(MANIFEST)
+    for effect in effects:
+        assert effect is not None
+        fetcher.stored(effect)
+    assert fetcher.finished() == []
+    asked = [block for digest, blocks in fetcher.asks(0.3) if digest == DIGEST for block in blocks]
+    assert sorted(asked) == list(range(MANIFEST.blocks))
+    for block in asked:
+        again = fetcher.block(DIGEST, block, cut(PACKED, block))
+        assert again is not None
+        fetcher.stored(again)
+    assert [effect.manifest for effect in fetcher.finished()] == [MANIFEST]
