@@ -39,6 +39,7 @@ NOT_RUN = {
     "docs/bring-your-own-board.md": 2,
     "docs/operations-board.md": 3,
     "docs/quick-start.md": 2,
+    "docs/simulation.md": 3,
     "docs/upgrade.md": 2,
     "hls/README.md": 1,
     "hls/shells/README.md": 1,
