@@ -7,6 +7,7 @@ that `convoy --help` is quick.
 
 from __future__ import annotations
 
+import contextlib
 from importlib import metadata
 
 from convoy_controller.cli import (
@@ -67,7 +68,9 @@ for _panel, _modules in _MODULES.items():
         register_under(app, _panel, _module.register)
 # Commands of packages that nothing here may import, the simulator's above all.
 for _entry in sorted(metadata.entry_points(group="convoy.commands"), key=lambda each: each.name):
-    register_under(app, HERE, _entry.load())
+    # A command that cannot be loaded is one less: no controller may fail to start for it.
+    with contextlib.suppress(ImportError):
+        register_under(app, HERE, _entry.load())
 
 
 def main() -> None:
