@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from convoy_simulator.ordered_sets import HASH_SEED, begin_anew
 from convoy_simulator.profiles import PROFILES
 from convoy_simulator.run import TROUBLE_S, run
 from convoy_simulator.shrinking import shrink
-from convoy_simulator.soak import HASH_SEED, Result, Seed, run_all
+from convoy_simulator.soak import Result, Seed, run_all
 
 #: What is run by default: so many seeds of everything together, and of each other profile.
 MOST_SEEDS, OTHER_SEEDS = 20_000, 300
@@ -160,8 +161,7 @@ def with_ordered_sets(arguments: Sequence[str]) -> None:
     """Begin anew, unless sets of strings iterate in this process as in every other."""
     name, value = HASH_SEED
     if os.environ.get(name) != value:
-        command = [sys.executable, "-m", "convoy_simulator", *arguments]
-        os.execve(sys.executable, command, {**os.environ, name: value})
+        begin_anew(["-m", "convoy_simulator", *arguments])
 
 
 if __name__ == "__main__":

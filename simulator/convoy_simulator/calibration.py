@@ -23,7 +23,6 @@ from convoy_simulator.sizing import Arrangement, Estimate, Question, estimate
 #: Boards, and how many processes they are in.
 SIZES = ((10, 10), (100, 100), (1000, 10))
 PER_DEPLOYMENT = 100
-BAR = 0.25
 
 
 def compare(boards: int, processes: int) -> tuple[Comparison, RealRun, Estimate]:
@@ -32,7 +31,7 @@ def compare(boards: int, processes: int) -> tuple[Comparison, RealRun, Estimate]
     per = min(PER_DEPLOYMENT, boards)
     predicted = estimate(Question(boards, per_deployment=per), Arrangement(cores))
     network, spec = lenet5.quantised()
-    real = deploy(network, spec, boards, processes, per)  # type: ignore[arg-type]  # an import has what a network has
+    real = deploy(network, spec, boards, processes, per)
     found = Comparison(boards, processes, real.ready_s[-1], predicted.quantile(1.0), real.bytes, predicted.deploy_bytes)
     return found, real, predicted
 

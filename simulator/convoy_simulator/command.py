@@ -13,6 +13,8 @@ from convoy_controller.cli.exit_codes import ExitCode
 from convoy_controller.cli.options import JsonOption
 from convoy_schema.bundle import Method
 
+from convoy_simulator.ordered_sets import HASH_SEED, begin_anew
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -102,8 +104,8 @@ def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
 
 def _hash_alike() -> None:
     """Sets of strings must iterate alike, or a seed would not give the same figures: begin anew if they do not."""
-    if sys.flags.hash_randomization and "PYTHONHASHSEED" not in os.environ and Path(sys.argv[0]).name == "convoy":
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "PYTHONHASHSEED": "0"})
+    if sys.flags.hash_randomization and HASH_SEED[0] not in os.environ and Path(sys.argv[0]).name == "convoy":
+        begin_anew(sys.argv)
 
 
 def _shown(run: Callable[[Progress], Estimate], boards: int) -> Estimate:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from convoy_bitstreams import floorplans
+import convoy_bitstreams
 from convoy_controller.database import records
 from convoy_controller.database.engine import Database
 from convoy_controller.database.intents import request_deployment
@@ -76,9 +76,7 @@ class Fleet:
         self.network = Network(loop, self.broker, self._branch())
         self.storage = Storage(template.copy_of_database(folder, "fleet"))
         self._images = _images_of(template)
-        #: Seconds that the controller's date is wrong by.
-        self.date_offset_s = 0.0
-        records.tell_date_by(lambda: _BEGINNING + timedelta(seconds=loop.time() + self.date_offset_s))
+        records.tell_date_by(lambda: _BEGINNING + timedelta(seconds=loop.time()))
         home, trust = template.home, load_trust(template.home.keys, SITE)
         self.controllers = [
             ControllerHost(
@@ -219,13 +217,6 @@ def _states() -> States:
 
 def _images_of(template: Template) -> frozenset[str]:
     """Digests of the images that came with Convoy: all that a bundle of the template may name."""
-    import convoy_bitstreams
-
     found = convoy_bitstreams.catalogue()
     shells = {image.digest for image in found.shells}
     return frozenset(shells | {image.digest for image in found.modules})
-
-
-def partitions() -> int:
-    """Of the shell that has some."""
-    return max(len(plan.partitions) for plan in floorplans().values())

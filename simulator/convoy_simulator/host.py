@@ -36,7 +36,6 @@ class Host:
         self.life = Life(lambda: None)
         self.life.is_over = True
         self.links: list[VirtualLink] = []
-        self.starts = 0
         #: Whether it is not to be started any more.
         self.is_retired = False
         self._task: asyncio.Task[Any] | None = None
@@ -75,7 +74,6 @@ class Host:
         """Start it, unless it runs or cannot."""
         if self.is_up or self.is_retired or not self.may_start():
             return
-        self.starts += 1
         self.life = life = Life(self._ended)
         chance = random.Random(self.chance.getrandbits(64))
         place = Place(life, self.line, self.network, chance, self.name)

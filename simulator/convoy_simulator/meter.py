@@ -14,7 +14,7 @@ from convoy_schema.errors import ConvoyError
 from convoy_schema.messages.boards import Phase, Reported
 
 from convoy_simulator.broker import Broker
-from convoy_simulator.mqtt_packets import Connect, Packet, Publish
+from convoy_simulator.mqtt_packets import Packet, Publish
 
 #: Who a task works for.
 _whose: ContextVar[str] = ContextVar("whose", default="")
@@ -38,9 +38,8 @@ class Meter:
     broker: Broker
     boards: frozenset[str]
     clock: Callable[[], float]
-    #: When each board was ready first since `forget`, and when it was heard of.
+    #: When each board was ready first since `forget`.
     ready_at: dict[str, float] = field(default_factory=dict)
-    back_at: dict[str, float] = field(default_factory=dict)
     seconds: list[Second] = field(default_factory=list)
     #: Seconds of a core here that the controller's tasks took, and that its database is reckoned to have taken.
     controller_s: float = 0.0
@@ -51,7 +50,6 @@ class Meter:
     def forget(self, *, next_generation: bool) -> None:
         """Begin anew; with `next_generation` only what is newer than anything so far counts."""
         self.ready_at.clear()
-        self.back_at.clear()
         if next_generation:
             self.least_counter = self.newest_counter + 1
 
@@ -59,11 +57,8 @@ class Meter:
         """A packet that the broker takes from, or sends to, the machine of that name."""
         if not is_up or name not in self.boards:
             return
-        if isinstance(packet, Publish):
-            if packet.topic.endswith("/reported") and name not in self.ready_at:
-                self._reported(name, packet.payload)
-        elif isinstance(packet, Connect):
-            self.back_at[name] = self.clock()
+        if isinstance(packet, Publish) and packet.topic.endswith("/reported") and name not in self.ready_at:
+            self._reported(name, packet.payload)
 
     def _reported(self, name: str, payload: bytes) -> None:
         try:

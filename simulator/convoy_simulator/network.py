@@ -59,16 +59,6 @@ class Client(Protocol):
         """The connection is gone."""
 
 
-@dataclass
-class Counted:
-    """What passed a line, both ways: packets and their bytes as MQTT has them."""
-
-    packets_up: int = 0
-    bytes_up: int = 0
-    packets_down: int = 0
-    bytes_down: int = 0
-
-
 class _Way:
     """One direction of a line: who comes later waits."""
 
@@ -90,7 +80,6 @@ class Line:
         self.is_cut = False
         self.cuts = 0
         self.up, self.down = _Way(), _Way()
-        self.counted = Counted()
         #: Connections of which an end is still open.
         self.connections: dict[int, Connection] = {}
         self._chance = chance
@@ -202,8 +191,6 @@ class Network:
             self.watch_sending(line.name, packet)
         size = size_of(packet)
         connection.up_bytes += size
-        line.counted.packets_up += 1
-        line.counted.bytes_up += size
         if line.is_cut:
             connection.up_held.append(packet)
             return
@@ -240,8 +227,6 @@ class Network:
     def _put_down(self, connection: Connection, packet: Packet) -> None:
         line = connection.line
         size = size_of(packet)
-        line.counted.packets_down += 1
-        line.counted.bytes_down += size
         connection.down_bytes += size
         connection.down_packets += 1
         if self.watch is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import convoy_bitstreams
 from convoy_controller.blobs import BlobStore
-from convoy_controller.catalogue import Catalogue
+from convoy_controller.catalogue import Catalogue, ModelContents
 from convoy_controller.database import queries
 from convoy_controller.database.engine import open_database
 from convoy_controller.database.intents import request_deployment
@@ -30,7 +30,7 @@ from convoy_schema.messages.boards import Phase, Reported
 from convoy_schema.messages.desired import Cut, Intent
 from convoy_schema.topics import BoardTopic, Topics
 
-from convoy_simulator.small_network import Network
+from convoy_simulator.real.memory import resident_bytes
 
 START_S, READY_S = 600.0, 600.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -55,7 +55,7 @@ class RealRun:
     spent: dict[str, Spent]
 
 
-def deploy(network: Network, spec: InputSpec, boards: int, processes: int, per_deployment: int) -> RealRun:
+def deploy(network: ModelContents, spec: InputSpec, boards: int, processes: int, per_deployment: int) -> RealRun:
     """Start everything, deploy, and wait until every board is ready; raises `DemoError` when it does not come about."""
     directory = Path(tempfile.mkdtemp(prefix="convoy-real-"))
     home = Home.locate(directory, f"sqlite:///{directory / 'convoy.db'}", {})
@@ -145,7 +145,7 @@ def _used(fleet: LocalFleet) -> dict[str, Spent]:
         child = fleet.processes[name]
         fields = Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split()
         seconds = (int(fields[11]) + int(fields[12])) / _TICKS
-        size = int(Path(f"/proc/{child.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        size = resident_bytes(child.pid) or 0
         known = found.get(_kind(name), Spent(0.0, 0))
         found[_kind(name)] = Spent(known.seconds + seconds, known.bytes + size)
     return found

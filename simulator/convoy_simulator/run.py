@@ -128,7 +128,7 @@ class _Run:
         plan, outcome, loop = self._plan, self._outcome, self._loop
         template = small_template()
         fleet = Fleet(template, plan.shape, plan.profile.conditions, plan.seed, _folder(), self._fault)
-        self._calm = calm = Calm(RECOVERY_S)
+        calm = Calm(RECOVERY_S)
         ledger = Ledger({DEPLOYMENT: template.answers})
         invariants = Invariants(fleet, self._fault)
         fleet.network.watch = self._watch()

@@ -37,7 +37,7 @@ def template_of(name: str) -> Template:
             samples = _samples(model)[at * CALIBRATION_ROWS : (at + 1) * CALIBRATION_ROWS]
             versions[version] = import_model(path, samples, name=name)
     spec = InputSpec(versions["1"].topology.input, model.layout, model.scale, model.offset)
-    home = make_home(name, versions, spec, ())  # type: ignore[arg-type]  # an import has what a network has
+    home = make_home(name, versions, spec, ())
     return Template(home, name, {}, np.zeros((0,), np.uint8))
 
 

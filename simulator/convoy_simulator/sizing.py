@@ -28,7 +28,6 @@ from convoy_simulator.sized_fleet import SizedFleet, template_of
 from convoy_simulator.template import temporary_folder
 from convoy_simulator.virtual_time import VirtualLoop
 
-SCENARIOS = ("deploy", "replace", "outage", "steady")
 #: Seconds for boards to come up before the scenario begins, and for which the broker is away in an outage.
 START_S, OUTAGE_S = 8.0, 60.0
 #: Seconds that a quiet fleet is looked at before the rest is reckoned from them.

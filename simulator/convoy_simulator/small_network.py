@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+from convoy_controller.bench.rig import Described
+from convoy_controller.catalogue import ModelContents
 from convoy_schema import layers
 from convoy_schema.bundle import InputSpec
-from convoy_schema.ending import Ending
 from convoy_schema.layers import Parameters, evaluate, fixed_point, pack_parameters
 from convoy_schema.names import digest_of
 from convoy_schema.topology import Kind, Layer, Tensor, Topology, Window
@@ -21,19 +20,8 @@ CLASSES = tuple(f"class-{number}" for number in range(10))
 _SHAPES = (SHAPE, (4, 10, 10), (4, 5, 5), (320,), (10,))
 
 
-@dataclass(frozen=True)
-class Network:
-    """As the catalogue takes it."""
-
-    topology: Topology
-    parameters: Mapping[str, bytes]
-    golden: Mapping[str, bytes]
-    golden_rows: int
-    ending: Ending = field(default_factory=Ending)
-
-
 @lru_cache(maxsize=8)
-def small_network(seed: int) -> Network:
+def small_network(seed: int) -> Described:
     """A convolution, a pooling and two dense layers over 12x12 pixels; two seeds never answer alike."""
     random = np.random.default_rng(seed)
     contents: dict[str, bytes] = {}
@@ -62,7 +50,7 @@ def small_network(seed: int) -> Network:
     topology = Topology("small", tensors, chain, "t0", "t4")
     rows = random.integers(-128, 128, (2, *SHAPE)).astype(np.int8)
     values = evaluate(topology, contents, rows)
-    return Network(topology, contents, {name: value.tobytes() for name, value in values.items()}, len(rows))
+    return Described(topology, contents, {name: value.tobytes() for name, value in values.items()}, len(rows))
 
 
 @lru_cache(maxsize=1)
@@ -71,7 +59,7 @@ def pictures() -> NDArray[np.uint8]:
     return np.random.default_rng(3).integers(0, 256, (101, *SHAPE)).astype(np.uint8)
 
 
-def raw_answers(network: Network, spec: InputSpec, images: NDArray[np.uint8]) -> NDArray[np.int8]:
+def raw_answers(network: ModelContents, spec: InputSpec, images: NDArray[np.uint8]) -> NDArray[np.int8]:
     """What one process makes of images: int8 (n, *output shape)."""
     topology = network.topology
     source = topology.tensor(topology.input)

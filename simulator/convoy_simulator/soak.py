@@ -15,8 +15,6 @@ from convoy_simulator.profiles import PROFILES
 from convoy_simulator.run import TROUBLE_S, Plan, plan_of, run
 from convoy_simulator.shrinking import with_boards
 
-#: The environment's variable that orders sets of strings, and what it must be.
-HASH_SEED = "PYTHONHASHSEED", "0"
 #: Runs that wait for each process, so that none is idle.
 _AHEAD = 4
 

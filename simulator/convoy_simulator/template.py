@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.util import Finalize
@@ -12,14 +13,14 @@ from pathlib import Path
 import convoy_bitstreams
 import numpy as np
 from convoy_controller.blobs import BlobStore
-from convoy_controller.catalogue import Catalogue
+from convoy_controller.catalogue import Catalogue, ModelContents
 from convoy_controller.database.engine import open_database
 from convoy_controller.home import Home
 from convoy_controller.keys import signing_key
 from convoy_schema.bundle import InputSpec
 from numpy.typing import NDArray
 
-from convoy_simulator import small_network as networks
+from convoy_simulator.small_network import CLASSES, SPEC, pictures, raw_answers, small_network
 
 #: Where files are memory, if there is such a place.
 _MEMORY = Path("/dev/shm")
@@ -53,14 +54,14 @@ def temporary_folder() -> Path:
 @lru_cache(maxsize=1)
 def small_template() -> Template:
     """Two versions of the small network; made once in a process."""
-    versions = {"1": networks.small_network(11), "2": networks.small_network(12)}
-    pictures = networks.pictures()
-    answers = {name: networks.raw_answers(each, networks.SPEC, pictures) for name, each in versions.items()}
-    home = make_home("small", versions, networks.SPEC, networks.CLASSES)
-    return Template(home, "small", answers, pictures)
+    versions = {"1": small_network(11), "2": small_network(12)}
+    asked = pictures()
+    answers = {name: raw_answers(each, SPEC, asked) for name, each in versions.items()}
+    home = make_home("small", versions, SPEC, CLASSES)
+    return Template(home, "small", answers, asked)
 
 
-def make_home(model: str, versions: dict[str, networks.Network], spec: InputSpec, classes: tuple[str, ...]) -> Home:
+def make_home(model: str, versions: Mapping[str, ModelContents], spec: InputSpec, classes: tuple[str, ...]) -> Home:
     """Keys, blobs and a database with those versions published."""
     folder = temporary_folder()
     home = Home.locate(folder, f"sqlite:///{folder / 'template.db'}", {})

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
-from convoy_simulator.soak import HASH_SEED
+from convoy_simulator.ordered_sets import HASH_SEED
 
 
 @pytest.fixture(scope="session")

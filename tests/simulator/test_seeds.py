@@ -11,8 +11,9 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
+from convoy_simulator.ordered_sets import HASH_SEED
 from convoy_simulator.profiles import PROFILES
-from convoy_simulator.soak import HASH_SEED, Result, Seed, run_seed
+from convoy_simulator.soak import Result, Seed, run_seed
 
 SEEDS = 60
 #: Seeds of one test; the tests are spread over the cores.

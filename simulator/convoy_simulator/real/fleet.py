@@ -17,7 +17,7 @@ import convoy_bitstreams
 import numpy as np
 from convoy_controller.blobs import BlobStore
 from convoy_controller.broker import HOST, NAME, Broker, answers, find_mosquitto, hold_port, mosquitto_configuration
-from convoy_controller.catalogue import Catalogue
+from convoy_controller.catalogue import Catalogue, ModelContents
 from convoy_controller.database import queries
 from convoy_controller.database.engine import Database, open_database
 from convoy_controller.database.intents import request_deployment
@@ -36,7 +36,7 @@ from convoy_simulator.real import line, small_disk
 from convoy_simulator.real.disturbance import Disturbance
 from convoy_simulator.real.faults import Victims
 from convoy_simulator.real.small_disk import SmallDisk
-from convoy_simulator.small_network import CLASSES, SPEC, Network, raw_answers, small_network
+from convoy_simulator.small_network import CLASSES, SPEC, raw_answers, small_network
 
 DEPLOYMENT = "soak"
 #: The networks that take each other's place.
@@ -137,7 +137,7 @@ class RealFleet:
             self._start_board(name)
         self._ask()
 
-    def _publish(self, name: str, network: Network) -> None:
+    def _publish(self, name: str, network: ModelContents) -> None:
         catalogue = Catalogue(self._open(), BlobStore(self.home.blobs))
         key = signing_key(self.home.keys)
         catalogue.publish_model(network, name, "1", SPEC, CLASSES, convoy_bitstreams.catalogue(), key)
