@@ -12,12 +12,10 @@ from broker_scripts import SLOTS, Acknowledge, Cut, Join, Kill, Resume, Say, Scr
 from convoy_simulator.broker import Broker, Effect, Send
 from convoy_simulator.broker_limits import Limits
 from convoy_simulator.mqtt_packets import Connect, Packet, Puback, Publish, Subscribe, size_of
-from mosquitto_side import WITNESS, Heard, RealSide, filling
+from mosquitto_side import NEEDLESS, WITNESS, Heard, RealSide, filling
 
 #: Runs of a script until one in which no full socket took more.
 TRIALS = 5
-#: A number that no broker has come to.
-_UNKNOWN_MID = 60_000
 
 
 class UnsettledError(Exception):
@@ -57,7 +55,9 @@ class ModelSide:
     def stall(self, slot: int, sent: int, taken: int) -> None:
         """That many messages were sent, and that many bytes of them taken."""
         self._stalled_at[slot] = len(self._packets[slot])
-        self.say(WITNESS, filling(slot, sent))
+        for _ in range(sent):
+            self.say(WITNESS, filling(slot, 1))
+            self.say(slot, (NEEDLESS,))
         self.take(slot, taken)
 
     def take(self, slot: int, taken: int) -> None:
@@ -196,7 +196,7 @@ class Comparison:
 
     def _owed_mid(self, slot: int, place: int) -> int:
         owed = self._owed[slot]
-        return owed.pop(place % len(owed)) if owed and place >= 0 else _UNKNOWN_MID
+        return owed.pop(place % len(owed)) if owed and place >= 0 else NEEDLESS.mid
 
     def _compare(self, index: int) -> Difference | None:
         """What a client that does not read is sent is looked at when it reads again."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from broker_scripts import SLOTS, Script
-from convoy_simulator.mqtt_packets import Connect, Packet, Pingreq, Pingresp, Publish, publish_size
+from convoy_simulator.mqtt_packets import Connect, Packet, Pingreq, Pingresp, Puback, Publish, publish_size
 from mosquitto_process import MOSQUITTO
 from mqtt_wire import encode, take
 from own_ports import own_port
@@ -23,6 +23,8 @@ from socket_fill import written_to
 
 #: Who publishes what fills a socket, and proves by a round trip that the broker has seen what came before.
 WITNESS = SLOTS
+#: Acknowledges a number that no broker has come to.
+NEEDLESS = Puback(60_000)
 #: Bytes of one message that fills a socket.
 FILLING = 400_000
 
@@ -178,6 +180,9 @@ class RealSide:
         size, sent, client.start = publish_size(*filling(slot, 1)), 0, client.settled(0)
         while True:
             self.say(WITNESS, filling(slot, 1))
+            # With whatever it says later its kernel would tell of a little more room: have it told now.
+            client.say((NEEDLESS,))
+            self.settle(WITNESS)
             sent += 1
             taken = client.settled(0.001) - client.start
             # What is full for the broker's poll may have room for what it tries to write with the next message.

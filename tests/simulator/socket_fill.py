@@ -19,8 +19,11 @@ _BYTES_ACKED = 120
 
 
 def written_to(connection: socket.socket) -> int | None:
-    """Bytes that the peer's socket has taken since it was opened, read or not; None when it is no more."""
-    (_, ours), (_, theirs) = connection.getsockname(), connection.getpeername()
+    """Bytes that the peer's socket has taken since it was opened, read or not; None when it is closed."""
+    try:
+        (_, ours), (_, theirs) = connection.getsockname(), connection.getpeername()
+    except OSError:
+        return None
     address = socket.inet_aton("127.0.0.1").ljust(16, b"\0")
     name = struct.pack("!HH", theirs, ours) + address * 2 + struct.pack("=III", 0, _NO_COOKIE, _NO_COOKIE)
     body = struct.pack("=BBBxI", socket.AF_INET, socket.IPPROTO_TCP, 1 << (_INFO - 1), 0xFFFFFFFF) + name

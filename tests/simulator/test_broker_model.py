@@ -24,7 +24,7 @@ MODELLED = "2.0.11"
 SCRIPTS, CHUNK = 60, 12
 LONG_SCRIPTS, LONG_CHUNK = 3000, 100
 #: Of a hundred scripts, those that may say nothing because a full socket took more.
-UNSETTLED_PERCENT = 10
+UNSETTLED_PERCENT = 25
 
 
 def _version() -> str:
