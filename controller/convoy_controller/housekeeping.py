@@ -138,8 +138,10 @@ class Housekeeping:
         found: tuple[Removal, ...] = await self._realm.in_thread(removals.removals_since, self._database, self._taken)
         return found
 
-    async def take_removals(self) -> None:
-        """Act on what owners removed since the last look; raises `DatabaseError`."""
+    async def take_removals(self, newest: int) -> None:
+        """Act on what owners removed since the last look, up to `newest` and more; raises `DatabaseError`."""
+        if newest <= self._taken:
+            return
         for removal in await self._removals():
             self._taken = removal.number
             self._survey_at = 0.0

@@ -26,12 +26,22 @@ from convoy_controller.registry import Change, PresenceChanged, Registry, Sessio
 
 log = logging.getLogger(__name__)
 
+#: Seconds for which what is written for people alone may wait for more: figures, and how far a board is.
+SAMPLE_WAIT_S, REPORT_WAIT_S = 1.0, 0.25
+
 
 class Historian(Protocol):
     """Writes a line of history."""
 
     def __call__(self, kind: str, sentence: str, severity: Severity = ..., board: str | None = ...) -> None:
         """Of that kind, about `board` if it is about one."""
+
+
+class Record(Protocol):
+    """Has something written."""
+
+    def __call__(self, write: Writing, due: float = ...) -> None:
+        """By `due` at the latest, on the intake's clock; without it as soon as can be."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,7 @@ class Listener:
     ask_to_restate: Callable[[str], None]
     ask_again: Callable[[str], None]
     log: Callable[[str, BoardLog], bool]
-    record: Callable[[Writing], None]
+    record: Record
     event: Historian
     news: Callable[[], None]
 
@@ -130,13 +140,13 @@ class Intake:
                 listener.ask_again(name)
             if registry.board(name).pulse is pulse:  # no words of the dead, which would count twice
                 at = self._date()
-                listener.record(lambda r: r.record_pulse(name, pulse, at, payload))
+                listener.record(lambda r: r.record_pulse(name, pulse, at, payload), now + SAMPLE_WAIT_S)
         elif leaf == "reported":
             reported = codec.decode(Reported, payload)
             listener.accepted(reported.epoch, reported.revision)
             self.note(registry.board_reported(name, reported, retained, now))
             if not retained:
-                listener.record(lambda r: r.record_reported(name, reported))
+                listener.record(lambda r: r.record_reported(name, reported), now + REPORT_WAIT_S)
         elif leaf == "capability":
             capability = codec.decode(Capability, payload)
             self.note(registry.capability(name, capability, retained, now))
@@ -158,7 +168,7 @@ class Intake:
             self.note(self._registry.gateway_reported(name, reported, retained, now))
             if not retained:
                 at = self._date()
-                self._listener.record(lambda r: r.record_gateway_reported(name, reported, at))
+                self._listener.record(lambda r: r.record_gateway_reported(name, reported, at), now + SAMPLE_WAIT_S)
 
     def note(self, changes: list[Change]) -> None:
         """Record what the registry made of a message, or of silence."""

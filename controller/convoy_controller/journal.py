@@ -1,14 +1,16 @@
 """What waits for the database: telemetry, and decisions that nobody may hear of before they are kept.
 
-Everything goes in one transaction. When that fails, telemetry and decisions are written apart, and then one by one, so
-that a record that cannot be written takes no other with it. A database that is away keeps everything waiting. Called
-by `service` alone; it publishes nothing and decides nothing.
+Everything goes in one transaction, which waits a moment for company while there is only telemetry. When it fails,
+telemetry and decisions are written apart, and then one by one, so that a record that cannot be written takes no other
+with it. A database that is away keeps everything waiting. Called by `service` alone; it publishes nothing and decides
+nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -50,6 +52,8 @@ class Journal:
     def __init__(self) -> None:
         self._records: list[Writing] = []
         self._held: list[Decision] = []
+        #: When the telemetry that waits must be written at the latest.
+        self._due = math.inf
         self._trouble = ""
         #: Whether the database belongs to a newer reign: what waits here is never written.
         self.is_deposed = False
@@ -60,10 +64,11 @@ class Journal:
         self.writes = Histogram(FAST_S)
         self.failures = 0
 
-    def note(self, record: Writing) -> None:
-        """Telemetry: kept as far as there is room."""
+    def note(self, write: Writing, due: float = 0.0) -> None:
+        """Telemetry: kept as far as there is room, and written by `due` at the latest (seconds, as `keep` is given)."""
         if len(self._records) < MAX_RECORDS:
-            self._records.append(record)
+            self._records.append(write)
+            self._due = min(self._due, due)
         else:
             self.dropped += 1
 
@@ -73,7 +78,7 @@ class Journal:
 
     def forget(self) -> None:
         """Drop what a reign that is over had to say: decisions of which nobody may hear, and news that is old."""
-        self._held, self._records, self.is_deposed = [], [], False
+        self._held, self._records, self._due, self.is_deposed = [], [], math.inf, False
 
     @property
     def waiting(self) -> int:
@@ -86,15 +91,16 @@ class Journal:
         return tuple(self._held)
 
     async def keep(
-        self, recorder: Recorder, in_thread: Callable[[Callable[[], Outcome]], Awaitable[Outcome]]
+        self, recorder: Recorder, in_thread: Callable[[Callable[[], Outcome]], Awaitable[Outcome]], now: float
     ) -> tuple[Decision, ...]:
         """Write what waits, by way of `in_thread`, which runs a blocking call; whatever the database does, it says so.
 
-        Returns the decisions that are kept now, to be published in this order.
+        Telemetry that is not due at `now` waits for more. Returns the decisions that are kept now, to be published in
+        this order.
         """
-        if not self._records and not self._held:
+        if not self._held and (not self._records or now < self._due):
             return ()
-        records, self._records = self._records, []
+        records, self._records, self._due = self._records, [], math.inf
         held, decisions = self._held, tuple(self._held)
         clock = asyncio.get_running_loop().time
         began = clock()
@@ -103,6 +109,7 @@ class Journal:
         self.failures += 1 if outcome.waits else 0
         waiting = [*outcome.again, *self._records]
         self._records = waiting[:MAX_RECORDS]
+        self._due = min(self._due, 0.0 if outcome.again else math.inf)
         self.dropped += len(waiting) - len(self._records)
         del held[: outcome.kept]
         self.is_deposed = outcome.is_deposed and held is self._held

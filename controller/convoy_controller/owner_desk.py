@@ -62,24 +62,24 @@ class OwnerDesk:
         self._refuse = refuse
         self._publish = publish
         self._intent_revision = self._wish_revision = 0
+        #: The owners' counter when all that it counts had been taken up; it is never 0 once something was asked for.
+        self._asked_intent = 0
         self._is_deaf = False
 
     def begin_anew(self) -> None:
         """A new reign has heard of nothing yet."""
-        self._intent_revision = self._wish_revision = 0
+        self._intent_revision = self._wish_revision = self._asked_intent = 0
 
     async def poll(self, reconciler: Reconciler) -> None:
         """Take up what is new since the last look. Raises `DatabaseReplacedError` alone."""
         try:
             await self._in_thread(self._database.check_in_place)
             await self._heed_statements(reconciler)
-            await self._housekeeping.take_removals()
-            for wanted in await self._in_thread(lambda: self._recorder.intents_since(self._intent_revision)):
-                await self._take_intent(reconciler, wanted)
-                self._intent_revision = max(self._intent_revision, wanted.intent_revision)
-            for wish in await self._in_thread(lambda: self._recorder.wishes_since(self._wish_revision)):
-                reconciler.heed(wish)
-                self._wish_revision = max(self._wish_revision, wish.revision)
+            asked = await self._in_thread(self._recorder.asked)
+            await self._housekeeping.take_removals(asked.removal)
+            if asked.intent != self._asked_intent:
+                await self._take_intents(reconciler)
+                self._asked_intent = asked.intent
             self._is_deaf = False
         except DatabaseReplacedError:
             raise  # the process ends, and its successor adopts what runs
@@ -87,6 +87,14 @@ class OwnerDesk:
             if not self._is_deaf:
                 log.error("what owners ask for cannot be read, and is tried again: %s", error)
             self._is_deaf = True
+
+    async def _take_intents(self, reconciler: Reconciler) -> None:
+        for wanted in await self._in_thread(self._recorder.intents_since, self._intent_revision):
+            await self._take_intent(reconciler, wanted)
+            self._intent_revision = max(self._intent_revision, wanted.intent_revision)
+        for wish in await self._in_thread(self._recorder.wishes_since, self._wish_revision):
+            reconciler.heed(wish)
+            self._wish_revision = max(self._wish_revision, wish.revision)
 
     async def _take_intent(self, reconciler: Reconciler, wanted: SavedDeployment) -> None:
         intent = wanted.intent

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -181,7 +182,7 @@ class Controller:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, self._plans.close(), return_exceptions=True)
-        await self._journal.keep(self._recorder, self._in_thread)
+        await self._journal.keep(self._recorder, self._in_thread, math.inf)
         self._thread.shutdown()
 
     def _owner_desk(self) -> OwnerDesk:
@@ -406,7 +407,8 @@ class Controller:
     async def _carry_out(self, effects: list[Decision]) -> None:
         """Persist first, with what was recorded since; then publish what is kept, in the order given."""
         self._journal.decide(effects)
-        for effect in await self._journal.keep(self._recorder, self._in_thread):
+        now = asyncio.get_running_loop().time()
+        for effect in await self._journal.keep(self._recorder, self._in_thread, now):
             self._tell(effect)
 
     def _tell(self, effect: Decision) -> None:
@@ -512,9 +514,9 @@ class Controller:
 
     # The database ----------------------------------------------------------------------------------------------------
 
-    def _record(self, write: Writing) -> None:
+    def _record(self, write: Writing, due: float = 0.0) -> None:
         if self._leadership.standing is not Standing.STANDBY:  # the one in charge writes
-            self._journal.note(write)
+            self._journal.note(write, due)
 
     def _event(self, kind: str, sentence: str, severity: Severity = Severity.INFO, board: str | None = None) -> None:
         event = NewEvent(kind, sentence, severity, board)

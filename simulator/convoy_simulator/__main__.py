@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from convoy_simulator.ordered_sets import HASH_SEED, begin_anew
 from convoy_simulator.profiles import PROFILES
-from convoy_simulator.run import TROUBLE_S, run
+from convoy_simulator.run import run
 from convoy_simulator.shrinking import shrink
 from convoy_simulator.soak import Result, Seed, run_all
 
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=_range, default=None, metavar="FROM:TO", help="which seeds, TO left out")
     parser.add_argument("--seed", type=int, default=None, help="one seed, and what came of it")
     parser.add_argument("--log", action="store_true", help="with --seed: what the whole fleet logs, by virtual time")
-    parser.add_argument("--trouble", type=float, default=TROUBLE_S, metavar="S", help="virtual seconds of faults")
+    parser.add_argument("--trouble", type=float, metavar="S", help="virtual seconds of faults (default: the profile's)")
     parser.add_argument("--faults", type=_numbers, default=None, help="with --seed: only these of its faults, or none")
     parser.add_argument("--asked", type=float, default=None, metavar="S", help="with --seed: seconds of requests")
     parser.add_argument("--boards", type=int, default=None, help="with --seed: so many boards")

@@ -29,6 +29,8 @@ from convoy_simulator.virtual_time import VirtualPool
 
 #: Seconds that a board takes to boot.
 BOOT_S = 20.0
+#: How fast boards' clocks run: as they should, as quartz does, and as nothing that is not broken does.
+RATES = (1.0, 1.0001, 0.9999, 1.03, 0.97)
 #: Exit codes after which the service manager starts nothing: the configuration, and another daemon of this name.
 _STAYS_DOWN = (2, EXIT_REPLACED)
 #: Seconds of a core for each of a board's slow acts, as measured on the machine of calibration.toml.
@@ -138,7 +140,7 @@ class Board(Host):
         self.memory = WatchedMemory(states, self._step)
         self.memory.watching, self.memory.board = watching, name
         #: How many of its seconds a second takes, and what its clock shows at the beginning.
-        self.rate, self._clock_at = 1.0, self.chance.uniform(0, 1000)
+        self.rate, self._clock_at = self.chance.choice(RATES), self.chance.uniform(0, 1000)
         #: How many times as long as usual the disk and the fabric take.
         self.slowness = 1.0
         self.sync_s = SYNC_S

@@ -146,7 +146,8 @@ class ForgetfulDisk(Disk):
     def sync(self, path: Path) -> None:
         """Make the bytes of a file lasting, whatever its name will be."""
         file = self._found(path)
-        file.lasting, file.is_dirty = file.content(), False
+        file.data = file.lasting = file.content()
+        file.is_dirty = False
 
     def write_at(self, path: Path, content: bytes, offset: int) -> None:
         """See `Disk`."""

@@ -82,6 +82,12 @@ _LASTS: Mapping[Kind, tuple[float, float, int]] = {
 }
 
 
+def closings(closed_s: float, until: float) -> tuple[Fault, ...]:
+    """Everybody is cut off for so long, and there for as long before and after."""
+    times = range(1, int(until / closed_s) + 1, 2)
+    return tuple(Fault(number * closed_s, Kind.STORM, seconds=closed_s) for number in times)
+
+
 def draw(
     chance: random.Random, weights: Mapping[Kind, float], every_s: float, since: float, until: float, boards: int
 ) -> tuple[Fault, ...]:

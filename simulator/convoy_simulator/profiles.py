@@ -16,7 +16,8 @@ _EVERYTHING: Mapping[Kind, float] = dict.fromkeys(Kind, 1.0) | {Kind.REPLACE: 2.
 class Profile:
     """`conditions` are those of boards' lines; faults come about each `every_s` seconds, of kinds weighed by `kinds`.
 
-    Within `bound_s` after the last one the fleet is as it should be.
+    They come for `trouble_s` seconds, and within `bound_s` after the last one the fleet is as it should be. `closed_s`:
+    all boards' lines are cut for so long, and then there for as long, again and again.
     """
 
     name: str
@@ -25,6 +26,8 @@ class Profile:
     kinds: Mapping[Kind, float] = field(default_factory=dict)
     every_s: float = 8.0
     bound_s: float = 60.0
+    trouble_s: float = 12.0
+    closed_s: float = 0.0
 
 
 _OFFICE = Conditions(delay_s=0.0005, jitter_s=0.001)
@@ -82,7 +85,16 @@ PROFILES = {
             {Kind.REPLACE: 2.0, Kind.BOARD_POWER: 2.0, Kind.BOARD_DISK: 1.0},
             6.0,
         ),
-        Profile("offices-closing", "five minutes off, five on", _OFFICE, {Kind.REPLACE: 1.0}, 150.0, 120.0),
-        Profile("all", "everything together", _OFFICE, _EVERYTHING, 1.5, 90.0),
+        Profile(
+            "offices-closing",
+            "five minutes off, five on",
+            _OFFICE,
+            {Kind.REPLACE: 1.0},
+            150.0,
+            120.0,
+            trouble_s=900.0,
+            closed_s=300.0,
+        ),
+        Profile("all", "everything together", _OFFICE, _EVERYTHING, 1.0, 90.0, trouble_s=8.0),
     )
 }

@@ -31,8 +31,7 @@ from convoy_simulator.virtual_time import VirtualLoop
 
 #: Seconds until a fleet that nobody disturbs serves, at the most.
 DEPLOY_S = 60.0
-#: Seconds of faults, and of requests after everything is as it should be.
-TROUBLE_S = 12.0
+#: Seconds of requests after everything is as it should be.
 AFTER_S = 2.0
 REQUESTS_PER_S = 4.0
 #: Seconds after a fault in which the fleet may still be getting over it.
@@ -68,8 +67,9 @@ class Outcome:
         return not self.problems
 
 
-def plan_of(profile: Profile, seed: int, trouble_s: float = TROUBLE_S) -> Plan:
-    """What a seed stands for under a profile."""
+def plan_of(profile: Profile, seed: int, trouble_s: float | None = None) -> Plan:
+    """What a seed stands for under a profile, for another time than the profile's if need be."""
+    trouble_s = profile.trouble_s if trouble_s is None else trouble_s
     chance = random.Random(f"{profile.name} {seed}")
     boards = chance.choice((3, 4, 4, 5))
     spare = chance.choice((0, 1, 1))
@@ -87,6 +87,8 @@ def plan_of(profile: Profile, seed: int, trouble_s: float = TROUBLE_S) -> Plan:
         queue_frames=8,
     )
     drawn = faults.draw(chance, profile.kinds, profile.every_s, 1.0, trouble_s, boards) if profile.kinds else ()
+    if profile.closed_s:
+        drawn += faults.closings(profile.closed_s, trouble_s)
     return Plan(seed, shape, profile, trouble_s, drawn)
 
 

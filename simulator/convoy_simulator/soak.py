@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 from convoy_simulator.profiles import PROFILES
-from convoy_simulator.run import TROUBLE_S, Plan, plan_of, run
+from convoy_simulator.run import Plan, plan_of, run
 from convoy_simulator.shrinking import with_boards
 
 #: Runs that wait for each process, so that none is idle.
@@ -21,14 +21,14 @@ _AHEAD = 4
 
 @dataclass(frozen=True)
 class Seed:
-    """Names a run. `trouble_s` is what its faults are drawn for; the rest makes it smaller.
+    """Names a run. `trouble_s` is what its faults are drawn for (None: as its profile says); the rest makes it smaller.
 
     `faults` counts in the list that was drawn; `asked_s`: for how long there are requests; `boards`: how many.
     """
 
     profile: str
     number: int
-    trouble_s: float = TROUBLE_S
+    trouble_s: float | None = None
     faults: tuple[int, ...] | None = None
     asked_s: float | None = None
     boards: int | None = None
@@ -60,7 +60,7 @@ class Seed:
     def command(self, *more: str) -> str:
         """What to type."""
         words = ["--profile", self.profile, "--seed", str(self.number)]
-        if self.trouble_s != TROUBLE_S:
+        if self.trouble_s is not None:
             words += ["--trouble", f"{self.trouble_s:g}"]
         if self.faults is not None:
             words += ["--faults", ",".join(map(str, self.faults)) or "none"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -55,11 +56,11 @@ def ask(fleet: Fleet, deployment: str) -> None:
     request_deployment(fleet.database, Intent(deployment, "tiny", "1", Method.ALLOCATE))
 
 
-def keep(journal: Journal, fleet: Fleet) -> tuple[Effect, ...]:
+def keep(journal: Journal, fleet: Fleet, now: float = 0.0) -> tuple[Effect, ...]:
     async def run(call: Callable[[], Outcome]) -> Outcome:
         return await asyncio.to_thread(call)
 
-    return asyncio.run(journal.keep(fleet.recorder, run))
+    return asyncio.run(journal.keep(fleet.recorder, run, now))
 
 
 def sentences(fleet: Fleet) -> list[str]:
@@ -83,6 +84,23 @@ def test_telemetry_and_decisions_are_kept_in_order(fleet: Fleet) -> None:
     assert fleet.recorder.load_state().counters.revision == 5
     assert journal.held == ()
     assert keep(journal, fleet) == ()
+
+
+def test_what_is_not_due_waits_for_company(fleet: Fleet) -> None:
+    journal = Journal()
+    journal.note(note("a figure"), 11.0)
+    journal.note(note("another"), 10.5)
+    assert keep(journal, fleet, 10.4) == ()
+    assert (sentences(fleet), journal.waiting) == ([], 2)
+    keep(journal, fleet, 10.5)
+    assert sentences(fleet) == ["a figure", "another"]
+    journal.note(note("third"), 20.0)
+    journal.decide([record("a decision")])
+    assert keep(journal, fleet, 11.0) == (record("a decision"),)
+    assert sentences(fleet) == ["a figure", "another", "third", "a decision"]
+    journal.note(note("last"), 20.0)
+    keep(journal, fleet, math.inf)
+    assert sentences(fleet)[-1] == "last"
 
 
 @pytest.mark.parametrize("broken", [bad, buggy])
@@ -165,7 +183,7 @@ def test_decisions_of_a_reign_that_is_over_are_not_told(fleet: Fleet) -> None:
         journal.forget()  # while it is being written
         return await asyncio.to_thread(call)
 
-    assert asyncio.run(journal.keep(fleet.recorder, run)) == ()
+    assert asyncio.run(journal.keep(fleet.recorder, run, 0.0)) == ()
     journal.decide([record("three")])
     assert keep(journal, fleet) == (record("three"),)
     assert journal.held == ()

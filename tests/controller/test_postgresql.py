@@ -258,7 +258,7 @@ def test_decisions_wait_for_the_server_and_none_is_lost(
         async def run(call: Callable[[], Outcome]) -> Outcome:
             return await asyncio.to_thread(call)
 
-        return asyncio.run(journal.keep(fleet.recorder, run))
+        return asyncio.run(journal.keep(fleet.recorder, run, 0.0))
 
     decisions: tuple[Effect, ...] = (
         DeploymentChanged("digits", DeploymentState.SERVING, "2 boards"),

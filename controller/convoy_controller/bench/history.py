@@ -156,7 +156,7 @@ class Controller:
         for topic, payload in messages:
             self.intake.received(topic, payload, False)
         self.intake.note(self.registry.tick(self.now))
-        await self.journal.keep(self.recorder, self.in_thread)
+        await self.journal.keep(self.recorder, self.in_thread, self.now)
 
     async def look_after(self) -> None:
         """As housekeeping does, but for what it does every ten minutes: that is done each minute too."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime
 from typing import Any
 
 from convoy_schema import codec
 from convoy_schema.messages.boards import AssignmentReport, Capability, Phase, Reported
 from convoy_schema.messages.gateways import GatewayReported
-from sqlalchemy import bindparam, case, delete, func, select, update
+from sqlalchemy import Update, bindparam, case, delete, func, null, select, update
 from sqlalchemy.orm import Session
 
 from convoy_controller.database import condition_records, presence_hours
@@ -82,6 +83,7 @@ def forget_board(db: Session, now: datetime, name: str) -> None:
 
 def forget_gateway(db: Session, name: str) -> None:
     """A gateway that has been gone for long; one that comes back gets a new row."""
+    db.info.get("gateways", {}).pop(name, None)
     db.execute(delete(GatewayRow).where(GatewayRow.name == name))
 
 
@@ -187,41 +189,66 @@ def phase(db: Session, now: datetime, board: str, report: AssignmentReport) -> d
     What it failed at stays while it tries again, until it is ready: else a reader saw it come and go.
     """
     touch(db, now, (board,))
+    values = {
+        "of_deployment": report.deployment,
+        "of_epoch": report.generation.epoch,
+        "of_counter": report.generation.counter,
+        "of_board": board,
+        "now": now,
+        "now_in": report.phase,
+        "other_than": report.phase,
+        "at_step": report.step,
+        "done": report.done_bytes,
+        "total": report.total_bytes,
+    }
+    is_over = report.phase in (Phase.FAILED, Phase.READY)
+    told = {"why_code": report.code, "why": report.message, "may_retry": report.retryable} if is_over else {}
+    found: datetime | None = db.execute(_phased(report.phase), values | told).scalars().first()
+    return found
+
+
+@functools.cache
+def _phased(phase: Phase) -> Update:
+    """Writes that an assignment is in that phase; built once for each: it takes as long as the database's answer."""
+    row = AssignmentRow
     generation = (
         select(GenerationRow.id)
         .where(
-            GenerationRow.deployment == report.deployment,
-            GenerationRow.epoch == report.generation.epoch,
-            GenerationRow.counter == report.generation.counter,
+            GenerationRow.deployment == bindparam("of_deployment"),
+            GenerationRow.epoch == bindparam("of_epoch"),
+            GenerationRow.counter == bindparam("of_counter"),
         )
         .scalar_subquery()
     )
-    # `changed_at` answers "since when": progress inside a phase does not move it.
-    since = case((AssignmentRow.phase != report.phase, now), else_=AssignmentRow.changed_at)
-    told: dict[str, Any] = {"code": report.code, "message": report.message, "retryable": report.retryable}
-    failing_since: Any = None
-    if report.phase is Phase.FAILED:
-        failing_since = func.coalesce(
-            AssignmentRow.failing_since, bindparam(None, now, AssignmentRow.failing_since.type)
-        )
-    elif report.phase is not Phase.READY:
-        failing_since, told = AssignmentRow.failing_since, {}
-    result = db.execute(
-        update(AssignmentRow)
-        .where(AssignmentRow.generation_id == generation, AssignmentRow.board == board)
+    now, now_in = bindparam("now", type_=row.changed_at.type), bindparam("now_in", type_=row.phase.type)
+    # The same once more: PostgreSQL takes one parameter for one type alone.
+    other_than = bindparam("other_than", type_=row.phase.type)
+    told: dict[str, Any] = {
+        "code": bindparam("why_code"),
+        "message": bindparam("why"),
+        "retryable": bindparam("may_retry"),
+    }
+    failing_since: Any = null()
+    if phase is Phase.FAILED:
+        failing_since = func.coalesce(row.failing_since, now)
+    elif phase is not Phase.READY:
+        failing_since, told = row.failing_since, {}
+    return (
+        update(row)
+        .where(row.generation_id == generation, row.board == bindparam("of_board"))
         .values(
-            phase=report.phase,
-            step=report.step,
-            done_bytes=report.done_bytes,
-            total_bytes=report.total_bytes,
-            changed_at=since,
+            phase=now_in,
+            step=bindparam("at_step"),
+            done_bytes=bindparam("done"),
+            total_bytes=bindparam("total"),
+            # It answers "since when": progress inside a phase does not move it.
+            changed_at=case((row.phase != other_than, now), else_=row.changed_at),
             failing_since=failing_since,
             **told,
         )
-        .returning(AssignmentRow.changed_at)
+        .returning(row.changed_at)
         .execution_options(synchronize_session=False)
     )
-    return result.scalars().first()
 
 
 def first_heard(db: Session, now: datetime, board: str) -> None:
@@ -248,7 +275,8 @@ def gateway_reported(db: Session, now: datetime, gateway: str, report: GatewayRe
 
 
 def _gateway_row(db: Session, now: datetime, name: str) -> GatewayRow:
-    row = db.get(GatewayRow, name)
+    held: dict[str, GatewayRow] = db.info.setdefault("gateways", {})
+    row = held.get(name) or db.get(GatewayRow, name)
     if row is None:
         row = GatewayRow(
             name=name,
@@ -262,6 +290,7 @@ def _gateway_row(db: Session, now: datetime, name: str) -> GatewayRow:
         )
         db.add(row)
         db.flush()
+    held[name] = row
     return row
 
 

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from convoy_controller.database.board_records import new_event
@@ -21,6 +21,8 @@ from convoy_controller.database.records import BoardWish, NewEvent
 from convoy_controller.database.status_models import BoardLabelRow
 from convoy_controller.database.views import BoardWishes
 from convoy_controller.errors import NotFoundError
+
+_CHANGED_SINCE = select(BoardWishRow).where(BoardWishRow.revision > bindparam("since")).order_by(BoardWishRow.revision)
 
 
 def drain_board(database: Database, board: str, now: datetime) -> Change:
@@ -96,7 +98,7 @@ def board_wishes(database: Database, board: str) -> BoardWishes:
 
 def wishes_since(db: Session, revision: int) -> tuple[BoardWish, ...]:
     """Wishes that changed after `revision`, the oldest change first. Index: `ix_board_wishes_revision`."""
-    rows = db.scalars(select(BoardWishRow).where(BoardWishRow.revision > revision).order_by(BoardWishRow.revision))
+    rows = db.scalars(_CHANGED_SINCE, {"since": revision})
     return tuple(
         BoardWish(row.board, row.drained_at is not None, row.restart_token, row.forced, row.revision) for row in rows
     )

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from typing import cast
 
-from sqlalchemy import delete, func, insert, literal, select, update
+from sqlalchemy import Integer, Table, bindparam, delete, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from convoy_controller.database.models import BoardGroupRow
@@ -20,6 +21,21 @@ from convoy_controller.database.views import Condition
 #: From one condition to another; None: the board was not counted, or is not any more.
 Move = tuple[Condition | None, Condition | None]
 _Place = tuple[CountScope, str]
+_COUNTS = cast("Table", ConditionCountRow.__table__)
+_COUNTED = (
+    update(_COUNTS)
+    .where(
+        _COUNTS.c.scope == bindparam("of_scope"),
+        _COUNTS.c.name == bindparam("of_name"),
+        _COUNTS.c.condition == bindparam("of_condition"),
+    )
+    .values(boards=_COUNTS.c.boards + bindparam("change", type_=Integer))
+)
+_MEMBER_OF = (
+    select(GroupMemberRow.board, BoardGroupRow.name, BoardGroupRow.site)
+    .join(BoardGroupRow, BoardGroupRow.name == GroupMemberRow.group_name)
+    .where(GroupMemberRow.board.in_(bindparam("boards", expanding=True)))
+)
 
 
 def move(db: Session, moves: Mapping[str, Move]) -> None:
@@ -61,29 +77,16 @@ def recount_group(db: Session, group: str, sites: Iterable[str]) -> None:
 def _places(db: Session, boards: Iterable[str]) -> dict[str, set[_Place]]:
     """The groups that boards are in, and the sites of those."""
     found: dict[str, set[_Place]] = defaultdict(set)
-    rows = db.execute(
-        select(GroupMemberRow.board, BoardGroupRow.name, BoardGroupRow.site)
-        .join(BoardGroupRow, BoardGroupRow.name == GroupMemberRow.group_name)
-        .where(GroupMemberRow.board.in_(list(boards)))
-    )
-    for board, group, site in rows:
+    for board, group, site in db.connection().execute(_MEMBER_OF, {"boards": list(boards)}):
         found[board] |= {(CountScope.GROUP, group), (CountScope.SITE, site)}
     return found
 
 
 def _add(db: Session, scope: CountScope, name: str, condition: Condition, change: int) -> None:
-    counted = db.execute(
-        update(ConditionCountRow)
-        .where(
-            ConditionCountRow.scope == scope,
-            ConditionCountRow.name == name,
-            ConditionCountRow.condition == condition,
-        )
-        .values(boards=ConditionCountRow.boards + change)
-        .returning(ConditionCountRow.boards)
-        .execution_options(synchronize_session=False)
-    ).first()
-    if counted is None:
+    counted = db.connection().execute(
+        _COUNTED, {"of_scope": scope, "of_name": name, "of_condition": condition, "change": change}
+    )
+    if not counted.rowcount:
         db.execute(insert(ConditionCountRow).values(scope=scope, name=name, condition=condition, boards=change))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from convoy_schema.messages.logs import LogLevel, LogRecord
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.orm import Session
 
 from convoy_controller.database.engine import Database
@@ -24,6 +24,10 @@ from convoy_controller.errors import NotFoundError
 KEPT_LINES = 1000
 #: Seconds after which nobody waits for an answer any more.
 STALE_S = 30.0
+_PENDING = select(BoardLogRequestRow).where(
+    BoardLogRequestRow.asked_at >= bindparam("since", type_=BoardLogRequestRow.asked_at.type),
+    BoardLogRequestRow.asked > BoardLogRequestRow.answered,
+)
 #: Each level with those that matter more.
 _AT_LEAST = {level: tuple(list(LogLevel)[number:]) for number, level in enumerate(LogLevel)}
 
@@ -110,12 +114,7 @@ def _line(row: BoardLogRow) -> LogLine:
 def pending_requests(database: Database) -> tuple[LogRequest, ...]:
     """What somebody still waits for. Index: `ix_board_log_requests_asked_at`."""
     with database.read() as db:
-        rows = db.scalars(
-            select(BoardLogRequestRow).where(
-                BoardLogRequestRow.asked_at >= utc_now() - timedelta(seconds=STALE_S),
-                BoardLogRequestRow.asked > BoardLogRequestRow.answered,
-            )
-        )
+        rows = db.scalars(_PENDING, {"since": utc_now() - timedelta(seconds=STALE_S)})
         return tuple(LogRequest(row.board, row.asked, row.session, row.newest) for row in rows)
 
 

@@ -22,7 +22,11 @@ from convoy_controller.errors import NotFoundError
 
 def facts_row(db: Session) -> FleetFactsRow:
     """The one row of counters; every database has it from its first transaction on."""
-    return db.get_one(FleetFactsRow, 1)
+    # A session holds its rows weakly; one transaction counts again and again.
+    row: FleetFactsRow | None = db.info.get("facts")
+    if row is None:
+        row = db.info["facts"] = db.get_one(FleetFactsRow, 1)
+    return row
 
 
 def next_count(db: Session, counter: str) -> int:

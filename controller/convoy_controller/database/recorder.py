@@ -29,6 +29,7 @@ from convoy_controller.database import (
 )
 from convoy_controller.database.engine import Database
 from convoy_controller.database.records import (
+    Asked,
     BoardPresence,
     BoardWish,
     Counters,
@@ -222,6 +223,11 @@ class Recorder:
                 symptom_records.forgive_all(db, self._clock(), deployment)
 
     # What the controller reads
+
+    def asked(self) -> Asked:
+        """How far owners have come in what they ask for."""
+        with self._database.read() as db:
+            return restart.asked(db)
 
     def intents_since(self, revision: int) -> tuple[SavedDeployment, ...]:
         """Deployments whose intent changed after `revision`, oldest change first; 0 gives all."""

@@ -282,6 +282,14 @@ class BoardWish:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """Counts up with what owners ask for: intents for deployments and boards, and removals."""
+
+    intent: int
+    removal: int
+
+
+@dataclass(frozen=True)
 class Counters:
     """The fleet's counters: they only grow. `epoch` 0 says that no controller has ever been in charge."""
 

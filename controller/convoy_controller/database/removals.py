@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from convoy_controller.database.board_records import forget_board as forget_rows
@@ -40,6 +40,7 @@ from convoy_controller.errors import InUseError, NotFoundError
 
 #: Clearings remembered.
 MOST_COLLECTIONS = 100
+_REMOVED_SINCE = select(RemovalRow).where(RemovalRow.id > bindparam("number")).order_by(RemovalRow.id)
 
 
 def remove_model(database: Database, name: str, version: str) -> Removal:
@@ -129,7 +130,7 @@ def forget_board(database: Database, name: str) -> datetime | None:
 def removals_since(database: Database, number: int) -> tuple[Removal, ...]:
     """Removals numbered above `number`, the oldest first."""
     with database.read() as db:
-        rows = db.scalars(select(RemovalRow).where(RemovalRow.id > number).order_by(RemovalRow.id)).all()
+        rows = db.scalars(_REMOVED_SINCE, {"number": number}).all()
     return tuple(_removal(row) for row in rows)
 
 

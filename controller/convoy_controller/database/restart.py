@@ -10,7 +10,7 @@ from convoy_schema.errors import DecodeError
 from convoy_schema.messages.boards import Capability, Reported
 from convoy_schema.messages.desired import Assignment
 from convoy_schema.names import Generation
-from sqlalchemy import select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from convoy_controller.database.board_wishes import wishes_since
@@ -18,14 +18,17 @@ from convoy_controller.database.models import (
     AssignmentRow,
     BoardRow,
     DeploymentRow,
+    FleetFactsRow,
     GatewayRow,
     GenerationRow,
     ModelRow,
+    RemovalRow,
 )
 from convoy_controller.database.placement_records import facts_row
 from convoy_controller.database.readable import readable, saved_deployment, symptoms
 from convoy_controller.database.records import (
     LIVE_STATES,
+    Asked,
     Counters,
     DeploymentState,
     FleetState,
@@ -36,6 +39,13 @@ from convoy_controller.database.records import (
     SavedModel,
 )
 from convoy_controller.errors import DatabaseVersionError
+
+_ASKED = select(FleetFactsRow.intent, select(func.max(RemovalRow.id)).scalar_subquery())
+_WANTED_SINCE = (
+    select(DeploymentRow)
+    .where(DeploymentRow.intent_revision > bindparam("since"))
+    .order_by(DeploymentRow.intent_revision)
+)
 
 
 def load_state(db: Session) -> FleetState:
@@ -60,12 +70,15 @@ def load_state(db: Session) -> FleetState:
     )
 
 
+def asked(db: Session) -> Asked:
+    """How far owners have come in what they ask for: cheap to read, and only what has moved is worth a look."""
+    intent, removal = db.connection().execute(_ASKED).one()
+    return Asked(intent, removal or 0)
+
+
 def intents_since(db: Session, revision: int) -> tuple[SavedDeployment, ...]:
     """Deployments whose intent changed after `revision`, in the order in which it did."""
-    found = db.scalars(
-        select(DeploymentRow).where(DeploymentRow.intent_revision > revision).order_by(DeploymentRow.intent_revision)
-    )
-    return tuple(saved_deployment(row) for row in found)
+    return tuple(saved_deployment(row) for row in db.scalars(_WANTED_SINCE, {"since": revision}))
 
 
 def models_except(db: Session, known: Collection[str]) -> tuple[SavedModel, ...]:
