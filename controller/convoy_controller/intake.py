@@ -47,14 +47,15 @@ class Record(Protocol):
 @dataclass(frozen=True)
 class Listener:
     """Whom the intake tells. `retained` says that a message concerns nobody else; `accepted` is given the epoch and
-    revision that a board or gateway follows; `announced` a model's announcement as it came, which may be a
-    `DecodeError`; `statements` what is said of keys and floors, which may be a `SignatureError` too; `log` a board's
-    log, False when nobody asked for it; `ask_again` has a board say everything again, however lately it was asked;
-    `news` wakes who decides.
+    revision that a board or gateway follows; `holds` a board that holds something; `announced` a model's
+    announcement as it came, which may be a `DecodeError`; `statements` what is said of keys and floors, which may
+    be a `SignatureError` too; `log` a board's log, False when nobody asked for it; `ask_again` has a board say
+    everything again, however lately it was asked; `news` wakes who decides.
     """
 
     retained: Callable[[str, Topic, bytes, bool], bool]
     accepted: Callable[[int, int], None]
+    holds: Callable[[str], None]
     announced: Callable[[str, bytes], None]
     statements: Callable[[bytes], None]
     controller: Callable[[ControllerState, bool, float], None]
@@ -145,6 +146,8 @@ class Intake:
             reported = codec.decode(Reported, payload)
             listener.accepted(reported.epoch, reported.revision)
             self.note(registry.board_reported(name, reported, retained, now))
+            if reported.assignments:
+                listener.holds(name)
             if not retained:
                 listener.record(lambda r: r.record_reported(name, reported), now + REPORT_WAIT_S)
         elif leaf == "capability":

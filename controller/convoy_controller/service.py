@@ -249,6 +249,7 @@ class Controller:
         return Listener(
             retained=self._housekeeping_hears,
             accepted=self._hear,
+            holds=self._holds,
             announced=self._announced,
             statements=self._statements_heard,
             controller=self._from_controller,
@@ -470,6 +471,11 @@ class Controller:
         self._heard.note(epoch, revision)
         if self._reconciler is not None and self._reign is not None:
             self._doubt = self._doubt or contradiction(self._reign, self._reconciler.revision, (epoch, revision))
+
+    def _holds(self, board: str) -> None:
+        """It may come late, with what a reign told it of which this one knows nothing: then it is told anew."""
+        if self._reconciler is not None and self._is_in_charge() and board not in self._reconciler.desired:
+            self._reconciler.restore((), (board,), asyncio.get_running_loop().time())
 
     def _from_controller(self, state: ControllerState, retained: bool, now: float) -> None:
         if state.session != self.session:

@@ -28,9 +28,10 @@ from convoy_controller.service import Controller
 from convoy_schema import codec
 from convoy_schema.bundle import InputSpec, Method
 from convoy_schema.link import Link
-from convoy_schema.messages.boards import Order, Presence
+from convoy_schema.messages.boards import AssignmentReport, Order, Phase, Presence, Reported
 from convoy_schema.messages.desired import Cut, Intent
 from convoy_schema.messages.gateways import ControllerState
+from convoy_schema.names import Generation
 from database_samples import open_catalogue, publish, shipped_images
 from fleet_voices import SITE, Voices, until
 from patience import PATIENCE_S
@@ -154,6 +155,24 @@ def test_without_proof_of_continuity_it_begins_an_epoch_above_all_it_hears(
         async with Bench(tmp_path, broker.url, epoch=7, revision=40).on() as bench:
             assert await bench.serve() == "8-1"
             await until(lambda: bench.voices.controllers[-1].epoch == 8)
+
+    run(main())
+
+
+def test_a_board_that_comes_late_with_what_nobody_wants_any_more_is_told_to_drop_it(
+    tmp_path: Path, broker: BrokerProcess
+) -> None:
+    async def main() -> None:
+        async with Bench(tmp_path, broker.url, ("a", "b", "c"), epoch=7, revision=40).on() as bench:
+            assert await bench.serve() == "8-1"
+            await bench.settle()
+            (late,) = (board for board, heard in bench.voices.desired.items() if not heard)
+            held = AssignmentReport("shop", Generation(7, 3), Phase.READY)
+            said = Reported(bench.voices.session(late), 7, 39, "layers", (held,), (), 0, 1)
+            bench.voices.publish(bench.voices.topics.board(late, "reported"), said)
+            await until(lambda: bool(bench.voices.desired[late]))
+            (told,) = bench.voices.desired[late]
+            assert (told.epoch, told.assignments) == (8, ())
 
     run(main())
 

@@ -180,6 +180,7 @@ class Controller:
         return Listener(
             retained=lambda *_: False,
             accepted=nothing,
+            holds=nothing,
             announced=nothing,
             statements=nothing,
             controller=nothing,
