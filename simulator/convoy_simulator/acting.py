@@ -50,9 +50,9 @@ class Acting:
             await asyncio.sleep(began + fault.at - loop.time())
             if fault.kind not in UNSEEN:
                 fleet = self._fleet
-                fleet.shaken_until = max(fleet.shaken_until, loop.time() + fault.seconds + self._calm.recovery_s)
+                fleet.shaken_until = max(fleet.shaken_until, loop.time() + fault.lasts_s + self._calm.recovery_s)
             if fault.kind not in HARMLESS:
-                self._calm.disturb(loop.time(), loop.time() + fault.seconds)
+                self._calm.disturb(loop.time(), loop.time() + fault.lasts_s)
             log.info("fault: %s", str(fault).strip())
             self._acts[fault.kind](fault)
 
@@ -62,7 +62,7 @@ class Acting:
     # Boards ----------------------------------------------------------------------------------------------------------
 
     def _board_kill(self, fault: Fault) -> None:
-        self._fleet.boards[fault.target].kill(fault.size)
+        self._fleet.boards[fault.target].kill(fault.size, fault.seconds)
 
     def _board_power(self, fault: Fault) -> None:
         self._fleet.boards[fault.target].lose_power(fault.seconds, fault.size)
@@ -103,7 +103,7 @@ class Acting:
         return self._fleet.controllers[fault.target % len(self._fleet.controllers)]
 
     def _controller_kill(self, fault: Fault) -> None:
-        self._controller(fault).kill(fault.size)
+        self._controller(fault).kill(fault.size, fault.seconds)
 
     def _controller_cut(self, fault: Fault) -> None:
         self._cut(self._controller(fault).line, fault.seconds)
@@ -120,7 +120,7 @@ class Acting:
         self._fleet.restore_database()
 
     def _gateway_kill(self, fault: Fault) -> None:
-        self._fleet.gateways[fault.target].kill(fault.size)
+        self._fleet.gateways[fault.target].kill(fault.size, fault.seconds)
 
     def _gateway_cut(self, fault: Fault) -> None:
         self._cut(self._fleet.gateways[fault.target].line, fault.seconds)

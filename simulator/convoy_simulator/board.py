@@ -24,13 +24,14 @@ from convoy_simulator.cpu import Cpu
 from convoy_simulator.disk import ForgetfulDisk
 from convoy_simulator.fabric_memory import States, VolatileMemory
 from convoy_simulator.host import URL, Host
+from convoy_simulator.life import Life
 from convoy_simulator.network import Line, Network
 from convoy_simulator.virtual_time import VirtualPool
 
 #: Seconds that a board takes to boot.
 BOOT_S = 20.0
-#: How fast boards' clocks run: as they should, as quartz does, and as nothing that is not broken does.
-RATES = (1.0, 1.0001, 0.9999, 1.03, 0.97)
+#: How fast boards' clocks run: as quartz does, and one in so many as nothing does that is not broken.
+QUARTZ, BROKEN, BROKEN_ONE_IN = (1.0, 1.0002, 0.9998), (1.03, 0.97), 40
 #: Exit codes after which the service manager starts nothing: the configuration, and another daemon of this name.
 _STAYS_DOWN = (2, EXIT_REPLACED)
 #: Seconds of a core for each of a board's slow acts, as measured on the machine of calibration.toml.
@@ -140,7 +141,9 @@ class Board(Host):
         self.memory = WatchedMemory(states, self._step)
         self.memory.watching, self.memory.board = watching, name
         #: How many of its seconds a second takes, and what its clock shows at the beginning.
-        self.rate, self._clock_at = self.chance.choice(RATES), self.chance.uniform(0, 1000)
+        self.has_broken_clock = not self.chance.randrange(BROKEN_ONE_IN)
+        self.rate = self.chance.choice(BROKEN if self.has_broken_clock else QUARTZ)
+        self._clock_at = self.chance.uniform(0, 1000)
         #: How many times as long as usual the disk and the fabric take.
         self.slowness = 1.0
         self.sync_s = SYNC_S
@@ -206,13 +209,19 @@ class Board(Host):
     def lose_power(self, seconds: float = BOOT_S, within_steps: int = 0) -> None:
         """And have it again after `seconds`: nothing is in the part, and on disk what was synced.
 
-        At once, or before one of the next `within_steps` steps of its process.
+        At once, or before one of the next `within_steps` steps of its process, which must come within as long.
         """
         if within_steps and self.is_up:
-            self.kill(within_steps)
+            self.kill(within_steps, seconds)
             self._dark_s = seconds
         else:
             self._go_dark(seconds)
+
+    def spare(self, life: Life) -> None:
+        """See `Host`."""
+        super().spare(life)
+        if life is self.life:
+            self._dark_s = None
 
     def _ended(self) -> None:
         super()._ended()

@@ -1,6 +1,6 @@
 """The emulated part's memory without a file: states that many boards are in are held once.
 
-What is written is remembered by the state before and by what was written, so that ten thousand boards which load the
+What is written is remembered by all that was written before, so that ten thousand boards which load the
 same images share the few states that there are.
 """
 
@@ -16,30 +16,41 @@ from convoy_schema.bitstream import FRAME_WORDS, Frames, Indices
 KEPT = 64
 
 
+#: Writes that made a state of a blank part, in their order: ids of the frames' numbers and of the frames.
+_Trail = tuple[tuple[int, int], ...]
+
+
 class States:
     """States that parts were in: frames (n, 101), never changed once made."""
 
     def __init__(self, frames: int) -> None:
         self.blank: Frames = np.zeros((frames, FRAME_WORDS), np.uint32)
-        self._after: dict[tuple[int, int, int], tuple[Frames, object]] = {}
+        self._made: dict[_Trail, tuple[Frames, object]] = {}
+        self._trails: dict[int, _Trail] = {}
         self._reads: dict[tuple[int, int], tuple[Frames, object]] = {}
+        self.begin_anew()
 
     def begin_anew(self) -> None:
         """A fleet begins: forget what is too much. While it runs, states that are equal must stay the same object."""
-        if len(self._after) > KEPT:
-            self._after.clear()
+        if not self._trails or len(self._made) > KEPT:
+            self._made.clear()
             self._reads.clear()
+            self._trails = {id(self.blank): ()}
 
     def written(self, state: Frames, numbers: Indices, frames: Frames) -> Frames:
         """`state` with those frames set; the same object for the same arguments."""
-        key = id(state), id(numbers), id(frames)
-        known = self._after.get(key)
+        # What was written to the very same frames before is gone: else a part that is loaded again and again would be
+        # in a new state each time.
+        before = self._trails[id(state)]
+        trail = (*(write for write in before if write[0] != id(numbers)), (id(numbers), id(frames)))
+        known = self._made.get(trail)
         if known is None:
             after = state.copy()
             after[numbers] = frames
             after.setflags(write=False)
-            # What the key names must live as long as the key.
-            known = self._after[key] = after, (state, numbers, frames)
+            # What the keys name must live as long as they do.
+            known = self._made[trail] = after, (state, numbers, frames)
+            self._trails[id(after)] = trail
         return known[0]
 
     def read(self, state: Frames, numbers: Indices) -> Frames:

@@ -49,6 +49,11 @@ class Fault:
     size: int = 0
 
     @property
+    def lasts_s(self) -> float:
+        """Seconds until it is over: power that fails within a time is away for as long."""
+        return self.seconds * (2 if self.kind is Kind.BOARD_POWER and self.size else 1)
+
+    @property
     def concerns_board(self) -> bool:
         """Whether `target` is a board's place."""
         return self.kind in _BOARDS
@@ -61,19 +66,19 @@ class Fault:
 
 #: The shortest and the longest time of each kind (seconds), and the largest size.
 _LASTS: Mapping[Kind, tuple[float, float, int]] = {
-    Kind.BOARD_KILL: (0, 0, 60),
+    Kind.BOARD_KILL: (3, 3, 60),
     Kind.BOARD_POWER: (2, 15, 30),
     Kind.BOARD_SLOW: (2, 15, 30),
     Kind.BOARD_FABRIC: (0, 0, 3),
     Kind.BOARD_DISK: (2, 10, 0),
     Kind.BOARD_CUT: (0.2, 18, 0),
     Kind.BOARD_LINE: (2, 15, 20),
-    Kind.CONTROLLER_KILL: (0, 0, 40),
+    Kind.CONTROLLER_KILL: (3, 3, 40),
     Kind.CONTROLLER_CUT: (0.2, 15, 0),
     Kind.DATABASE_AWAY: (0.5, 8, 0),
     Kind.DATABASE_RESTORE: (0, 0, 0),
     Kind.DATABASE_BACKUP: (0, 0, 0),
-    Kind.GATEWAY_KILL: (0, 0, 40),
+    Kind.GATEWAY_KILL: (3, 3, 40),
     Kind.GATEWAY_CUT: (0.2, 15, 0),
     Kind.BROKER_KILL: (0.2, 6, 1),
     Kind.BROKER_UNFAITHFUL: (1, 10, 10),

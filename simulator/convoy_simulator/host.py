@@ -18,6 +18,9 @@ URL = "mqtt://broker:1883"
 
 Fault = Callable[[str], None]
 
+#: Of so many steps one leaves something behind, about.
+LASTING_SHARE = 4
+
 
 class Host:
     """`fault` is told of what must never happen. `seed` is that of all chance here; subclasses say what runs."""
@@ -116,9 +119,19 @@ class Host:
 
     # Faults ----------------------------------------------------------------------------------------------------------
 
-    def kill(self, within_steps: int = 0) -> None:
-        """As `kill -9`: at once, or before one of its next `within_steps` steps."""
+    def kill(self, within_steps: int = 0, within_s: float = 0.0) -> None:
+        """As `kill -9`: at once, or before one of its next `within_steps` steps, if that comes within `within_s`.
+
+        Every other number of steps counts only those that leave something behind, which are few.
+        """
         if not within_steps:
             self.life.end()
         elif self.is_up:
-            self.life.end_before = self.life.steps + 1 + self.chance.randrange(within_steps)
+            lasting = within_steps % 2 == 1
+            steps = within_steps // LASTING_SHARE + 1 if lasting else within_steps
+            self.life.end_before(1 + self.chance.randrange(steps), lasting=lasting)
+            asyncio.get_running_loop().call_later(within_s, self.spare, self.life)
+
+    def spare(self, life: Life) -> None:
+        """It came to no such step."""
+        life.spare()

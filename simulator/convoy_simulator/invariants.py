@@ -49,7 +49,8 @@ class Invariants:
         for stage in board.daemon.stages:
             if stage.queued > board.config.queue_frames:
                 self._fault(f"{board.name}: {stage.queued} frames wait where {board.config.queue_frames} may")
-            if stage.refused["queue"] and self._fleet.network.was_faithful:
+            # A slow clock keeps frames for longer than their gateway counts them: then one more may come.
+            if stage.refused["queue"] and self._fleet.network.was_faithful and not board.has_broken_clock:
                 self._fault(f"{board.name}: a frame was refused because the queue was full")
                 stage.refused["queue"] = 0
 

@@ -31,6 +31,7 @@ class Profile:
 
 
 _OFFICE = Conditions(delay_s=0.0005, jitter_s=0.001)
+_SLOW = Conditions(delay_s=0.002, jitter_s=0.001, down_bytes_per_s=150_000)
 _3G = Conditions(delay_s=0.05, jitter_s=0.01, loss=0.005, up_bytes_per_s=48_000, down_bytes_per_s=250_000)
 _SATELLITE = Conditions(delay_s=0.3, jitter_s=0.05, loss=0.02, up_bytes_per_s=500_000, down_bytes_per_s=3_000_000)
 
@@ -81,9 +82,10 @@ PROFILES = {
         Profile(
             "torn",
             "power fails while boards download",
-            _OFFICE,
-            {Kind.REPLACE: 2.0, Kind.BOARD_POWER: 2.0, Kind.BOARD_DISK: 1.0},
-            6.0,
+            _SLOW,
+            {Kind.REPLACE: 2.0, Kind.BOARD_POWER: 3.0, Kind.BOARD_KILL: 2.0, Kind.BOARD_DISK: 1.0},
+            2.0,
+            90.0,
         ),
         Profile(
             "offices-closing",

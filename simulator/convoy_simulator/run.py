@@ -150,7 +150,7 @@ class _Run:
             checking = asyncio.ensure_future(invariants.keep_checking())
             await Acting(fleet, calm).run(plan.faults)
             await asking
-            ends = max((fault.at + fault.seconds for fault in plan.faults), default=0.0)
+            ends = max((fault.at + fault.lasts_s for fault in plan.faults), default=0.0)
             await asyncio.sleep(max(0.0, began + ends - loop.time()))
             stopped = loop.time()
             if not await invariants.settles(plan.profile.bound_s):
