@@ -31,6 +31,7 @@ class Acting:
             Kind.BOARD_LINE: self._board_line,
             Kind.CONTROLLER_KILL: self._controller_kill,
             Kind.CONTROLLER_CUT: self._controller_cut,
+            Kind.CONTROLLER_LATE: self._controller_late,
             Kind.DATABASE_AWAY: self._database_away,
             Kind.DATABASE_RESTORE: self._database_restore,
             Kind.DATABASE_BACKUP: self._database_backup,
@@ -107,6 +108,13 @@ class Acting:
 
     def _controller_cut(self, fault: Fault) -> None:
         self._cut(self._controller(fault).line, fault.seconds)
+
+    def _controller_late(self, fault: Fault) -> None:
+        """What it says and hears is so many seconds late: another may have taken over when its orders come."""
+        line = self._controller(fault).line
+        was = line.conditions
+        line.conditions = replace(was, delay_s=2.0 + fault.size)
+        self._later(fault.seconds, setattr, line, "conditions", was)
 
     def _database_away(self, fault: Fault) -> None:
         storage = self._fleet.storage

@@ -20,6 +20,7 @@ class Kind(enum.Enum):
     BOARD_LINE = "board-bad-line"
     CONTROLLER_KILL = "controller-kill"
     CONTROLLER_CUT = "controller-cut"
+    CONTROLLER_LATE = "controller-late"
     DATABASE_AWAY = "database-away"
     DATABASE_RESTORE = "database-restore"
     DATABASE_BACKUP = "database-backup"
@@ -75,6 +76,7 @@ _LASTS: Mapping[Kind, tuple[float, float, int]] = {
     Kind.BOARD_LINE: (2, 15, 20),
     Kind.CONTROLLER_KILL: (3, 3, 40),
     Kind.CONTROLLER_CUT: (0.2, 15, 0),
+    Kind.CONTROLLER_LATE: (4, 15, 8),
     Kind.DATABASE_AWAY: (0.5, 8, 0),
     Kind.DATABASE_RESTORE: (0, 0, 0),
     Kind.DATABASE_BACKUP: (0, 0, 0),

@@ -75,7 +75,8 @@ PROFILES = {
             "controllers die at any step, and their database is away or yesterday's",
             _OFFICE,
             _OWNER
-            | {Kind.CONTROLLER_KILL: 2.0, Kind.CONTROLLER_CUT: 1.0, Kind.DATABASE_AWAY: 1.0}
+            | {Kind.CONTROLLER_KILL: 2.0, Kind.CONTROLLER_CUT: 1.0, Kind.CONTROLLER_LATE: 1.0}
+            | {Kind.DATABASE_AWAY: 1.0}
             | {Kind.DATABASE_BACKUP: 1.0, Kind.DATABASE_RESTORE: 1.0},
             3.0,
         ),
