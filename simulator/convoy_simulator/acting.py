@@ -10,7 +10,7 @@ from dataclasses import replace
 from convoy_simulator.calm import Calm
 from convoy_simulator.controller import ControllerHost
 from convoy_simulator.faults import HARMLESS, UNSEEN, Fault, Kind
-from convoy_simulator.fleet import Fleet
+from convoy_simulator.fleet import LOCAL, Fleet
 
 log = logging.getLogger(__name__)
 
@@ -112,9 +112,8 @@ class Acting:
     def _controller_late(self, fault: Fault) -> None:
         """What it says and hears is so many seconds late: another may have taken over when its orders come."""
         line = self._controller(fault).line
-        was = line.conditions
-        line.conditions = replace(was, delay_s=2.0 + fault.size)
-        self._later(fault.seconds, setattr, line, "conditions", was)
+        line.conditions = replace(LOCAL, delay_s=2.0 + fault.size)
+        self._later(fault.seconds, setattr, line, "conditions", LOCAL)
 
     def _database_away(self, fault: Fault) -> None:
         storage = self._fleet.storage

@@ -95,6 +95,22 @@ def closings(closed_s: float, until: float) -> tuple[Fault, ...]:
     return tuple(Fault(number * closed_s, Kind.STORM, seconds=closed_s) for number in times)
 
 
+def torn(chance: random.Random, boards: int) -> tuple[Fault, ...]:
+    """A new version is asked for, and power fails on each board about while it downloads it."""
+    at = round(chance.uniform(0.2, 1.0), 2)
+    strikes = (
+        Fault(
+            round(at + chance.uniform(0.5, 2.5), 2),
+            Kind.BOARD_POWER,
+            board,
+            round(chance.uniform(2.0, 5.0), 2),
+            2 * chance.randrange(30) + 1,
+        )
+        for board in range(boards)
+    )
+    return (Fault(at, Kind.REPLACE), *strikes)
+
+
 def draw(
     chance: random.Random, weights: Mapping[Kind, float], every_s: float, since: float, until: float, boards: int
 ) -> tuple[Fault, ...]:

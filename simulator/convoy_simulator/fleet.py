@@ -34,7 +34,8 @@ DEPLOYMENT = "shop"
 #: Seconds until a controller has taken up a database that was restored.
 TAKEN_UP_S = 15.0
 _BEGINNING = datetime(2026, 1, 1, tzinfo=timezone.utc)
-_LOCAL = Conditions()
+#: The lines of those that are where the broker is.
+LOCAL = Conditions()
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,12 @@ class Fleet:
         home, trust = template.home, load_trust(template.home.keys, SITE)
         self.controllers = [
             ControllerHost(
-                name, SITE, self.network, self._line(name, _LOCAL), fault, self._seed(), home=home, storage=self.storage
+                name, SITE, self.network, self._line(name, LOCAL), fault, self._seed(), home=home, storage=self.storage
             )
             for name in ("controller", "controller-2", "controller-3")[: shape.controllers]
         ]
         self.gateways = [
-            GatewayHost(name, SITE, self.network, self._line(name, _LOCAL), fault, self._seed(), trust=trust)
+            GatewayHost(name, SITE, self.network, self._line(name, LOCAL), fault, self._seed(), trust=trust)
             for name in (f"gateway-{number}" for number in range(1, shape.gateways + 1))
         ]
         _states().begin_anew()

@@ -233,7 +233,7 @@ class Network:
             self.watch(line.name, packet, False)
         if line.is_cut:
             connection.down_held.append(packet)
-        else:
+        elif connection.client is not None:  # else nobody acknowledges it, and it stays in the broker's socket
             sent_at = self._loop.time()
             if self.broker_cpu is not None:
                 sent_at = self.broker_cpu.interrupt(sent_at, self.packet_s)

@@ -17,7 +17,8 @@ class Profile:
     """`conditions` are those of boards' lines; faults come about each `every_s` seconds, of kinds weighed by `kinds`.
 
     They come for `trouble_s` seconds, and within `bound_s` after the last one the fleet is as it should be. `closed_s`:
-    all boards' lines are cut for so long, and then there for as long, again and again.
+    all boards' lines are cut for so long, and then there for as long, again and again. `is_torn`: besides, power fails
+    on each board about while it downloads a version.
     """
 
     name: str
@@ -28,10 +29,11 @@ class Profile:
     bound_s: float = 60.0
     trouble_s: float = 12.0
     closed_s: float = 0.0
+    is_torn: bool = False
 
 
 _OFFICE = Conditions(delay_s=0.0005, jitter_s=0.001)
-_SLOW = Conditions(delay_s=0.002, jitter_s=0.001, down_bytes_per_s=150_000)
+_SLOW = Conditions(delay_s=0.002, jitter_s=0.001, down_bytes_per_s=120_000)
 _3G = Conditions(delay_s=0.05, jitter_s=0.01, loss=0.005, up_bytes_per_s=48_000, down_bytes_per_s=250_000)
 _SATELLITE = Conditions(delay_s=0.3, jitter_s=0.05, loss=0.02, up_bytes_per_s=500_000, down_bytes_per_s=3_000_000)
 
@@ -85,8 +87,9 @@ PROFILES = {
             "power fails while boards download",
             _SLOW,
             {Kind.REPLACE: 2.0, Kind.BOARD_POWER: 3.0, Kind.BOARD_KILL: 2.0, Kind.BOARD_DISK: 1.0},
-            2.0,
+            4.0,
             90.0,
+            is_torn=True,
         ),
         Profile(
             "offices-closing",

@@ -87,6 +87,8 @@ def plan_of(profile: Profile, seed: int, trouble_s: float | None = None) -> Plan
         queue_frames=8,
     )
     drawn = faults.draw(chance, profile.kinds, profile.every_s, 1.0, trouble_s, boards) if profile.kinds else ()
+    if profile.is_torn:
+        drawn += faults.torn(chance, boards)
     if profile.closed_s:
         drawn += faults.closings(profile.closed_s, trouble_s)
     return Plan(seed, shape, profile, trouble_s, drawn)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 SHAPE = (1, 12, 12)
 SPEC = InputSpec("t0", "CHW", 1 / 255, 0.0)
 CLASSES = tuple(f"class-{number}" for number in range(10))
-_SHAPES = (SHAPE, (4, 10, 10), (4, 5, 5), (320,), (10,))
+_SHAPES = (SHAPE, (4, 10, 10), (4, 5, 5), (900,), (10,))
 
 
 @lru_cache(maxsize=8)
@@ -44,8 +44,8 @@ def small_network(seed: int) -> Described:
     chain = (
         Layer("conv", Kind.CONV2D, ("t0",), "t1", Window((3, 3)), parameters=weighted((4, 1, 3, 3), 0.0008)),
         Layer("pool", Kind.MAX_POOL, ("t1",), "t2", Window((2, 2), (2, 2))),
-        Layer("dense-1", Kind.DENSE, ("t2",), "t3", parameters=weighted((320, 100), 0.002)),
-        Layer("dense-2", Kind.DENSE, ("t3",), "t4", parameters=weighted((10, 320), 0.003)),
+        Layer("dense-1", Kind.DENSE, ("t2",), "t3", parameters=weighted((900, 100), 0.002)),
+        Layer("dense-2", Kind.DENSE, ("t3",), "t4", parameters=weighted((10, 900), 0.002)),
     )
     topology = Topology("small", tensors, chain, "t0", "t4")
     rows = random.integers(-128, 128, (2, *SHAPE)).astype(np.int8)

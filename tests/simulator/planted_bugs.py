@@ -56,7 +56,7 @@ BUGS = (
         "convoy_device.store:Store._whole_blocks",
         "if manifest.accepts(block, content):",
         "if True:",
-        ("torn", "all"),
+        ("torn",),
     ),
     Bug(
         "coupled-too-long",
@@ -94,7 +94,7 @@ BUGS = (
         "convoy_controller.registry:Registry.board_state",
         "record.ended.add(state.session)",
         "record.ended.add(record.session or state.session)",
-        ("torn", "all"),
+        ("torn",),
     ),
     Bug(
         "told-before-kept",
