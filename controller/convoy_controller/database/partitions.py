@@ -66,8 +66,7 @@ def add(connection: Connection, kept: Kept, span: Span, there: list[Partition]) 
     if meets or len(there) >= MOST_PARTITIONS:
         return False
     table, name = kept.table, f"{kept.table}_p{span.begin:%Y%m%d%H}"
-    _take_from_autovacuum(connection, f"{table}_default")
-    _give_way(connection)
+    _give_way(connection, f"{table}_default")
     dates = {"begin": span.begin, "end": span.end}
     inside = "at >= :begin AND at < :end"
     count = text(f"SELECT count(*) FROM (SELECT 1 FROM {table}_default WHERE {inside} LIMIT {MOST_MOVED + 1}) AS stray")
@@ -92,24 +91,20 @@ def newest_number(connection: Connection, name: str) -> int:
 def drop(connection: Connection, table: str, partition: Partition) -> None:
     """With everything in it."""
     # The default partition is locked by this as well: its bounds are those of no other.
-    _take_from_autovacuum(connection, f"{table}_default", partition.name)
-    _give_way(connection)
+    _give_way(connection, f"{table}_default", partition.name)
     connection.execute(text(f"DROP TABLE {partition.name}"))
 
 
-def _give_way(connection: Connection) -> None:
-    """Whoever waits for a table keeps every reader that comes later waiting too."""
-    connection.execute(text(f"SET LOCAL lock_timeout = {WAIT_MS}"))
+def _give_way(connection: Connection, *names: str) -> None:
+    """Take tables out of autovacuum's hands until the transaction ends, and then wait for readers no longer than that.
 
-
-def _take_from_autovacuum(connection: Connection, *names: str) -> None:
-    """Until the transaction ends. The lock is one that keeps no reader and no writer waiting, however long it takes.
-
-    Autovacuum lets go of a table for which somebody has waited as long as the server's `deadlock_timeout`, not before.
+    Autovacuum lets go of a table for which somebody has waited as long as the server's `deadlock_timeout`, not before;
+    the lock is one that keeps no reader and no writer waiting meanwhile. Whoever waits for one that does, keeps every
+    reader that comes later waiting too.
     """
-    patience_ms = "1000 * extract(epoch FROM CAST(current_setting('deadlock_timeout') AS interval)) + :more"
-    connection.execute(
-        text(f"SELECT set_config('lock_timeout', CAST(CAST({patience_ms} AS integer) AS text), true)"),
-        {"more": WAIT_MS},
+    patience_ms = f"1000 * extract(epoch FROM CAST(current_setting('deadlock_timeout') AS interval)) + {WAIT_MS}"
+    connection.exec_driver_sql(
+        f"SELECT set_config('lock_timeout', CAST(CAST({patience_ms} AS integer) AS text), true);"
+        f"LOCK TABLE {', '.join(names)} IN SHARE UPDATE EXCLUSIVE MODE;"
+        f"SET LOCAL lock_timeout = {WAIT_MS}"
     )
-    connection.execute(text(f"LOCK TABLE {', '.join(names)} IN SHARE UPDATE EXCLUSIVE MODE"))
