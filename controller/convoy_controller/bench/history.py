@@ -168,6 +168,14 @@ class Controller:
         self.intake.note(self.registry.tick(self.now))
         await self.journal.keep(self.recorder, self.in_thread, self.now)
 
+    def know(self, boards: Iterable[int]) -> None:
+        """Have heard them once: there are rows of each, and nobody is told that it came."""
+        with self.recorder.transaction():
+            for board in boards:
+                first = pulse(self.now, board)
+                self.registry.pulse(_name(board), first, self.now)
+                self.recorder.record_pulse(_name(board), first, self.date())
+
     async def look_after(self) -> None:
         """As housekeeping does, but for what it does every ten minutes: that is done each minute too."""
         rest = upkeep.now_and_then(self._database, self.date(), is_date_trusted=True)
@@ -204,25 +212,28 @@ class Controller:
 
 
 async def ingest(url: str, load: Load) -> Taken:
-    """Take a load in, and say what it took; the first words of each board, which makes its rows, do not count."""
+    """Take a load in, and say what it took; the first words of each board, which make its rows, do not count."""
     database = open_database(url)
     per_tick = round(load.boards * TICK_S / load.every_s)
+    first = round(load.every_s / TICK_S)
     with ThreadPoolExecutor(1) as thread:
         controller = Controller(database, thread)
         await controller.look_after()
         settle_memory()  # as a controller's process does before it takes anything
         spent = messages = 0.0
-        for tick in range(round((load.every_s + load.seconds) / TICK_S)):
+        for tick in range(first + round(load.seconds / TICK_S)):
             controller.now = tick * TICK_S
             due = [(tick * per_tick + number) % load.boards for number in range(per_tick)]
+            if tick < first:
+                await controller.in_thread(controller.know, due)
+                continue
             sent = [(controller.topics.board(_name(board), "pulse"), _said(board, controller.now)) for board in due]
             started = time.process_time()
             await controller.take(sent)
-            if tick and controller.now % 60 == 0:
+            if controller.now % 60 == 0:
                 await controller.look_after()
-            if controller.now >= load.every_s:
-                spent += time.process_time() - started
-                messages += len(sent)
+            spent += time.process_time() - started
+            messages += len(sent)
         started = time.process_time()
         await controller.look_after()
         spent += time.process_time() - started
