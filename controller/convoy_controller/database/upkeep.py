@@ -93,12 +93,12 @@ def _ended(parts: list[Partition], before: datetime) -> list[Partition]:
 
 
 def _drop(database: Database, kept: Kept, old: list[Partition], up_to: int | None) -> Iterator[None]:
-    """Those partitions that have no row numbered above `up_to`; each in a transaction of its own."""
+    """Those partitions that have no row numbered above `up_to`, or none at all; each in a transaction of its own."""
     for part in old:
         with _left_for_now(f"{part.name} is not dropped"), database.write() as db:
             connection = db.connection()
             is_there = part in partitions.partitions(connection, kept.table)  # another process may have been here
-            if is_there and (up_to is None or partitions.newest_number(connection, part.name) <= up_to):
+            if is_there and (up_to is None or partitions.newest_number(connection, part.name) <= max(up_to, 0)):
                 partitions.drop(connection, kept.table, part)
                 log.info("%s up to %s are old: %s was dropped", kept.table, f"{part.end:%Y-%m-%d %H:%M}", part.name)
         yield
