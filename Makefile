@@ -99,6 +99,7 @@ check: ## Format, lint, types, layers, documents and their site, and that the wh
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python .ci/command_reference.py --check
 	@$(BIN)/python .ci/grafana_board.py --check
+	@$(BIN)/python .ci/grafana_history_board.py --check
 	@$(BIN)/python .ci/metrics_reference.py --check
 	@$(BIN)/python .ci/api_reference.py --check
 	@$(BIN)/python .ci/condition_reference.py --check
@@ -112,12 +113,13 @@ screenshots: ## The README's pictures of the dashboard, from a real demonstratio
 	@.ci/setup dev
 	@$(BIN)/python .ci/screenshots.py
 
-reference: ## Pages of docs/ that are generated from the code, and the Grafana board
+reference: ## Pages of docs/ that are generated from the code, and the Grafana boards
 	@.ci/setup dev
 	@$(BIN)/python .ci/command_reference.py
 	@$(BIN)/python .ci/api_reference.py
 	@$(BIN)/python .ci/condition_reference.py
 	@$(BIN)/python .ci/grafana_board.py
+	@$(BIN)/python .ci/grafana_history_board.py
 	@$(BIN)/python .ci/metrics_reference.py
 
 format: ## Format the code and mend what the linter can

@@ -396,7 +396,7 @@ def board() -> Any:
             .all_value(".*")
         )
     for shown in NUMBERS:
-        made = made.with_panel(_finished(_number(), shown))
+        made = made.with_panel(_finished(number().span(4), shown))
     for title, panels in ROWS.items():
         made = made.with_row(dashboard.Row(title))
         for shown in panels:
@@ -404,13 +404,15 @@ def board() -> Any:
     return made.build()
 
 
-def _number() -> Any:
+def number() -> Any:
+    """A panel that shows one number."""
     newest = common.ReduceDataOptions().calcs(["lastNotNull"])
-    return stat.Panel().graph_mode(BigValueGraphMode.NONE).reduce_options(newest).height(4).span(4)
+    return stat.Panel().graph_mode(BigValueGraphMode.NONE).reduce_options(newest).height(4)
 
 
-def _graph(shown: Shown) -> Any:
-    panel = (
+def graph() -> Any:
+    """A panel that shows something over time."""
+    return (
         timeseries.Panel()
         .height(8)
         .span(12)
@@ -425,6 +427,10 @@ def _graph(shown: Shown) -> Any:
         )
         .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
     )
+
+
+def _graph(shown: Shown) -> Any:
+    panel = graph()
     if shown.limits is not None:
         style = common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED)
         panel = panel.thresholds_style(style)

@@ -46,8 +46,9 @@ def _roomy() -> Path | None:
 class PostgresqlServer:
     """One server below a folder of its own, in memory or among the system's temporary files, which `remove` deletes."""
 
-    def __init__(self, folder_of_binaries: Path) -> None:
+    def __init__(self, folder_of_binaries: Path, **settings: str) -> None:
         self._binaries = folder_of_binaries
+        self._settings = {**_SETTINGS, **settings}
         self._as = unprivileged()
         # Not below pytest's folder, which only its owner may enter.
         self._folder = Path(tempfile.mkdtemp(prefix="convoy-pg-", dir=_roomy()))
@@ -75,7 +76,7 @@ class PostgresqlServer:
 
     def start(self) -> None:
         """Start it, and wait until it lets users in."""
-        settings = [f"--{key}={value}" for key, value in _SETTINGS.items()]
+        settings = [f"--{key}={value}" for key, value in self._settings.items()]
         command = [self._binaries / "postgres", "-D", self._folder / "data", "-p", str(self.port), "-k", self._folder]
         with (self._folder / "log").open("ab") as output:
             self._process = subprocess.Popen(

@@ -122,14 +122,24 @@ class Registry:
         self._up_at: float | None = None
         #: No board falls silent before then: among 10,000 a look at each, four times a second, is felt.
         self._silent_at = 0.0
+        #: Whether the presence of anybody may be unknown, for the same reason.
+        self._may_be_unknown = False
 
     def board(self, name: str) -> BoardRecord:
         """The record of that board, made when it is new."""
-        return self.boards.setdefault(name, BoardRecord(name))
+        record = self.boards.get(name)
+        if record is None:
+            record = self.boards[name] = BoardRecord(name)
+            self._may_be_unknown = True
+        return record
 
     def gateway(self, name: str) -> GatewayRecord:
         """The record of that gateway, made when it is new."""
-        return self.gateways.setdefault(name, GatewayRecord(name))
+        record = self.gateways.get(name)
+        if record is None:
+            record = self.gateways[name] = GatewayRecord(name)
+            self._may_be_unknown = True
+        return record
 
     def online_gateways(self) -> list[GatewayRecord]:
         """Gateways that are there now, by name."""
@@ -256,7 +266,8 @@ class Registry:
             silence = now - gateway.fresh_at
             if gateway.presence is BoardPresence.ONLINE and silence > GATEWAY_SILENCE_S:
                 changes += self._judge(gateway, BoardPresence.OFFLINE, gateway.session, f"silent for {silence:.1f} s")
-        if now - self._up_at > UNANSWERED_S:
+        if self._may_be_unknown and now - self._up_at > UNANSWERED_S:
+            self._may_be_unknown = False
             for peer in self._peers():
                 if peer.presence is BoardPresence.UNKNOWN:
                     changes += self._judge(
@@ -285,6 +296,7 @@ class Registry:
     def link_lost(self) -> list[Change]:
         """Our own connection is gone: what was known is no longer known."""
         self._up_at = None
+        self._may_be_unknown = True
         changes: list[Change] = []
         for peer in self._peers():
             if peer.presence is BoardPresence.ONLINE:

@@ -44,3 +44,10 @@ def test_the_board_asks_for_what_is_exported_and_shows_most_of_it() -> None:
     graphs = [panel for panel in board["panels"] if panel["type"] == "timeseries"]
     assert len(graphs) >= 25
     assert all(panel["title"] and panel["targets"] for panel in graphs)
+
+
+def test_the_board_of_history_is_printed_as_it_is() -> None:
+    board = json.loads(RUNNER.invoke(app, ["metrics", "grafana", "--history"]).stdout)
+    assert board["uid"] == "convoy-history"
+    assert {panel["type"] for panel in board["panels"]} == {"stat", "bargauge", "table", "timeseries", "row"}
+    assert all(panel["title"] and panel["targets"] for panel in board["panels"] if panel["type"] != "row")

@@ -1,11 +1,13 @@
-"""The SQL views say what the functions say, in either database; they are what is documented."""
+"""The SQL views say what the functions say, in either database; they are what is documented and what the board asks."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ from convoy_controller.database.history import deployment_over_time, stages_over
 from convoy_controller.database.pages import EventFilter
 from convoy_controller.database.records import CountScope, utc_now
 from convoy_controller.database.rollup import Step
+from convoy_controller.metrics.alerts import history_board_text
 from postgresql_server import PostgresqlServer
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import ProgrammingError
 
 ROOT = Path(__file__).parents[2]
 
@@ -149,3 +153,84 @@ def test_every_view_and_column_is_documented(fleet: SampleFleet):
             name: [column["name"] for column in inspector.get_columns(name)] for name in inspector.get_view_names()
         }
     assert told == there
+
+
+# The board ------------------------------------------------------------------------------------------------------------
+
+BOARD: dict[str, Any] = json.loads(history_board_text())
+PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
+VARIABLE = next(each["query"] for each in BOARD["templating"]["list"] if each["type"] == "query")
+on_postgresql = pytest.mark.parametrize("fleet", ["postgresql"], indirect=True)
+
+
+def filled(fleet: SampleFleet, query: str, deployments: list[str]) -> str:
+    """As Grafana's PostgreSQL data source fills a query in for the last two days."""
+    since, until = (f"'{at:%Y-%m-%dT%H:%M:%S}Z'" for at in (fleet.now - timedelta(days=2), fleet.now))
+    chosen = ",".join(f"'{name}'" for name in deployments)
+    query = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 BETWEEN {since} AND {until}", query)
+    query = query.replace("$__timeFrom()", since).replace("$__timeTo()", until)
+    query = query.replace("${deployment:sqlstring}", chosen)
+    assert "$" not in query
+    return query
+
+
+class Grafana:
+    """Asks as the user whom docs/queries.md makes, who may read the views and nothing else."""
+
+    def __init__(self, fleet: SampleFleet) -> None:
+        self.fleet = fleet
+        document = (ROOT / "docs" / "queries.md").read_text(encoding="utf-8")
+        (block,) = re.findall(r"```sql\n(.*?)```", document, re.DOTALL)
+        self.role = f"grafana_{fleet.database.engine.url.database}"
+        with fleet.database.engine.begin() as connection:
+            for statement in block.replace("grafana", self.role).split(";")[:-1]:
+                connection.exec_driver_sql(statement)
+        self.deployments = [str(name) for (name,) in self.asked(VARIABLE, [])[1]]
+
+    def asked(self, query: str, deployments: list[str]) -> tuple[list[str], list[Any]]:
+        with self.fleet.database.engine.connect() as connection:
+            connection.exec_driver_sql(f"SET ROLE {self.role}")
+            found = connection.exec_driver_sql(filled(self.fleet, query, deployments).replace("%", "%%"))
+            answer = list(found.keys()), [tuple(row) for row in found]
+            connection.exec_driver_sql("RESET ROLE")
+            return answer
+
+
+@pytest.fixture(scope="module")
+def grafana(fleet: SampleFleet) -> Grafana:
+    return Grafana(fleet)
+
+
+@on_postgresql
+def test_every_query_of_the_board_is_answered_with_something_to_show(grafana: Grafana):
+    assert len(grafana.deployments) > 2
+    for panel in PANELS:
+        (target,) = panel["targets"]
+        assert target["datasource"] == panel["datasource"] == BOARD["templating"]["list"][1]["datasource"]
+        columns, found = grafana.asked(target["rawSql"], grafana.deployments[:2])
+        assert found, panel["title"]
+        if target["format"] == "time_series":
+            assert columns[0] == "time"
+            assert all(isinstance(row[0], datetime) and row[0].tzinfo is not None for row in found)
+            assert [row[0] for row in found] == sorted(row[0] for row in found)
+            names = [name for name in columns[1:] if name != "metric"]
+            assert any(row[columns.index(name)] is not None for row in found for name in names), panel["title"]
+            assert all(
+                isinstance(row[columns.index(name)] or 0, (int, float, Decimal)) for row in found for name in names
+            )
+
+
+@on_postgresql
+def test_the_user_of_the_board_may_read_nothing_else(grafana: Grafana):
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        grafana.asked("SELECT count(*) FROM tokens", [])
+
+
+def test_the_board_shows_every_view_and_asks_for_a_time_or_so_many():
+    queries = [target["rawSql"] for panel in PANELS for target in panel["targets"]]
+    document = (ROOT / "docs" / "queries.md").read_text(encoding="utf-8")
+    for view in re.findall(r"\| `(convoy_\w+)` \|", document):
+        assert any(view in query for query in queries), view
+        if view not in ("convoy_fleet_states", "convoy_problems", "convoy_model_spread"):  # what is, not what was
+            assert all(re.search(r"\$__time(Filter|From)\(", query) for query in queries if view in query), view
+    assert all("LIMIT" in panel["targets"][0]["rawSql"] for panel in PANELS if panel["type"] == "table")

@@ -113,6 +113,17 @@ def test_after_our_own_loss_everyone_is_unknown_and_who_stays_silent_is_gone() -
     assert [c.name for c in registry.tick(100.1 + UNANSWERED_S) if isinstance(c, PresenceChanged)] == ["g"]
 
 
+def test_whoever_is_first_heard_of_later_must_answer_too() -> None:
+    registry = Registry()
+    registry.link_up(0.0)
+    registry.pulse("a", pulse(7, interval_ms=60_000), 0.0)
+    assert registry.tick(UNANSWERED_S + 1) == []
+    registry.board_state("b", state(7), True, UNANSWERED_S + 1)
+    registry.gateway("g")
+    assert [c.name for c in registry.tick(UNANSWERED_S + 2) if isinstance(c, PresenceChanged)] == ["b", "g"]
+    assert registry.board("b").presence is BoardPresence.OFFLINE
+
+
 def reported(revision: int, *phases: Phase, session: int = 7, blocked: str = "") -> Reported:
     assignments = tuple(AssignmentReport(f"d{i}", Generation(1, 1), phase) for i, phase in enumerate(phases))
     return Reported(session, 1, revision, "", assignments, (), 0, 1, blocked)

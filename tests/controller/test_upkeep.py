@@ -187,6 +187,17 @@ def test_events_go_by_weeks_but_for_the_newest(fleet: Fleet):
 
 
 @on_postgresql
+def test_weeks_without_an_event_leave_no_partition_behind(fleet: Fleet):
+    for _ in range(9):
+        keep(fleet, keep_rows=10)
+        fleet.clock.advance(7 * 86400)
+    keep(fleet, keep_rows=10)
+    left = there(fleet, EVENTS)
+    assert left[0].end > fleet.clock() - EVENTS.keep
+    assert len(left) <= 5 + 1 + EVENTS.ahead
+
+
+@on_postgresql
 def test_a_reader_in_the_way_is_waited_for_and_then_left_alone(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):

@@ -41,10 +41,11 @@ def binaries() -> Path | None:
 
 
 class PostgresqlServer:
-    """Started when it is made; `close` ends it and deletes what it kept."""
+    """Started when it is made, with `settings` beside its own; `close` ends it and deletes what it kept."""
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, **settings: str) -> None:
         self._programs = programs
+        self._settings = {**_SETTINGS, **settings}
         self._as = unprivileged()
         self._folder = Path(tempfile.mkdtemp(prefix="convoy-bench-"))
         self._password = secrets.token_hex(8)
@@ -83,7 +84,7 @@ class PostgresqlServer:
             raise DemoError(f"PostgreSQL cannot be set up: {done.stderr[-400:]}")
 
     def _start(self) -> None:
-        settings = [f"--{key}={value}" for key, value in _SETTINGS.items()]
+        settings = [f"--{key}={value}" for key, value in self._settings.items()]
         where: list[Any] = ["-D", self._folder / "data", "-p", str(self.port), "-k", self._folder]
         log = self._folder / "log"
         with log.open("ab") as output:

@@ -68,11 +68,16 @@ def rules(
 
 
 @metrics.command()
-def grafana(as_json: JsonOption = False) -> None:
-    """Print the Grafana board, to import there; it asks for the Prometheus that it reads.
+def grafana(
+    history: Annotated[
+        bool, typer.Option("--history", help="The board over the SQL views of a PostgreSQL database instead.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the Grafana board, to import there; it asks for the Prometheus, or PostgreSQL, that it reads.
 
     JSON: the board, which is JSON in either case. Exit codes: 0.
     """
-    from convoy_controller.metrics.alerts import board_text
+    from convoy_controller.metrics.alerts import board_text, history_board_text
 
-    typer.echo(board_text(), nl=False)
+    typer.echo(history_board_text() if history else board_text(), nl=False)

@@ -6,16 +6,17 @@ board takes it up again; then what it says is the increment. So nothing is ever 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from convoy_schema.messages.boards import Pulse, StagePulse
+from convoy_schema.messages.boards import Published, Pulse, StagePulse
 from convoy_schema.messages.gateways import FeedReport, GatewayReported
 from convoy_schema.names import Generation
 
 Columns = dict[str, Any]
 
 _NO_STAGE = StagePulse("none", Generation(0, 0), 0, 0, 0, 0, 0, 0)
+_NOTHING_SENT = Published()
 _NO_FEED = FeedReport("none", None, (), ())
 
 
@@ -33,21 +34,27 @@ def of_board(before: Pulse | None, now: Pulse) -> tuple[Columns, list[Columns]]:
         before = None
     elapsed_ms = grown(before.uptime_ms if before else 0, now.uptime_ms)
     former = {(stage.deployment, stage.generation): stage for stage in before.stages} if before else {}
-    stages = [
-        _of_stage(former.get((stage.deployment, stage.generation), _NO_STAGE), stage, elapsed_ms)
-        for stage in now.stages
-    ]
+    frames = rows = queued = 0
     refused = grown(_total(before.refused) if before else 0, _total(now.refused))
+    stages = []
+    for stage in now.stages:
+        columns = _of_stage(former.get((stage.deployment, stage.generation), _NO_STAGE), stage, elapsed_ms)
+        frames += columns["frames"]
+        rows += columns["rows"]
+        refused += columns["refused"]
+        queued += columns["queued"]
+        stages.append(columns)
+    sent = before.published if before else _NOTHING_SENT
     board: Columns = {
         "starts": 0 if before else 1,
         "elapsed_ms": elapsed_ms,
-        "frames": _sum(stages, "frames"),
-        "rows": _sum(stages, "rows"),
-        "refused": refused + _sum(stages, "refused"),
-        "control_bytes": grown(before.published.control if before else 0, now.published.control),
-        "artifact_bytes": grown(before.published.artifacts if before else 0, now.published.artifacts),
-        "activation_bytes": grown(before.published.activations if before else 0, now.published.activations),
-        "queued": _sum(stages, "queued"),
+        "frames": frames,
+        "rows": rows,
+        "refused": refused,
+        "control_bytes": grown(sent.control, now.published.control),
+        "artifact_bytes": grown(sent.artifacts, now.published.artifacts),
+        "activation_bytes": grown(sent.activations, now.published.activations),
+        "queued": queued,
         "rss_bytes": now.rss_bytes,
         "temperature_c": now.temperature_c,
     }
@@ -103,7 +110,3 @@ def _of_feed(before: FeedReport, now: FeedReport, elapsed_ms: int) -> Columns:
 
 def _total(counts: Mapping[str, int]) -> int:
     return sum(counts.values())
-
-
-def _sum(rows: Sequence[Columns], name: str) -> int:
-    return sum(row[name] for row in rows)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 
 from sqlalchemy import Connection, text
 
@@ -21,7 +21,7 @@ from convoy_controller.database.spans import PARTITIONED, Kept, Span
 MOST_PARTITIONS = 100
 #: Rows that are taken out of the default partition at most to make one of their own for them.
 MOST_MOVED = 50_000
-#: Milliseconds to wait for readers.
+#: Milliseconds to wait for readers; and for autovacuum beyond the server's `deadlock_timeout`.
 WAIT_MS = 1000
 
 _NAME = re.compile(rf"({'|'.join(kept.table for kept in PARTITIONED)})_(p\d+|default)")
@@ -43,7 +43,6 @@ class Partition:
 
 def partitions(connection: Connection, table: str) -> list[Partition]:
     """All but the default one, oldest first."""
-    connection.execute(text("SET LOCAL TimeZone = 'UTC'"))
     found = connection.execute(
         text(
             "SELECT name, CAST(substring(bounds FROM 'FROM \\(''([^'']+)''') AS timestamptz),"
@@ -54,7 +53,11 @@ def partitions(connection: Connection, table: str) -> list[Partition]:
         ),
         {"table": table},
     )
-    return [Partition(name, begin, end) for name, begin, end in found]
+    return [Partition(name, begin and _in_utc(begin), _in_utc(end)) for name, begin, end in found]
+
+
+def _in_utc(date: datetime) -> datetime:
+    return date.astimezone(timezone.utc)
 
 
 def add(connection: Connection, kept: Kept, span: Span, there: list[Partition]) -> bool:
@@ -62,10 +65,10 @@ def add(connection: Connection, kept: Kept, span: Span, there: list[Partition]) 
     meets = any(span.begin < part.end and (part.begin is None or part.begin < span.end) for part in there)
     if meets or len(there) >= MOST_PARTITIONS:
         return False
-    _give_way(connection)
+    table, name = kept.table, f"{kept.table}_p{span.begin:%Y%m%d%H}"
+    _give_way(connection, f"{table}_default")
     dates = {"begin": span.begin, "end": span.end}
     inside = "at >= :begin AND at < :end"
-    table, name = kept.table, f"{kept.table}_p{span.begin:%Y%m%d%H}"
     count = text(f"SELECT count(*) FROM (SELECT 1 FROM {table}_default WHERE {inside} LIMIT {MOST_MOVED + 1}) AS stray")
     stray = connection.scalar(count, dates)
     if stray > MOST_MOVED:
@@ -85,12 +88,23 @@ def newest_number(connection: Connection, name: str) -> int:
     return int(connection.scalar(text(f"SELECT coalesce(max(id), 0) FROM {name}")))
 
 
-def drop(connection: Connection, partition: Partition) -> None:
+def drop(connection: Connection, table: str, partition: Partition) -> None:
     """With everything in it."""
-    _give_way(connection)
+    # The default partition is locked by this as well: its bounds are those of no other.
+    _give_way(connection, f"{table}_default", partition.name)
     connection.execute(text(f"DROP TABLE {partition.name}"))
 
 
-def _give_way(connection: Connection) -> None:
-    """Whoever waits for a table keeps every reader that comes later waiting too."""
-    connection.execute(text(f"SET LOCAL lock_timeout = {WAIT_MS}"))
+def _give_way(connection: Connection, *names: str) -> None:
+    """Take tables out of autovacuum's hands until the transaction ends, and then wait for readers no longer than that.
+
+    Autovacuum lets go of a table for which somebody has waited as long as the server's `deadlock_timeout`, not before;
+    the lock is one that keeps no reader and no writer waiting meanwhile. Whoever waits for one that does, keeps every
+    reader that comes later waiting too.
+    """
+    patience_ms = f"1000 * extract(epoch FROM CAST(current_setting('deadlock_timeout') AS interval)) + {WAIT_MS}"
+    connection.exec_driver_sql(
+        f"SELECT set_config('lock_timeout', CAST(CAST({patience_ms} AS integer) AS text), true);"
+        f"LOCK TABLE {', '.join(names)} IN SHARE UPDATE EXCLUSIVE MODE;"
+        f"SET LOCAL lock_timeout = {WAIT_MS}"
+    )

@@ -12,11 +12,12 @@ from typing import Any, cast
 from convoy_schema.messages.boards import Pulse
 from convoy_schema.messages.gateways import GatewayReported
 from convoy_schema.names import Generation
-from sqlalchemy import Table, bindparam, insert, select, update
+from sqlalchemy import Table, insert, select
 from sqlalchemy.orm import Session
 
 from convoy_controller.database import board_records
 from convoy_controller.database.increments import Columns, of_board, of_gateway
+from convoy_controller.database.many_rows import ManyRows
 from convoy_controller.database.models import AssignmentRow, BoardStatisticsRow, GatewayRow, GenerationRow
 from convoy_controller.database.readable import readable
 from convoy_controller.database.rollup import BOARDS, FEEDS, STAGES
@@ -27,12 +28,11 @@ MOST_GENERATIONS = 1000
 READ_AGAIN = timedelta(minutes=1)
 
 _STATISTICS = cast("Table", BoardStatisticsRow.__table__)
-_NEXT_PULSE = (
-    update(_STATISTICS)
-    .where(_STATISTICS.c.board == bindparam("key"))
-    .values({column.name: bindparam(column.name) for column in _STATISTICS.c if column.name != "board"})
-)
-_NEW_SAMPLES = {noun.name: insert(noun.raw) for noun in (BOARDS, STAGES, FEEDS)}
+_NEXT_PULSE = ManyRows(_STATISTICS, _STATISTICS.c.keys(), key="board")
+_NEW_SAMPLES = {
+    noun.name: ManyRows(noun.raw, [column.name for column in noun.raw.c if column.name != "id"])
+    for noun in (BOARDS, STAGES, FEEDS)
+}
 
 
 class TelemetryWriter:
@@ -58,9 +58,11 @@ class TelemetryWriter:
         """Take in a board's pulse, received at that date; `packed` is the same as bytes."""
         counted, stages = of_board(self._before(db, at, board, beat, packed), beat)
         for stage, columns in zip(beat.stages, stages, strict=True):
-            number = self._stage(db, at, (stage.deployment, stage.generation), board)
-            self._samples["stage"].append({"at": at, "board": board, "stage": number, **columns})
-        self._samples["board"].append({"at": at, "board": board, **counted})
+            columns["at"], columns["board"] = at, board
+            columns["stage"] = self._stage(db, at, (stage.deployment, stage.generation), board)
+        counted["at"], counted["board"] = at, board
+        self._samples["stage"] += stages
+        self._samples["board"].append(counted)
         self._pulses[board] = beat
         self._latest[board] = at, beat, packed
 
@@ -77,13 +79,11 @@ class TelemetryWriter:
         """Everything that waits, at the end of a transaction."""
         connection = db.connection()
         for name, rows in self._samples.items():
-            if rows:
-                connection.execute(_NEW_SAMPLES[name], rows)
-                rows.clear()
-        if self._latest:
-            latest = [{"key": board, **_statistics(*said)} for board, said in self._latest.items()]
-            connection.execute(_NEXT_PULSE, latest)
-            self._latest.clear()
+            _NEW_SAMPLES[name].write(connection, rows)
+            rows.clear()
+        latest = [{"board": board, **_statistics(*said)} for board, said in self._latest.items()]
+        _NEXT_PULSE.write(connection, latest)
+        self._latest.clear()
 
     def _before(self, db: Session, at: datetime, board: str, beat: Pulse, packed: bytes) -> Pulse | None:
         """The pulse before; where there was none the board gets its row."""

@@ -21,6 +21,7 @@ from sqlalchemy.sql.expression import FromClause
 
 from convoy_controller.database import partitions
 from convoy_controller.database.engine import Database
+from convoy_controller.database.partitions import Partition
 from convoy_controller.database.retention import KEEP_ROWS
 from convoy_controller.database.rollup import NOUNS, Step, roll_up, rolled_up_to
 from convoy_controller.database.spans import EVENTS, PARTITIONED, TELEMETRY, Kept, Span
@@ -81,20 +82,24 @@ def _prepare(database: Database, now: datetime) -> Iterator[None]:
 def _drop_events(database: Database, now: datetime, keep_rows: int) -> Iterator[None]:
     """Those in which no event is young, nor among the newest `keep_rows`."""
     with database.read() as db:
-        oldest_kept = partitions.newest_number(db.connection(), EVENTS.table) - keep_rows
-    yield from _drop(database, EVENTS, now - EVENTS.keep, oldest_kept)
+        connection = db.connection()
+        old = _ended(partitions.partitions(connection, EVENTS.table), now - EVENTS.keep)
+        oldest_kept = partitions.newest_number(connection, EVENTS.table) - keep_rows if old else 0
+    yield from _drop(database, EVENTS, old, oldest_kept)
 
 
-def _drop(database: Database, kept: Kept, before: datetime, up_to: int | None) -> Iterator[None]:
-    """Partitions that end by then, with no row numbered above `up_to`; each in a transaction of its own."""
-    with database.read() as db:
-        old = [part for part in partitions.partitions(db.connection(), kept.table) if part.end <= before]
+def _ended(parts: list[Partition], before: datetime) -> list[Partition]:
+    return [part for part in parts if part.end <= before]
+
+
+def _drop(database: Database, kept: Kept, old: list[Partition], up_to: int | None) -> Iterator[None]:
+    """Those partitions that have no row numbered above `up_to`, or none at all; each in a transaction of its own."""
     for part in old:
         with _left_for_now(f"{part.name} is not dropped"), database.write() as db:
             connection = db.connection()
             is_there = part in partitions.partitions(connection, kept.table)  # another process may have been here
-            if is_there and (up_to is None or partitions.newest_number(connection, part.name) <= up_to):
-                partitions.drop(connection, part)
+            if is_there and (up_to is None or partitions.newest_number(connection, part.name) <= max(up_to, 0)):
+                partitions.drop(connection, kept.table, part)
                 log.info("%s up to %s are old: %s was dropped", kept.table, f"{part.end:%Y-%m-%d %H:%M}", part.name)
         yield
 
@@ -114,16 +119,21 @@ def _left_for_now(what: str) -> Iterator[None]:
 
 
 def _expire(database: Database, kept: Kept, now: datetime, is_partitioned: bool) -> Iterator[None]:
+    where = f"{kept.table}_default" if is_partitioned else kept.table
+    rows = table(where, column("at", TABLES.tables[kept.table].c.at.type), column("id"))
     with database.read() as db:
+        parts = _ended(partitions.partitions(db.connection(), kept.table), now - kept.keep) if is_partitioned else []
+        oldest = db.scalar(select(func.min(rows.c.at)))
+        has_old_rows = oldest is not None and oldest < now - kept.keep
+        if not parts and not has_old_rows:
+            return  # without a look at what the spans hold
         before = kept.oldest_kept(_filled(db, kept), now)
         rolled = rolled_up_to(db, _RAW[kept.table]) if kept.table in _RAW else None
     if before is None:
         return
-    if is_partitioned:
-        yield from _drop(database, kept, before, rolled)
-    where = f"{kept.table}_default" if is_partitioned else kept.table
-    rows = table(where, column("at", TABLES.tables[kept.table].c.at.type), column("id"))
-    yield from _delete(database, rows, before, true() if rolled is None else rows.c.id <= rolled)
+    yield from _drop(database, kept, _ended(parts, before), rolled)
+    if has_old_rows:
+        yield from _delete(database, rows, before, true() if rolled is None else rows.c.id <= rolled)
 
 
 def _filled(db: Session, kept: Kept) -> list[Span]:

@@ -39,8 +39,13 @@ def rules_text(runbooks: str = RUNBOOKS) -> str:
 
 
 def board_text() -> str:
-    """The Grafana board, JSON as Grafana imports it."""
+    """The Grafana board over these metrics, JSON as Grafana imports it."""
     return (_FOLDER / "grafana.json").read_text(encoding="utf-8")
+
+
+def history_board_text() -> str:
+    """The one over the SQL views of the database."""
+    return (_FOLDER / "history.json").read_text(encoding="utf-8")
 
 
 def alerts() -> tuple[Alert, ...]:
