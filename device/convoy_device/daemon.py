@@ -201,7 +201,9 @@ class Daemon:
     async def _close(self, tasks: list[asyncio.Task[None]]) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._ended.done() and self._ended.result() in _IN_ORDER:
+        is_in_order = self._ended.done() and self._ended.result() in _IN_ORDER
+        self._ended.cancel()  # whatever comes back from a lane sets no timer any more
+        if is_in_order:
             await self._drain()
         if self._uplink is not None:
             self._uplink.close()

@@ -165,9 +165,10 @@ class Board(Host):
             Path("/virtual"), floorplans=floorplans(), offered=self.config.partitions, memory=self.memory
         )
         fabric.watching, fabric.board = self._watching, self.name
+        life = self.life
         self.daemon = Daemon(
             self.config,
-            VirtualPool(self._seconds_of),
+            VirtualPool(self._seconds_of, lambda: life.is_over),
             fabric=fabric,
             kept_log=_no_log(),
             disk=self.disk,

@@ -45,10 +45,16 @@ class _NoSelector(selectors.BaseSelector):
 
 
 class VirtualPool(Executor):
-    """Stands for a pool of threads: `seconds_of` says how long a piece of work takes (virtual seconds)."""
+    """Stands for a pool of threads: `seconds_of` says how long a piece of work takes (virtual seconds).
 
-    def __init__(self, seconds_of: Callable[[Callable[..., Any]], float]) -> None:
+    Once `is_over` its process has ended, and nothing that was handed to it is begun.
+    """
+
+    def __init__(
+        self, seconds_of: Callable[[Callable[..., Any]], float], is_over: Callable[[], bool] = lambda: False
+    ) -> None:
         self.seconds_of = seconds_of
+        self.is_over = is_over
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Nobody calls it: the loop runs what is meant for the pool."""
@@ -75,8 +81,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if self.thread_work is not None and not isinstance(executor, VirtualPool):
             self.call_soon(self._work_first, future, func, args)
             return future
-        seconds = executor.seconds_of(func) if isinstance(executor, VirtualPool) else UNKNOWN_S
-        self.call_later(seconds, _work, future, func, args)
+        if isinstance(executor, VirtualPool):
+            self.call_later(executor.seconds_of(func), _work_unless_over, executor, future, func, args)
+        else:
+            self.call_later(UNKNOWN_S, _work, future, func, args)
         return future
 
     def _work_first(self, future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:
@@ -94,6 +102,13 @@ def _pass_on(done: asyncio.Future[Any], future: asyncio.Future[Any]) -> None:
         future.set_exception(error)
     else:
         future.set_result(done.result())
+
+
+def _work_unless_over(
+    pool: VirtualPool, future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]
+) -> None:
+    if not pool.is_over():
+        _work(future, func, args)
 
 
 def _work(future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:
