@@ -207,13 +207,19 @@ class Fleet:
     # What is known independently -------------------------------------------------------------------------------------
 
     def _may_load(self, image: bytes, partition: str) -> bool:
-        return digest_of(image) in self._images
+        return _digest_of(image) in self._images
 
 
 @functools.lru_cache(maxsize=1)
 def _states() -> States:
     """Of every fleet of this process: what boards load is the same in all of them."""
     return States(EMULATED_XC7Z020.geometry.memory_frames)
+
+
+@functools.lru_cache(maxsize=64)
+def _digest_of(image: bytes) -> str:
+    """Boards load the very same few images."""
+    return digest_of(image)
 
 
 def _images_of(template: Template) -> frozenset[str]:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import math
 import resource
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from convoy_schema.bundle import Method
 
 from convoy_simulator.broker import Traffic
-from convoy_simulator.costs import Costs, calibration
+from convoy_simulator.costs import Records, calibration
 from convoy_simulator.cpu import Cpu
 from convoy_simulator.fleet import Shape
 from convoy_simulator.meter import Meter, Second
@@ -30,10 +32,10 @@ from convoy_simulator.virtual_time import VirtualLoop
 
 #: Seconds for boards to come up before the scenario begins, and for which the broker is away in an outage.
 START_S, OUTAGE_S = 8.0, 60.0
+#: Seconds within which the controller must have written down who there is.
+MOST_START_S = 3600.0
 #: Seconds that a quiet fleet is looked at before the rest is reckoned from them.
 QUIET_S = 3
-#: Seconds of a transaction that writes nothing.
-TRANSACTION_S = 0.0003
 #: What a part may be used at its busiest before another is needed.
 MOST_USED = 0.7
 #: Bytes a second of a broker's line.
@@ -121,7 +123,7 @@ def estimate(question: Question, arrangement: Arrangement | None = None, progres
     run = _Sizing(question, arrangement or Arrangement(), loop, progress or (lambda *_: None))
     began = time.monotonic()
     try:
-        with quiet():
+        with quiet(), _rare_collections():
             loop.run_until_complete(run.go())
     finally:
         with contextlib.suppress(BaseException):
@@ -130,6 +132,18 @@ def estimate(question: Question, arrangement: Arrangement | None = None, progres
     run.estimate.own_seconds = time.monotonic() - began
     run.estimate.own_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return run.estimate
+
+
+@contextlib.contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Ten thousand boards are millions of objects that stay: to look through them for garbage took half of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, 50, 100)
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
 
 
 class _Sizing:
@@ -158,7 +172,9 @@ class _Sizing:
         try:
             fleet.start()
             await self._pass("boards start", START_S)
+            await self._until_known(fleet)
             fleet.introduce()
+            gc.freeze()
             await self._scenario(fleet)
         finally:
             sampling.cancel()
@@ -240,6 +256,15 @@ class _Sizing:
             self._tell(what)
             await asyncio.sleep(0.25 if self._question.boards <= 1000 else 1.0)
 
+    async def _until_known(self, fleet: SizedFleet) -> None:
+        """Let the controller hear of every board, and write it down: that is no part of what is asked."""
+        until = self._loop.time() + MOST_START_S
+        while self._loop.time() < until:
+            counted = fleet.records_counted()
+            if min(counted["presence"], counted["capability"]) >= self._question.boards:
+                return
+            await self._pass("boards are noted", 1.0)
+
     def _tell(self, what: str) -> None:
         self._progress(what, self._loop.time(), len(self._meter.ready_at))
 
@@ -248,7 +273,7 @@ class _Sizing:
     def _arrange(self, fleet: SizedFleet) -> None:
         """Give every process the processor that it has, or shares."""
         costs, arrangement = self._costs, self._arrangement
-        shared = Cpu(arrangement.cores) if arrangement.cores else None
+        shared = Cpu(arrangement.cores, slice_s=costs.slice_s) if arrangement.cores else None
         fleet.network.broker_cpu = shared or Cpu(1)
         fleet.network.packet_s = costs.broker_packet_s
         for board in fleet.boards:
@@ -257,7 +282,7 @@ class _Sizing:
         controller = shared or Cpu(2)
         fleet.controller.line.cpu, fleet.controller.line.message_s = controller, costs.controller_message_s
         fleet.controller.line.turn_s = costs.controller_turn_s + costs.controller_turn_board_s * self._question.boards
-        self._loop.thread_work = _Records(fleet, controller, costs, self._loop.time, self._meter)
+        self._loop.thread_work = _Records(fleet, controller, calibration().records, self._loop.time, self._meter)
         for gateway in fleet.gateways:
             gateway.line.cpu, gateway.line.message_s = shared or Cpu(1), costs.gateway_message_s
 
@@ -265,19 +290,21 @@ class _Sizing:
 class _Records:
     """How long the database's thread takes: for each record that a transaction brought."""
 
-    def __init__(self, fleet: SizedFleet, cpu: Cpu, costs: Costs, clock: Callable[[], float], meter: Meter) -> None:
+    def __init__(self, fleet: SizedFleet, cpu: Cpu, costs: Records, clock: Callable[[], float], meter: Meter) -> None:
         self._fleet = fleet
         self._meter = meter
         self._cpu = cpu
         self._costs = costs
         self._clock = clock
-        self._before = 0
+        self._before: Counter[str] = Counter()
 
     def __call__(self) -> float:
         """Seconds of the work that was done just now."""
-        count = self._fleet.records_counted()
-        records, self._before = max(0, count - self._before), count
-        now, seconds = self._clock(), TRANSACTION_S + records * self._costs.controller_record_s
+        counted = self._fleet.records_counted()
+        new = counted - self._before
+        self._before = counted.copy()
+        seconds = self._costs.transaction + sum(getattr(self._costs, kind) * count for kind, count in new.items())
+        now = self._clock()
         self._meter.database_s += seconds
         return self._cpu.take(now, seconds) - now
 

@@ -18,5 +18,15 @@ def test_short_work_goes_first_and_makes_the_rest_late() -> None:
     assert cpu.take(0.6, 1.0) == pytest.approx(2.1)
 
 
+def test_where_many_compute_whoever_wakes_up_waits_for_a_turn() -> None:
+    cpu = Cpu(2, slice_s=0.003)
+    assert cpu.interrupt(0.0, 0.001) == pytest.approx(0.001)
+    for _ in range(20):
+        cpu.take(1.0, 0.1)
+    assert cpu.interrupt(1.0, 0.001) == pytest.approx(1.0 + 10 * 0.003 + 0.001)
+    assert cpu.interrupt(1.55, 0.001) == pytest.approx(1.55 + 5 * 0.003 + 0.001)
+    assert cpu.interrupt(9.0, 0.001) == pytest.approx(9.001)
+
+
 def test_a_slower_processor_takes_longer() -> None:
     assert Cpu(1, 12.0).take(0.0, 0.5) == 6.0
