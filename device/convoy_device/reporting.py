@@ -98,7 +98,7 @@ class Reporter:
         if said is None:
             return self._changed_at is None or now >= self._changed_at
         if truth is said or truth == said:
-            self._changed_at = None
+            self._said, self._changed_at = truth, None  # the same object is the same at a glance next time
             return False
         if _without_progress(truth) == _without_progress(said):
             wait_s = SWAPS_S if _without_swaps(truth) == _without_swaps(said) else PROGRESS_S

@@ -129,11 +129,11 @@ class Fleet:
 
     # Life ------------------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Everything, at about the same moment."""
+    def start(self, within_s: float = 0.5) -> None:
+        """Everything, at some moment within so many seconds."""
         loop = asyncio.get_running_loop()
         for host in (*self.controllers, *self.gateways, *self.boards):
-            loop.call_later(self.chance.uniform(0, 0.5), host.start)
+            loop.call_later(self.chance.uniform(0, within_s), host.start)
 
     def close(self) -> None:
         """Remove what lies on the machine's disk."""

@@ -1,7 +1,8 @@
 """How a fleet that nobody has yet would do: one scenario in virtual time, measured, and what it takes to carry it.
 
 The fleet is stepped through until nothing but heartbeats passes any more; the rest of the time is reckoned from the
-last seconds, since it would only be more of the same. What is written for people is not written, but reckoned too.
+last seconds, since it would only be more of the same, unless all of it is asked for. What is written for people is not
+written, but reckoned too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from convoy_controller.gateway.readiness import SILENCE_S
 from convoy_schema.bundle import Method
 
 from convoy_simulator.broker import Traffic
@@ -32,10 +34,13 @@ from convoy_simulator.virtual_time import VirtualLoop
 
 #: Seconds for boards to come up before the scenario begins, and for which the broker is away in an outage.
 START_S, OUTAGE_S = 8.0, 60.0
+#: Boards a second that are switched on before the scenario.
+STARTED_PER_S = 500
 #: Seconds within which the controller must have written down who there is.
 MOST_START_S = 3600.0
-#: Seconds that a quiet fleet is looked at before the rest is reckoned from them.
-QUIET_S = 3
+#: Seconds that a quiet fleet is looked at before the rest is reckoned from them: in so many a gateway asks each board
+#: for its golden vector.
+QUIET_S = math.ceil(SILENCE_S)
 #: What a part may be used at its busiest before another is needed.
 MOST_USED = 0.7
 #: Bytes a second of a broker's line.
@@ -44,7 +49,10 @@ LINE_BYTES_PER_S = 125e6
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be known. `per_deployment` boards serve each deployment; `hours` are virtual."""
+    """What is to be known. `per_deployment` boards serve each deployment; `hours` are virtual.
+
+    With `whole` all of them are stepped through, heartbeats included.
+    """
 
     boards: int
     model: str = "lenet5"
@@ -54,6 +62,7 @@ class Question:
     per_deployment: int = 100
     hours: float = 1.0
     seed: int = 1
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,8 +179,8 @@ class _Sizing:
         self._arrange(fleet)
         sampling = asyncio.ensure_future(meter.sample())
         try:
-            fleet.start()
-            await self._pass("boards start", START_S)
+            fleet.start(max(0.5, self._question.boards / STARTED_PER_S))
+            await self._pass("boards start", START_S + self._question.boards / STARTED_PER_S)
             await self._until_known(fleet)
             fleet.introduce()
             gc.freeze()
@@ -203,6 +212,8 @@ class _Sizing:
         await self._until_ready(question.scenario, most_s)
         ready = fleet.broker.traffic()
         await self._pass("quiet", QUIET_S + 1)
+        if question.whole:
+            await self._pass("heartbeats", since + most_s - self._loop.time())
         self._conclude(fleet, since, first, before, ready, most_s)
 
     def _conclude(
@@ -261,7 +272,8 @@ class _Sizing:
         until = self._loop.time() + MOST_START_S
         while self._loop.time() < until:
             counted = fleet.records_counted()
-            if min(counted["presence"], counted["capability"]) >= self._question.boards:
+            is_noted = min(counted["presence"], counted["capability"]) >= self._question.boards
+            if is_noted and self._records.busy_until < self._loop.time() + 0.5:
                 return
             await self._pass("boards are noted", 1.0)
 
@@ -282,7 +294,8 @@ class _Sizing:
         controller = shared or Cpu(2)
         fleet.controller.line.cpu, fleet.controller.line.message_s = controller, costs.controller_message_s
         fleet.controller.line.turn_s = costs.controller_turn_s + costs.controller_turn_board_s * self._question.boards
-        self._loop.thread_work = _Records(fleet, controller, calibration().records, self._loop.time, self._meter)
+        self._records = _Records(fleet, controller, calibration().records, self._loop.time, self._meter)
+        self._loop.thread_work = self._records
         for gateway in fleet.gateways:
             gateway.line.cpu, gateway.line.message_s = shared or Cpu(1), costs.gateway_message_s
 
@@ -297,6 +310,8 @@ class _Records:
         self._costs = costs
         self._clock = clock
         self._before: Counter[str] = Counter()
+        #: When the last work that was begun ends.
+        self.busy_until = 0.0
 
     def __call__(self) -> float:
         """Seconds of the work that was done just now."""
@@ -306,7 +321,8 @@ class _Records:
         seconds = self._costs.transaction + sum(getattr(self._costs, kind) * count for kind, count in new.items())
         now = self._clock()
         self._meter.database_s += seconds
-        return self._cpu.take(now, seconds) - now
+        self.busy_until = self._cpu.take(now, seconds)
+        return self.busy_until - now
 
 
 def _bytes(traffic: Traffic) -> int:

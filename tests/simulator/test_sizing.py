@@ -34,6 +34,17 @@ def test_a_slower_board_is_ready_later(small: Estimate) -> None:
     assert slow.quantile(1.0) > 2 * small.quantile(1.0)
 
 
+def test_the_rest_of_the_time_is_reckoned_as_it_would_have_passed() -> None:
+    short, whole = (estimate(Question(20, per_deployment=10, hours=0.05, whole=whole)) for whole in (False, True))
+    assert short.stepped_s < 60 < whole.stepped_s == pytest.approx(180, abs=1)
+    assert short.ready_s == whole.ready_s
+    assert short.messages == pytest.approx(whole.messages, rel=0.03)
+    assert short.bytes == pytest.approx(whole.bytes, rel=0.03)
+    assert max(short.seconds) == max(whole.seconds)
+    busiest = {use.part: use.peak for use in whole.uses}
+    assert all(use.peak == busiest[use.part] for use in short.uses if use.part != "controller's processor")
+
+
 def test_what_is_reported(small: Estimate, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reporting.show(small)
     shown = capsys.readouterr().out
