@@ -41,10 +41,20 @@ class Cpu:
         self._take(now, seconds)
         return now + turn_s + seconds * self._slowness
 
+    def share(self, now: float, seconds: float) -> float:
+        """When long work of one process is done that takes its turns among many: none of them waits for its end."""
+        if not self._slice_s:
+            return self.take(now, seconds)
+        self.busy_s += seconds * self._slowness
+        turns = max(1.0, (self._computing(now) + 1) / len(self._free))
+        return now + seconds * self._slowness * turns
+
     def turn_s(self, now: float) -> float:
         """Seconds until a process that wakes up at `now` has its turn among those that compute."""
-        if not self._slice_s:
-            return 0.0
+        return self._slice_s * (self._computing(now) // len(self._free)) if self._slice_s else 0.0
+
+    def _computing(self, now: float) -> int:
+        """How many pieces of work are there at `now`."""
         while self._ends and self._ends[0] <= now:
             heapq.heappop(self._ends)
-        return self._slice_s * (len(self._ends) // len(self._free))
+        return len(self._ends)

@@ -15,6 +15,7 @@ from convoy_schema.messages.boards import Phase, Reported
 
 from convoy_simulator.broker import Broker
 from convoy_simulator.mqtt_packets import Packet, Publish
+from convoy_simulator.network import Line
 
 #: What a report of a board that is ready cannot do without.
 _READY = Phase.READY.value.encode()
@@ -87,8 +88,9 @@ class Meter:
 
     # The controller's own time ---------------------------------------------------------------------------------------
 
-    def time_controller(self, loop: asyncio.AbstractEventLoop) -> None:
-        """From now on, count the seconds of this machine that tasks of the controller take."""
+    def time_controller(self, loop: asyncio.AbstractEventLoop, line: Line) -> None:
+        """From now on, count the seconds of this machine that the controller takes: its tasks, and what comes in."""
+        line.through = self._take
 
         def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **how: Any) -> asyncio.Task[Any]:
             if _whose.get() == "controller":
@@ -96,6 +98,11 @@ class Meter:
             return asyncio.Task(coroutine, loop=loop, **how)
 
         loop.set_task_factory(factory)
+
+    def _take(self, arrives: Callable[[Packet], None], packet: Packet) -> None:
+        began = time.process_time()
+        arrives(packet)
+        self.controller_s += time.process_time() - began
 
 
 class _Timed(Coroutine[Any, Any, Any]):

@@ -34,8 +34,10 @@ from convoy_simulator.virtual_time import VirtualLoop
 
 #: Seconds for boards to come up before the scenario begins, and for which the broker is away in an outage.
 START_S, OUTAGE_S = 8.0, 60.0
-#: Boards a second that are switched on before the scenario.
-STARTED_PER_S = 500
+#: Boards a second that are switched on before the scenario: about as many as a database on one disk can take note of.
+STARTED_PER_S = 100
+#: Share of some seconds' time that the database may need at the most before the scenario.
+RESTED, REST_S = 0.5, 3
 #: Seconds within which the controller must have written down who there is.
 MOST_START_S = 3600.0
 #: Seconds that a quiet fleet is looked at before the rest is reckoned from them: in so many a gateway asks each board
@@ -175,13 +177,13 @@ class _Sizing:
         names = frozenset(board.name for board in fleet.boards)
         self._meter = meter = Meter(fleet.broker, names, self._loop.time)
         fleet.network.watch = meter.watch
-        meter.time_controller(self._loop)
+        meter.time_controller(self._loop, fleet.controller.line)
         self._arrange(fleet)
         sampling = asyncio.ensure_future(meter.sample())
         try:
             fleet.start(max(0.5, self._question.boards / STARTED_PER_S))
             await self._pass("boards start", START_S + self._question.boards / STARTED_PER_S)
-            await self._until_known(fleet)
+            await self._until_noted()
             fleet.introduce()
             gc.freeze()
             await self._scenario(fleet)
@@ -267,13 +269,11 @@ class _Sizing:
             self._tell(what)
             await asyncio.sleep(0.25 if self._question.boards <= 1000 else 1.0)
 
-    async def _until_known(self, fleet: SizedFleet) -> None:
+    async def _until_noted(self) -> None:
         """Let the controller hear of every board, and write it down: that is no part of what is asked."""
         until = self._loop.time() + MOST_START_S
         while self._loop.time() < until:
-            counted = fleet.records_counted()
-            is_noted = min(counted["presence"], counted["capability"]) >= self._question.boards
-            if is_noted and self._records.busy_until < self._loop.time() + 0.5:
+            if sum(each.database_s for each in self._meter.seconds[-REST_S:]) < RESTED * REST_S:
                 return
             await self._pass("boards are noted", 1.0)
 
@@ -294,8 +294,7 @@ class _Sizing:
         controller = shared or Cpu(2)
         fleet.controller.line.cpu, fleet.controller.line.message_s = controller, costs.controller_message_s
         fleet.controller.line.turn_s = costs.controller_turn_s + costs.controller_turn_board_s * self._question.boards
-        self._records = _Records(fleet, controller, calibration().records, self._loop.time, self._meter)
-        self._loop.thread_work = self._records
+        self._loop.thread_work = _Records(fleet, controller, calibration().records, self._loop.time, self._meter)
         for gateway in fleet.gateways:
             gateway.line.cpu, gateway.line.message_s = shared or Cpu(1), costs.gateway_message_s
 
@@ -310,8 +309,6 @@ class _Records:
         self._costs = costs
         self._clock = clock
         self._before: Counter[str] = Counter()
-        #: When the last work that was begun ends.
-        self.busy_until = 0.0
 
     def __call__(self) -> float:
         """Seconds of the work that was done just now."""
@@ -321,8 +318,7 @@ class _Records:
         seconds = self._costs.transaction + sum(getattr(self._costs, kind) * count for kind, count in new.items())
         now = self._clock()
         self._meter.database_s += seconds
-        self.busy_until = self._cpu.take(now, seconds)
-        return self.busy_until - now
+        return self._cpu.share(now, seconds) - now
 
 
 def _bytes(traffic: Traffic) -> int:
