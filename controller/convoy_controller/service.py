@@ -45,7 +45,7 @@ from convoy_controller.errors import DatabaseError
 from convoy_controller.home import Home
 from convoy_controller.housekeeping import Housekeeping, Realm
 from convoy_controller.intake import Intake, Listener
-from convoy_controller.journal import Journal, Writing
+from convoy_controller.journal import MAX_RECORDS, Journal, Writing
 from convoy_controller.leadership import Leadership, Standing, Stands
 from convoy_controller.listening import Listening
 from convoy_controller.log_collecting import LogDesk
@@ -182,7 +182,7 @@ class Controller:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, self._plans.close(), return_exceptions=True)
-        await self._journal.keep(self._recorder, self._in_thread, math.inf)
+        await self._journal.keep(self._recorder, self._in_thread, math.inf, MAX_RECORDS)
         self._thread.shutdown()
 
     def _owner_desk(self) -> OwnerDesk:
