@@ -14,7 +14,8 @@ from convoy_schema.toml import parse_toml
 class Costs:
     """Seconds of one core: for a packet, a message, a turn of the controller's loop and each board in it.
 
-    `slice_s` is for how long the kernel lets each of many processes compute that share a machine.
+    `slice_s` is for how long the kernel lets each of many processes compute that share a machine, and `cold_s` what a
+    process loses that wakes up after others have had its caches.
     """
 
     broker_packet_s: float
@@ -24,6 +25,7 @@ class Costs:
     controller_turn_board_s: float
     gateway_message_s: float
     slice_s: float
+    cold_s: float
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ class Cpu:
     """`cores` of them; `slowness` is how many times as long work takes as on the machine that it was measured on.
 
     `slice_s` is for how long (seconds) each of those that compute may go on before the next one's turn; 0: whoever
-    wakes up goes before them all.
+    wakes up goes before them all. `cold_s` is what it costs (seconds) to find in the caches what others left there.
     """
 
-    def __init__(self, cores: int = 1, slowness: float = 1.0, slice_s: float = 0.0) -> None:
+    def __init__(self, cores: int = 1, slowness: float = 1.0, slice_s: float = 0.0, cold_s: float = 0.0) -> None:
         self._free = [0.0] * cores
         self._slowness = slowness
         self._slice_s = slice_s
+        self._cold_s = cold_s
         #: When each piece of work ends that was not known to have ended.
         self._ends: list[float] = []
         #: Seconds of work so far, of all cores together.
@@ -38,6 +39,8 @@ class Cpu:
     def interrupt(self, now: float, seconds: float) -> float:
         """When short work is done of a process that has slept: it goes before what computes, once it has its turn."""
         turn_s = self.turn_s(now)
+        if self._computing(now) >= len(self._free):
+            seconds += self._cold_s
         self._take(now, seconds)
         return now + turn_s + seconds * self._slowness
 

@@ -285,7 +285,7 @@ class _Sizing:
     def _arrange(self, fleet: SizedFleet) -> None:
         """Give every process the processor that it has, or shares."""
         costs, arrangement = self._costs, self._arrangement
-        shared = Cpu(arrangement.cores, slice_s=costs.slice_s) if arrangement.cores else None
+        shared = Cpu(arrangement.cores, 1.0, costs.slice_s, costs.cold_s) if arrangement.cores else None
         fleet.network.broker_cpu = shared or Cpu(1)
         fleet.network.packet_s = costs.broker_packet_s
         for board in fleet.boards:
