@@ -5,7 +5,7 @@ Pure: it reads what boards last said of themselves and what they hold already. C
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from convoy_schema.bundle import Bundle, Method, VerifiedModel
@@ -28,32 +28,39 @@ PROCESSOR = "processor"
 
 def usable(registry: Registry, intent: Intent, present: Sequence[str], excluded: Iterable[str]) -> list[str]:
     """Names of boards that could take part, those in `present` first and in that order, then by name."""
-    order = {name: index for index, name in enumerate(present)}
-    names = sorted(registry.boards, key=lambda name: (order.get(name, len(order)), name))
+    known = _named(registry, intent)
+    first = [name for name in dict.fromkeys(present) if name in known]
     left_out = set(excluded)
     return [
         name
-        for name in names
+        for name in (*first, *sorted(known - set(first)))
         if name not in left_out
         and registry.boards[name].presence is BoardPresence.ONLINE
         and _suits(registry, name, intent)
     ]
 
 
+def _named(registry: Registry, intent: Intent) -> Set[str]:
+    """Boards that are known, and that the owner left to choose from: of a fleet's thousands he may have named a few."""
+    if not intent.board_names:
+        return registry.boards.keys()
+    return {name for name in intent.board_names if name in registry.boards}
+
+
 def _suits(registry: Registry, name: str, intent: Intent) -> bool:
-    """Whether it may take part, and could load what the method needs."""
+    """Whether one that may be chosen says what it is, and could load what the method needs."""
     capability = registry.boards[name].capability
-    if capability is None or (intent.board_names and name not in intent.board_names):
+    if capability is None:
         return False
     return not capability.shells or intent.method.shell in capability.shells  # none: nothing to load
 
 
 def missing(registry: Registry, intent: Intent, names: Collection[str]) -> list[str]:
     """Of the boards that `intent` names, those that are not in `names`, each with why."""
-    found = []
+    found, there = [], frozenset(names)
     for name in intent.board_names:
         record = registry.boards.get(name)
-        if name in names:
+        if name in there:
             continue
         if record is None or record.presence is not BoardPresence.ONLINE:
             why = "offline" if record is None else record.presence.value
@@ -69,8 +76,9 @@ def spare(registry: Registry, intent: Intent, excluded: Collection[str]) -> int:
     """Boards to keep out of a plan: one that is away or left out has had a spare one take over from it."""
     gone = [
         name
-        for name, record in registry.boards.items()
-        if _suits(registry, name, intent) and (record.presence is BoardPresence.OFFLINE or name in excluded)
+        for name in _named(registry, intent)
+        if _suits(registry, name, intent)
+        and (registry.boards[name].presence is BoardPresence.OFFLINE or name in excluded)
     ]
     return max(0, intent.spare - len(gone))
 
@@ -89,7 +97,7 @@ class PlanRequest:
     """All that a plan rests upon, unchanging, so that it can be made in another thread: equal requests, equal plans.
 
     `boards` come in order of preference, and `kept` of them stay spare. `own` are the deployment's generations,
-    `others` those of the rest, and `topologies` the networks of them all, by bundle.
+    `others` those of the rest that these boards hold, and `topologies` the networks of them all, by bundle.
     """
 
     intent: Intent
@@ -186,8 +194,14 @@ def request_of(
     kept: int = 0,
 ) -> PlanRequest:
     """Ask for a plan of `model` on the boards `names`; `live` is everything that boards hold, of any deployment."""
-    # How far a generation is changes all the time, and nothing of what it holds.
-    held = [replace(placement, state=GenerationState.STAGED, reason="") for placement in live]
+    # What other boards hold changes no plan; with it each new generation would make every plan under way stale.
+    there = frozenset(names)
+    held = [
+        # How far a generation is changes all the time, and nothing of what it holds.
+        replace(placement, state=GenerationState.STAGED, reason="")
+        for placement in live
+        if placement.intent.deployment == intent.deployment or not there.isdisjoint(placement.boards)
+    ]
     others = tuple(placement for placement in held if placement.intent.deployment != intent.deployment)
     bundles = sorted({placement.bundle for placement in held} & set(topologies or ()))
     return PlanRequest(

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: Telemetry that may wait for the database; beyond it the newest is dropped. Decisions never are.
 MAX_RECORDS = 20_000
+#: Telemetry that is written in one transaction: decisions go with it, and do not wait for all that a large fleet says.
+MOST_AT_ONCE = 1000
 #: Decisions that tell a reader something and bind nobody: without them the fleet is as right as before.
 _ONLY_TOLD = (DeploymentChanged, Record)
 
@@ -91,16 +93,21 @@ class Journal:
         return tuple(self._held)
 
     async def keep(
-        self, recorder: Recorder, in_thread: Callable[[Callable[[], Outcome]], Awaitable[Outcome]], now: float
+        self,
+        recorder: Recorder,
+        in_thread: Callable[[Callable[[], Outcome]], Awaitable[Outcome]],
+        now: float,
+        most: int = MOST_AT_ONCE,
     ) -> tuple[Decision, ...]:
         """Write what waits, by way of `in_thread`, which runs a blocking call; whatever the database does, it says so.
 
-        Telemetry that is not due at `now` waits for more. Returns the decisions that are kept now, to be published in
-        this order.
+        Telemetry that is not due at `now` waits for more, and what is beyond `most` for the next time. Returns the
+        decisions that are kept now, to be published in this order.
         """
         if not self._held and (not self._records or now < self._due):
             return ()
-        records, self._records, self._due = self._records, [], math.inf
+        records, self._records = self._records[:most], self._records[most:]
+        self._due = 0.0 if self._records else math.inf
         held, decisions = self._held, tuple(self._held)
         clock = asyncio.get_running_loop().time
         began = clock()

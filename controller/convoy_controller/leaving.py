@@ -43,9 +43,13 @@ class Leaving:
         wish = self._wishes[board]
         return f"{board} is drained" if wish.drained else f"{board} is to restart"
 
-    def restarting(self) -> list[str]:
-        """Boards that have yet to restart, by name."""
-        return [board for board in sorted(self._wishes) if self._is_pending(board)]
+    def wished(self) -> list[str]:
+        """Boards of which their owner wishes anything, by name."""
+        return sorted(self._wishes)
+
+    def restarts(self, board: str) -> bool:
+        """Whether that board has yet to restart."""
+        return self._is_pending(board)
 
     def token(self, board: str, is_free: bool, told: str) -> str:
         """What the board is to be told: its new token once it holds nothing, or at once when forced; else as `told`."""

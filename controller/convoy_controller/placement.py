@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from convoy_schema.messages.boards import Partition
 from convoy_schema.messages.desired import Assignment, Hop, Intent, Role, Slot
@@ -66,13 +67,17 @@ class Placement:
         """What it runs."""
         return ModelRef(self.intent.model, self.intent.version, self.bundle)
 
-    @property
+    @cached_property
     def boards(self) -> tuple[str, ...]:
         """Every board that takes part, in the order of the stages."""
         return tuple(board for stage in self.stages for board in stage.boards)
 
-    def assignments(self) -> dict[str, Assignment]:
+    def assignments(self) -> Mapping[str, Assignment]:
         """What each board is told; of a generation that has ended, what it was told last."""
+        return self._assignments
+
+    @cached_property
+    def _assignments(self) -> dict[str, Assignment]:
         return {
             board: self._assignment(index, stage, slots)
             for index, stage in enumerate(self.stages)
@@ -141,7 +146,7 @@ def saved(placement: Placement) -> SavedGeneration:
         "stages": [{"layers": list(stage.layers), "boards": list(stage.boards)} for stage in placement.stages],
     }
     deployment, generation = placement.key
-    assignments = placement.assignments()
+    assignments = dict(placement.assignments())
     return SavedGeneration(deployment, generation, placement.state, assignments, {}, placement.reason, plan)
 
 

@@ -85,6 +85,8 @@ class Reconciler:
         self._eligibility = Eligibility(registry, self._leaving, self._models)
         self._telling = Telling(registry, self._leaving, self._models, epoch=epoch, revision=revision)
         self._effects: list[Effect] = []
+        #: Placements of all deployments; None when one has changed since they were gathered.
+        self._gathered: list[Placement] | None = None
 
     @property
     def deployments(self) -> Mapping[str, DeploymentRecord]:
@@ -145,6 +147,7 @@ class Reconciler:
                 record.drain_since = now
             else:
                 record.next, record.next_since, record.progress_at = placement, now, now
+        self._gathered = None
         self._telling.restore(holders)
 
     def forget(self, name: str) -> None:
@@ -394,6 +397,7 @@ class Reconciler:
             if candidate.crowded or must_pause(self._registry, record.serving, placement):
                 placement = replace(placement, state=GenerationState.QUEUED)
         self._counter += 1
+        self._gathered = None
         record.next, record.next_since, record.progress_at, record.progress = placement, now, now, ()
         self._effects.append(SaveGeneration(placement))
         self.tallies.planned(record.intent.deployment, self._cause(record, reason))
@@ -450,7 +454,9 @@ class Reconciler:
         return how.is_dead
 
     def _live(self) -> list[Placement]:
-        return [placement for record in self._deployments.values() for placement in record.placements()]
+        if self._gathered is None:
+            self._gathered = [each for record in self._deployments.values() for each in record.placements()]
+        return self._gathered
 
     # Saying ----------------------------------------------------------------------------------------------------------
 
@@ -498,6 +504,7 @@ class Reconciler:
 
     def _save(self, placement: Placement, state: GenerationState, reason: str = "") -> Placement:
         moved = replace(placement, state=state, reason=reason or placement.reason)
+        self._gathered = None
         self._effects.append(SaveGeneration(moved))
         if state in (GenerationState.RETIRED, GenerationState.ABANDONED):
             self._late = {key: at for key, at in self._late.items() if key[1] != placement.generation}

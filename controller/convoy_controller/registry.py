@@ -187,7 +187,8 @@ class Registry:
         if record.session == pulse.session:
             record.totals = advanced(record.totals, record.pulse, pulse)
             record.pulse = pulse
-            record.unlike = record.unlike + 1 if _is_unlike(record.reported, pulse) else 0
+            is_unlike = record.capability is None or _is_unlike(record.reported, pulse)
+            record.unlike = record.unlike + 1 if is_unlike else 0
             record.interval_s = pulse.interval_ms / 1000
             self._silent_at = min(self._silent_at, _deadline(record))
         return changes
@@ -195,7 +196,7 @@ class Registry:
     def has_missed_report(self, name: str) -> bool:
         """Whether a report seems to be lost, by the pulse that has just come: at the second unlike one, the fourth, ...
 
-        Reports come at QoS 0. One pulse may overtake the report that it is like.
+        Reports come at QoS 0, and so does what a board is. One pulse may overtake the report that it is like.
         """
         unlike = self.board(name).unlike
         return unlike > 1 and unlike & (unlike - 1) == 0

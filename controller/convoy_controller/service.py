@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import math
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from convoy_schema import codec
 from convoy_schema.backoff import FEW_MOST_S
 from convoy_schema.bundle import ModelAnnouncement
 from convoy_schema.credentials import Credentials
+from convoy_schema.link import MAX_OUTBOX
 from convoy_schema.messages.boards import (
     Command,
     Order,
@@ -45,7 +47,7 @@ from convoy_controller.errors import DatabaseError
 from convoy_controller.home import Home
 from convoy_controller.housekeeping import Housekeeping, Realm
 from convoy_controller.intake import Intake, Listener
-from convoy_controller.journal import Journal, Writing
+from convoy_controller.journal import MAX_RECORDS, Journal, Writing
 from convoy_controller.leadership import Leadership, Standing, Stands
 from convoy_controller.listening import Listening
 from convoy_controller.log_collecting import LogDesk
@@ -71,6 +73,8 @@ INTENT_POLL_S = 0.5
 COLLECT_S = 3.0
 #: Seconds between two beginnings made anew.
 DOUBT_S = 10.0
+#: Messages of QoS 1 that may wait in the control link before more is told: it takes no more than twice as many.
+MOST_UNSENT = MAX_OUTBOX // 2
 #: Milliseconds over which boards spread their answers to a call to restate everything.
 REBIRTH_WITHIN_MS = 500
 
@@ -99,6 +103,8 @@ class Controller:
         self._heard = Heard()
         self._published_bytes = 0
         self._journal = Journal()
+        #: Decisions that are kept, in the order in which they are to be told.
+        self._untold: deque[Decision] = deque()
         self._tallies = Tallies()
         self._metrics = metrics
         self._news = asyncio.Event()
@@ -182,7 +188,7 @@ class Controller:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, self._plans.close(), return_exceptions=True)
-        await self._journal.keep(self._recorder, self._in_thread, math.inf)
+        await self._journal.keep(self._recorder, self._in_thread, math.inf, MAX_RECORDS)
         self._thread.shutdown()
 
     def _owner_desk(self) -> OwnerDesk:
@@ -294,6 +300,7 @@ class Controller:
         self._reconciler, self._delivery.is_active = None, False
         self._recorder.reign = 0
         self._journal.forget()
+        self._untold.clear()
 
     def _give_way_to_doubt(self, now: float) -> None:
         """Begin anew when the fleet knew of more than we did; not all the time, whoever says so."""
@@ -409,8 +416,13 @@ class Controller:
         """Persist first, with what was recorded since; then publish what is kept, in the order given."""
         self._journal.decide(effects)
         now = asyncio.get_running_loop().time()
-        for effect in await self._journal.keep(self._recorder, self._in_thread, now):
-            self._tell(effect)
+        self._untold += await self._journal.keep(self._recorder, self._in_thread, now)
+        self._tell_on()
+
+    def _tell_on(self) -> None:
+        """Tell what waits for its turn, as far as the link has room: it drops what is too much for it."""
+        while self._untold and self._control.unsent < MOST_UNSENT:
+            self._tell(self._untold.popleft())
 
     def _tell(self, effect: Decision) -> None:
         if isinstance(effect, PublishDesired):
@@ -444,14 +456,15 @@ class Controller:
         self._publish(self.topics.controller_state(), self._state(Presence.ONLINE))
         self._statements.forget_told()
         held = self._journal.held
-        for effect in reconciler.restate():
-            if effect not in held:  # not written yet: told as soon as it is
-                self._tell(effect)
+        # What is not written yet is told as soon as it is.
+        self._untold = deque(effect for effect in reconciler.restate() if effect not in held)
+        self._tell_on()
 
     def _disconnected(self, reason: str) -> None:
         log.warning("presence is unknown from here on: %s", reason)
         self._housekeeping.lost()
         self._leadership.disconnected()
+        self._untold.clear()  # a reign that goes on restates everything
         self._intake.note(self._registry.link_lost())
         self._news.set()
 

@@ -102,8 +102,13 @@ class Agent:
         self._packed_bytes: dict[str, int] = {}
         self._store_bytes = 0
         self._connected_at: dict[Role, float] = {}
+        #: What the bulk link is subscribed to, and the models and artifacts that this follows from.
         self._filters: dict[str, int] = {}
+        self._filtered: tuple[list[tuple[str, str]], tuple[str, ...]] = [], ()
         self._is_stopped = False
+        #: What is true while nothing is under way but what others begin; None while something is.
+        self._settled: Reported | None = None
+        self._is_live = False
         #: The token that this session began by, and the one by which it is about to end.
         self._restarted = self._restarting = ""
 
@@ -116,6 +121,9 @@ class Agent:
         """Take `event` at `now`; never raises for anything that came from outside."""
         if self._is_stopped:
             return []
+        if self._settled is not None and isinstance(event, events.Tick):
+            # Nothing is under way that time alone could move: that is all that a board does which serves for months.
+            return self._reporter.say(self._settled, self._is_live, now)
         effects = self._take(event, now)
         if not self._is_stopped:
             effects += self._settle(now)
@@ -314,9 +322,13 @@ class Agent:
         """Change the bulk link's filters to those of what is being fetched."""
         if Role.BULK not in self._connected_at:
             return []
+        wants = self._bringup.models_wanted(), self._fetcher.digests
+        if self._filters and wants == self._filtered:
+            return []
+        self._filtered = wants
         wanted = {self._topics.trust(): 1}
-        wanted |= {self._topics.model(model, version): 1 for model, version in self._bringup.models_wanted()}
-        for digest in self._fetcher.digests:
+        wanted |= {self._topics.model(model, version): 1 for model, version in wants[0]}
+        for digest in wants[1]:
             wanted[self._topics.manifest(digest)] = 1
             wanted[self._topics.block(digest, "+")] = 0
         gone = [topic for topic in self._filters if topic not in wanted]
@@ -338,8 +350,21 @@ class Agent:
             for digest, blocks in self._fetcher.asks(now):
                 effects.append(Publish(Role.BULK, "want", Want(self._session, digest, blocks), retain=False))
         effects += self._keep(now)
-        is_live = any(record.phase is Phase.READY for record in self.records)
-        return effects + self._reporter.say(self.truth(), is_live, now)
+        truth = self.truth()
+        self._is_live = any(report.phase is Phase.READY for report in truth.assignments)
+        self._settled = truth if self._is_settled(truth) else None
+        return effects + self._reporter.say(truth, self._is_live, now)
+
+    def _is_settled(self, truth: Reported) -> bool:
+        """Whether no time that passes can change anything but what is due to be said."""
+        return (
+            self._desired == self._saved
+            and self._bringup.trust.statements == self._saved_trust
+            and self._drop_at is None
+            and (self._desired is None or self._desired.restart_token in ("", self._restarted))
+            and not self._fetcher.digests
+            and all(report.phase is Phase.READY for report in truth.assignments)
+        )
 
     def _keep(self, now: float) -> list[Effect]:
         """What the disk should hold."""

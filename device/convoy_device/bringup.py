@@ -250,9 +250,8 @@ class BringUp:
         if any(record.plan is None for record in self.records):
             return None
         plans = [record.plan for record in self.records if record.plan is not None]
-        # A loaded shell's image stays, so that the board comes back from a power loss on its own.
-        artifacts = {digest for plan in plans for digest in (*plan.needs, *filter(None, [plan.shell_image]))}
-        return frozenset(artifacts), frozenset(record.assignment.bundle for record in self.records)
+        artifacts = frozenset[str]().union(*(plan.artifacts for plan in plans))
+        return artifacts, frozenset(record.assignment.bundle for record in self.records)
 
     def retries(self) -> list[float]:
         """When failed records are to be tried again."""

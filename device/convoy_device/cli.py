@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 
 EXIT_CONFIG = 2
 EXIT_FAILED = 1
+#: Threads in which the lanes of many boards may wait at once.
+MOST_WAITING = 16
+#: Seconds for which a thread may keep the interpreter's lock while the loop of many boards waits, which takes the lock
+#: thousands of times a second.
+SHARED_SWITCH_S = 0.0005
 
 _EXIT_CODES = """exit codes:
   0  stopped when asked to (SIGTERM, SIGINT)
@@ -206,9 +211,20 @@ def _run(boards: tuple[Config, ...]) -> int:
     from convoy_device.daemon import serve
 
     settle_memory()
-    # Two lanes a board; jobs are short, so many boards share a few threads.
-    with ThreadPoolExecutor(max_workers=min(16, 2 * len(boards)), thread_name_prefix="lane") as pool:
+    if len(boards) > 1:
+        sys.setswitchinterval(SHARED_SWITCH_S)
+    with ThreadPoolExecutor(max_workers=lane_threads(boards), thread_name_prefix="lane") as pool:
         return asyncio.run(serve(boards, pool, _look_after))
+
+
+def lane_threads(boards: Sequence[Config], cores: int = os.cpu_count() or 1) -> int:
+    """Threads for the lanes of these boards, two each: as many as there are cores for work that computes.
+
+    Each further one would only keep the loop from the interpreter's lock, until no connection of any board is served.
+    Boards with a pace wait in their threads for as long as a real fabric takes.
+    """
+    is_waiting = any(board.pace is not None for board in boards)
+    return min(2 * len(boards), MOST_WAITING if is_waiting else max(2, cores))
 
 
 def _look_after(daemons: list[Daemon]) -> None:

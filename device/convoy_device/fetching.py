@@ -17,6 +17,10 @@ MOST_UNWRITTEN = 32
 #: Seconds until a manifest that is not retained at the broker is asked for, and asked for again.
 MANIFEST_S = 0.5
 MANIFEST_AGAIN_S = 2.0
+#: Seconds until a block is asked for again, at most: whoever waits for long asks ever more rarely, since what delays
+#: blocks is mostly that too many ask. Each time doubles it, and each block that comes takes a part of it back.
+MOST_PATIENCE_S = 4.0
+REGAINED = 0.75
 #: Damaged blocks in a row after which a manifest is asked for again: the one retained may not be the controller's.
 MOST_DOUBTS = 4
 
@@ -45,6 +49,7 @@ class Fetcher:
         #: What is on disk of artifacts that are not fetched just now.
         self._resting: dict[str, Partial] = {}
         self._unwritten = 0
+        self._patience_s = ASK_AGAIN_S
 
     def restore(self, partials: Iterable[Partial]) -> None:
         """Go on with what an earlier process left."""
@@ -113,6 +118,7 @@ class Fetcher:
         if not fetch.assembly.accept(block, content):
             return None
         fetch.doubts = 0
+        self._patience_s = max(ASK_AGAIN_S, self._patience_s * REGAINED)
         self._unwritten += 1
         fetch.writing.add(block)
         return StoreBlock(fetch.assembly.manifest, block, content)
@@ -179,15 +185,18 @@ class Fetcher:
         broker sends a retained manifest before any block, and nobody sends blocks that an artifact does not have.
         """
         found: list[tuple[str, tuple[int, ...]]] = []
-        outstanding = 0
+        outstanding, patience_s, is_overdue = 0, self._patience_s, False
         for fetch in self._fetches.values():
             if fetch.assembly is not None:
                 asked = fetch.assembly.asked
-                for block in [block for block, at in asked.items() if now >= at + ASK_AGAIN_S]:
+                for block in [block for block, at in asked.items() if now >= at + patience_s]:
                     del asked[block]
+                    is_overdue = True
                 outstanding += len(asked)
-            elif fetch.hoped_at is not None and now < fetch.hoped_at + ASK_AGAIN_S:
+            elif fetch.hoped_at is not None and now < fetch.hoped_at + patience_s:
                 outstanding += WINDOW
+        if is_overdue:
+            self._patience_s = min(MOST_PATIENCE_S, 2 * patience_s)
         for digest, fetch in self._fetches.items():
             if fetch.assembly is None:
                 if not outstanding and fetch.hoped_at is None:
@@ -202,7 +211,7 @@ class Fetcher:
                 fetch.doubts = 0
                 found.append((digest, ()))
             if outstanding < WINDOW and not fetch.assembly.is_complete:
-                wanted = fetch.assembly.ask(now, WINDOW - outstanding)
+                wanted = fetch.assembly.ask(now, WINDOW - outstanding, patience_s)
                 outstanding += len(wanted)
                 if wanted:
                     found.append((digest, wanted))
@@ -210,6 +219,7 @@ class Fetcher:
 
     def ask_anew(self, now: float) -> None:
         """The connection is new: whatever was asked for may be lost."""
+        self._patience_s = ASK_AGAIN_S
         for fetch in self._fetches.values():
             fetch.ask_manifest_at = min(fetch.ask_manifest_at, now + MANIFEST_S)
             fetch.hoped_at = None
@@ -223,5 +233,5 @@ class Fetcher:
             if fetch.assembly is None:
                 times.append(fetch.ask_manifest_at)
             elif fetch.assembly.asked:
-                times.append(min(fetch.assembly.asked.values()) + ASK_AGAIN_S)
+                times.append(min(fetch.assembly.asked.values()) + self._patience_s)
         return min(times, default=None)

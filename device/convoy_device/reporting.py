@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from collections import Counter
 
-from convoy_schema.messages.boards import (
-    AssignmentReport,
-    BoardState,
-    Capability,
-    PartitionReport,
-    Presence,
-    Reported,
-)
+from convoy_schema.messages.boards import BoardState, Capability, Presence, Reported
 
 from convoy_device.effects import Effect, EmitPulse, Publish
 from convoy_device.events import Role
@@ -105,8 +97,8 @@ class Reporter:
         said = self._said
         if said is None:
             return self._changed_at is None or now >= self._changed_at
-        if truth == said:
-            self._changed_at = None
+        if truth is said or truth == said:
+            self._said, self._changed_at = truth, None  # the same object is the same at a glance next time
             return False
         if _without_progress(truth) == _without_progress(said):
             wait_s = SWAPS_S if _without_swaps(truth) == _without_swaps(said) else PROGRESS_S
@@ -122,21 +114,22 @@ class Reporter:
         return [at for at in times if at is not None]
 
 
-def _without_progress(reported: Reported) -> Reported:
+def _without_progress(reported: Reported) -> tuple[object, ...]:
     """What is worth a report at once: phases, errors, the shell, degraded partitions."""
-    return dataclasses.replace(
-        _without_swaps(reported),
-        assignments=tuple(_phase_only(report) for report in reported.assignments),
-        store_bytes=0,
+    phases = tuple(
+        (each.deployment, each.generation, each.phase, each.code, each.message, each.retryable)
+        for each in reported.assignments
     )
+    return phases, tuple((each.partition, each.degraded) for each in reported.partitions), *_rest(reported)
 
 
-def _phase_only(report: AssignmentReport) -> AssignmentReport:
-    return dataclasses.replace(report, step="", done_bytes=0, total_bytes=0)
+def _without_swaps(reported: Reported) -> tuple[object, ...]:
+    """Everything but which modules are where just now."""
+    partitions = tuple((each.partition, each.degraded) for each in reported.partitions)
+    return reported.assignments, partitions, reported.store_bytes, *_rest(reported)
 
 
-def _without_swaps(reported: Reported) -> Reported:
-    def place(report: PartitionReport) -> PartitionReport:
-        return dataclasses.replace(report, module=None, coupled=True)
-
-    return dataclasses.replace(reported, partitions=tuple(place(report) for report in reported.partitions))
+def _rest(reported: Reported) -> tuple[object, ...]:
+    """Whatever else it says, now or in a later version."""
+    left = ("assignments", "partitions", "store_bytes")
+    return tuple(value for name, value in vars(reported).items() if name not in left)

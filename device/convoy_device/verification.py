@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from convoy_schema import bundle as bundles
 from convoy_schema import chain
@@ -55,7 +56,7 @@ class StagePlan:
         """What names the assignment on a board."""
         return self.assignment.key
 
-    @property
+    @cached_property
     def parameters(self) -> tuple[str, ...]:
         """Digests of the layers' parameters."""
         return tuple(layer.parameters for layer in self.topology.layers[self.start : self.end] if layer.parameters)
@@ -65,10 +66,15 @@ class StagePlan:
         """Whether the shell computes the network as a whole, so that no single layer is ever run."""
         return self.shell == Method.STREAM.shell
 
-    @property
+    @cached_property
     def needs(self) -> tuple[str, ...]:
         """Digests of every artifact but the shell, each once, in the order in which they are of use."""
         return tuple(dict.fromkeys((*self.images.values(), *self.parameters, *self.golden.values())))
+
+    @cached_property
+    def artifacts(self) -> frozenset[str]:
+        """All that is to stay on disk: with the shell's image a board comes back from a power loss on its own."""
+        return frozenset(filter(None, (*self.needs, self.shell_image)))
 
 
 def verify_model(announcement: ModelAnnouncement, trust: Trust, expected: str) -> VerifiedModel:

@@ -117,9 +117,12 @@ class Assembly:
         self.asked.pop(block, None)
         return True
 
-    def ask(self, now: float, most: int = WINDOW) -> tuple[int, ...]:
-        """At most `most` blocks to ask for at `now` (monotonic seconds), `WINDOW` outstanding; overdue ones again."""
-        overdue = [block for block, at in self.asked.items() if now - at >= ASK_AGAIN_S]
+    def ask(self, now: float, most: int = WINDOW, again_s: float = ASK_AGAIN_S) -> tuple[int, ...]:
+        """At most `most` blocks to ask for at `now`, `WINDOW` outstanding; those that are `again_s` overdue again.
+
+        Seconds are monotonic.
+        """
+        overdue = [block for block, at in self.asked.items() if now - at >= again_s]
         for block in overdue:
             del self.asked[block]
         wanted: list[int] = []

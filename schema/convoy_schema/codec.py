@@ -28,6 +28,9 @@ DEFAULT_ITEMS = 4096
 #: so that the field that has it is still named.
 MOST_ITEMS = DEFAULT_ITEMS + 1
 
+#: Names in lists that are remembered, for each kind of list: those of a large fleet.
+MOST_KNOWN = 20_000
+
 #: Key of the version pair [current, oldest spoken] at the top of every message.
 VERSION_KEY = "v"
 
@@ -219,6 +222,8 @@ def _tuple_reader(arguments: tuple[Any, ...], bounds: tuple[Any, ...]) -> Reader
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         most = next((b.most for b in bounds if isinstance(b, Size)), DEFAULT_ITEMS)
         read = _reader(arguments[0])
+        if _is_name(arguments[0]):
+            return _names_reader(read, most)
 
         def read_sequence(value: Any, path: str) -> tuple[Any, ...]:
             if type(value) is not list or len(value) > most:
@@ -234,6 +239,29 @@ def _tuple_reader(arguments: tuple[Any, ...], bounds: tuple[Any, ...]) -> Reader
         return tuple([read(item, path) for read, item in zip(readers, value, strict=True)])
 
     return read_tuple
+
+
+def _is_name(kind: Any) -> bool:
+    """Whether it is a string of a given form, and with it a short one."""
+    return typing.get_origin(kind) is Annotated and any(isinstance(each, Pattern) for each in typing.get_args(kind))
+
+
+def _names_reader(read: Reader, most: int) -> Reader:
+    # The same hundred names come in every message of boards that share a deployment: what was good once is kept.
+    known: dict[Any, str] = {}
+
+    def read_names(value: Any, path: str) -> tuple[str, ...]:
+        if type(value) is not list or len(value) > most:
+            raise _fail(path, f"a list of at most {most} items", value)
+        try:
+            return tuple(map(known.__getitem__, value))
+        except (KeyError, TypeError):  # a new string, or none at all
+            found = tuple([read(item, path) for item in value])
+        if len(known) < MOST_KNOWN:
+            known.update(zip(found, found, strict=True))
+        return found
+
+    return read_names
 
 
 def _map_reader(arguments: tuple[Any, ...], bounds: tuple[Any, ...]) -> Reader:

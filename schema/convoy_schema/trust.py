@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -57,7 +58,7 @@ class Trust:
 
     __hash__ = None  # type: ignore[assignment]
 
-    @property
+    @cached_property
     def statements(self) -> Statements:
         """Everything learned, in an order that depends on nothing else: to publish, and to keep."""
         delegations = dict.fromkeys(self.newest[purpose] for purpose in Purpose if purpose in self.newest)

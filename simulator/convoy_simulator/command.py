@@ -53,6 +53,9 @@ def simulate(
         float,
         typer.Option("--board-slowness", min=0.1, help="How many times as slow as a server's core a board's is."),
     ] = 12.0,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Step through every second, even when nothing but heartbeats passes.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of all chance; the same seed gives the same figures.")] = 1,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.md", help="Write what was found as Markdown.")
@@ -83,7 +86,7 @@ def simulate(
     from convoy_simulator.sizing import Arrangement, Question, estimate
 
     _one_of("--model", model, tuple(SHIPPED))
-    question = Question(boards, model, profile, scenario, method, min(per_deployment, boards), hours, seed)
+    question = Question(boards, model, profile, scenario, method, min(per_deployment, boards), hours, seed, whole)
     found = _shown(lambda progress: estimate(question, Arrangement(None, board_slowness), progress), boards)
     if as_json:
         print_json(reporting.as_json(found))

@@ -14,12 +14,13 @@ from typing import Any
 
 from convoy_controller.database.engine import Database, open_database
 from convoy_controller.database.recorder import Recorder
-from convoy_controller.database.records import BoardPresence, NewEvent, SymptomKind
+from convoy_controller.database.records import BoardPresence, NewEvent, SavedGeneration, SymptomKind
 from convoy_controller.errors import DatabaseReplacedError, DatabaseUnreachableError
 from convoy_controller.home import Home
 from convoy_controller.service import Controller
 from convoy_schema.messages.boards import Capability, Pulse, Reported
 from convoy_schema.messages.gateways import GatewayReported
+from convoy_schema.names import Generation
 from convoy_schema.surroundings import Surroundings
 
 from convoy_simulator.host import URL, Fault, Host
@@ -98,11 +99,22 @@ class VirtualDatabase(Database):
 
 
 class CountingRecorder(Recorder):
-    """Keeps decisions, and only counts what is written for people: a large fleet's would take most of the time."""
+    """Keeps counters and what becomes of deployments, and only counts the rest, which would take most of the time.
+
+    So nobody can take over from its controller. `counted` is by kind of record, as `costs.Records` names them; a
+    placement counts for each of its boards.
+    """
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self.counted: Counter[str] = Counter()
+        self._placed: set[tuple[str, Generation]] = set()
+
+    def save_generation(self, placement: SavedGeneration) -> None:
+        """See `Recorder`."""
+        key = placement.deployment, placement.generation
+        self.counted["placement_again" if key in self._placed else "placement"] += len(placement.assignments)
+        self._placed.add(key)
 
     def record_presence(self, board: str, presence: BoardPresence, session: int, reason: str = "") -> None:
         """See `Recorder`."""

@@ -129,11 +129,11 @@ class Fleet:
 
     # Life ------------------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Everything, at about the same moment."""
+    def start(self, within_s: float = 0.5) -> None:
+        """Everything, at some moment within so many seconds."""
         loop = asyncio.get_running_loop()
         for host in (*self.controllers, *self.gateways, *self.boards):
-            loop.call_later(self.chance.uniform(0, 0.5), host.start)
+            loop.call_later(self.chance.uniform(0, within_s), host.start)
 
     def close(self) -> None:
         """Remove what lies on the machine's disk."""
@@ -207,13 +207,19 @@ class Fleet:
     # What is known independently -------------------------------------------------------------------------------------
 
     def _may_load(self, image: bytes, partition: str) -> bool:
-        return digest_of(image) in self._images
+        return _digest_of(image) in self._images
 
 
 @functools.lru_cache(maxsize=1)
 def _states() -> States:
     """Of every fleet of this process: what boards load is the same in all of them."""
     return States(EMULATED_XC7Z020.geometry.memory_frames)
+
+
+@functools.lru_cache(maxsize=64)
+def _digest_of(image: bytes) -> str:
+    """Boards load the very same few images."""
+    return digest_of(image)
 
 
 def _images_of(template: Template) -> frozenset[str]:

@@ -15,7 +15,10 @@ from convoy_schema.messages.boards import Phase, Reported
 
 from convoy_simulator.broker import Broker
 from convoy_simulator.mqtt_packets import Packet, Publish
+from convoy_simulator.network import Line
 
+#: What a report of a board that is ready cannot do without.
+_READY = Phase.READY.value.encode()
 #: Who a task works for.
 _whose: ContextVar[str] = ContextVar("whose", default="")
 
@@ -55,9 +58,10 @@ class Meter:
 
     def watch(self, name: str, packet: Packet, is_up: bool) -> None:
         """A packet that the broker takes from, or sends to, the machine of that name."""
-        if not is_up or name not in self.boards:
+        if not is_up or name not in self.boards or name in self.ready_at:
             return
-        if isinstance(packet, Publish) and packet.topic.endswith("/reported") and name not in self.ready_at:
+        # A look at the bytes spares reading most of them.
+        if isinstance(packet, Publish) and packet.topic.endswith("/reported") and _READY in packet.payload:
             self._reported(name, packet.payload)
 
     def _reported(self, name: str, payload: bytes) -> None:
@@ -84,8 +88,9 @@ class Meter:
 
     # The controller's own time ---------------------------------------------------------------------------------------
 
-    def time_controller(self, loop: asyncio.AbstractEventLoop) -> None:
-        """From now on, count the seconds of this machine that tasks of the controller take."""
+    def time_controller(self, loop: asyncio.AbstractEventLoop, line: Line) -> None:
+        """From now on, count the seconds of this machine that the controller takes: its tasks, and what comes in."""
+        line.through = self._take
 
         def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **how: Any) -> asyncio.Task[Any]:
             if _whose.get() == "controller":
@@ -93,6 +98,11 @@ class Meter:
             return asyncio.Task(coroutine, loop=loop, **how)
 
         loop.set_task_factory(factory)
+
+    def _take(self, arrives: Callable[[Packet], None], packet: Packet) -> None:
+        began = time.process_time()
+        arrives(packet)
+        self.controller_s += time.process_time() - began
 
 
 class _Timed(Coroutine[Any, Any, Any]):

@@ -77,6 +77,8 @@ class Line:
         #: The machine's processor, and what a message takes of it; None: nothing.
         self.cpu: Cpu | None = None
         self.message_s = 0.0
+        #: Called in place of the client's `arrives`, with that and the packet; for meters.
+        self.through: Callable[[Callable[[Packet], None], Packet], None] | None = None
         self.is_cut = False
         self.cuts = 0
         self.up, self.down = _Way(), _Way()
@@ -248,8 +250,12 @@ class Network:
         connection.down_packets -= 1
         if connection.was_full:
             self._tell_unwritten(connection)
-        if connection.client is not None:
+        if connection.client is None:
+            return
+        if connection.line.through is None:
             connection.client.arrives(packet)
+        else:
+            connection.line.through(connection.client.arrives, packet)
 
     def _tell_unwritten(self, connection: Connection) -> None:
         """Of what is under way, what the sockets do not hold is still the broker's."""

@@ -12,7 +12,7 @@ from convoy_controller.cli.printing import print_facts, print_table, size
 from PIL import Image, ImageDraw, ImageFont
 
 from convoy_simulator.costs import Comparison, calibration
-from convoy_simulator.sizing import Estimate
+from convoy_simulator.sizing import QUIET_S, Estimate, Question
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 960, 200, 90, 34
 _GAP = 60
@@ -79,10 +79,14 @@ def _facts(found: Estimate) -> list[tuple[str, str]]:
         ("broker's memory", f"about {size(found.broker_bytes)}"),
         (
             "stepped through",
-            f"{found.stepped_s:,.0f} s of {question.hours * 3600:,.0f} s; the rest is heartbeats alone",
+            f"{found.stepped_s:,.0f} s of {question.hours * 3600:,.0f} s{_rest(question)}",
         ),
         ("this run", f"{found.own_seconds:,.0f} s and {size(found.own_bytes)}"),
     ]
+
+
+def _rest(question: Question) -> str:
+    return "" if question.whole else f"; the rest is {QUIET_S} s of heartbeats alone, over and over"
 
 
 def _seconds(value: float) -> str:

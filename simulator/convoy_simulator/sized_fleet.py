@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from convoy_controller.database import board_records, records
 from convoy_controller.database.intents import request_deployment
+from convoy_controller.database.models import BoardRow
 from convoy_controller.datasets import digits
 from convoy_controller.importer import import_model
 from convoy_models import SHIPPED, ShippedModel
 from convoy_schema.bundle import InputSpec
 from convoy_schema.messages.desired import Cut, Intent
+from sqlalchemy import Table, insert, select
 
 from convoy_simulator.controller import CountingRecorder
 from convoy_simulator.fleet import Fleet, Shape
@@ -24,6 +28,7 @@ from convoy_simulator.template import Template, make_home
 MOST_NAMED = 256
 CALIBRATION_ROWS = 128
 VERSIONS = ("1", "2")
+_BOARDS = cast("Table", BoardRow.__table__)
 
 
 @lru_cache(maxsize=2)
@@ -63,14 +68,17 @@ class SizedFleet(Fleet):
 
     def introduce(self) -> None:
         """Write every board into the tables, as the controller would have: owners may name only those."""
+        first, *others = [board.name for board in self.boards]
         with self.owner.write() as db:
-            for board in self.boards:
-                board_records.first_heard(db, records.utc_now(), board.name)
+            board_records.first_heard(db, records.utc_now(), first)
+            known = db.execute(select(*_BOARDS.c).where(_BOARDS.c.name == first)).one()._mapping
+            if others:
+                db.execute(insert(_BOARDS), [{**known, "name": name} for name in others])
 
-    def records_counted(self) -> int:
-        """What the controller would have written so far."""
+    def records_counted(self) -> Counter[str]:
+        """What the controller would have written so far, by kind."""
         recorder = self.controller.last_recorder
-        return sum(recorder.counted.values()) if isinstance(recorder, CountingRecorder) else 0
+        return recorder.counted if isinstance(recorder, CountingRecorder) else Counter()
 
     def request_all(self, version: str) -> None:
         """Ask for every deployment at once, with that version."""

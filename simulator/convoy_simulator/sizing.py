@@ -1,23 +1,27 @@
 """How a fleet that nobody has yet would do: one scenario in virtual time, measured, and what it takes to carry it.
 
 The fleet is stepped through until nothing but heartbeats passes any more; the rest of the time is reckoned from the
-last seconds, since it would only be more of the same. What is written for people is not written, but reckoned too.
+last seconds, since it would only be more of the same, unless all of it is asked for. What is written for people is not
+written, but reckoned too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import math
 import resource
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from convoy_controller.gateway.readiness import SILENCE_S
 from convoy_schema.bundle import Method
 
 from convoy_simulator.broker import Traffic
-from convoy_simulator.costs import Costs, calibration
+from convoy_simulator.costs import Records, calibration
 from convoy_simulator.cpu import Cpu
 from convoy_simulator.fleet import Shape
 from convoy_simulator.meter import Meter, Second
@@ -30,10 +34,15 @@ from convoy_simulator.virtual_time import VirtualLoop
 
 #: Seconds for boards to come up before the scenario begins, and for which the broker is away in an outage.
 START_S, OUTAGE_S = 8.0, 60.0
-#: Seconds that a quiet fleet is looked at before the rest is reckoned from them.
-QUIET_S = 3
-#: Seconds of a transaction that writes nothing.
-TRANSACTION_S = 0.0003
+#: Boards a second that are switched on before the scenario: about as many as a database on one disk can take note of.
+STARTED_PER_S = 100
+#: Share of some seconds' time that the database may need at the most before the scenario.
+RESTED, REST_S = 0.5, 3
+#: Seconds within which the controller must have written down who there is.
+MOST_START_S = 3600.0
+#: Seconds that a quiet fleet is looked at before the rest is reckoned from them: in so many a gateway asks each board
+#: for its golden vector.
+QUIET_S = math.ceil(SILENCE_S)
 #: What a part may be used at its busiest before another is needed.
 MOST_USED = 0.7
 #: Bytes a second of a broker's line.
@@ -42,7 +51,10 @@ LINE_BYTES_PER_S = 125e6
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be known. `per_deployment` boards serve each deployment; `hours` are virtual."""
+    """What is to be known. `per_deployment` boards serve each deployment; `hours` are virtual.
+
+    With `whole` all of them are stepped through, heartbeats included.
+    """
 
     boards: int
     model: str = "lenet5"
@@ -52,6 +64,7 @@ class Question:
     per_deployment: int = 100
     hours: float = 1.0
     seed: int = 1
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,7 +134,7 @@ def estimate(question: Question, arrangement: Arrangement | None = None, progres
     run = _Sizing(question, arrangement or Arrangement(), loop, progress or (lambda *_: None))
     began = time.monotonic()
     try:
-        with quiet():
+        with quiet(), _rare_collections():
             loop.run_until_complete(run.go())
     finally:
         with contextlib.suppress(BaseException):
@@ -130,6 +143,18 @@ def estimate(question: Question, arrangement: Arrangement | None = None, progres
     run.estimate.own_seconds = time.monotonic() - began
     run.estimate.own_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return run.estimate
+
+
+@contextlib.contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Ten thousand boards are millions of objects that stay: to look through them for garbage took half of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, 50, 100)
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
 
 
 class _Sizing:
@@ -152,13 +177,15 @@ class _Sizing:
         names = frozenset(board.name for board in fleet.boards)
         self._meter = meter = Meter(fleet.broker, names, self._loop.time)
         fleet.network.watch = meter.watch
-        meter.time_controller(self._loop)
+        meter.time_controller(self._loop, fleet.controller.line)
         self._arrange(fleet)
         sampling = asyncio.ensure_future(meter.sample())
         try:
-            fleet.start()
-            await self._pass("boards start", START_S)
+            fleet.start(max(0.5, self._question.boards / STARTED_PER_S))
+            await self._pass("boards start", START_S + self._question.boards / STARTED_PER_S)
+            await self._until_noted()
             fleet.introduce()
+            gc.freeze()
             await self._scenario(fleet)
         finally:
             sampling.cancel()
@@ -187,6 +214,8 @@ class _Sizing:
         await self._until_ready(question.scenario, most_s)
         ready = fleet.broker.traffic()
         await self._pass("quiet", QUIET_S + 1)
+        if question.whole:
+            await self._pass("heartbeats", since + most_s - self._loop.time())
         self._conclude(fleet, since, first, before, ready, most_s)
 
     def _conclude(
@@ -240,6 +269,14 @@ class _Sizing:
             self._tell(what)
             await asyncio.sleep(0.25 if self._question.boards <= 1000 else 1.0)
 
+    async def _until_noted(self) -> None:
+        """Let the controller hear of every board, and write it down: that is no part of what is asked."""
+        until = self._loop.time() + MOST_START_S
+        while self._loop.time() < until:
+            if sum(each.database_s for each in self._meter.seconds[-REST_S:]) < RESTED * REST_S:
+                return
+            await self._pass("boards are noted", 1.0)
+
     def _tell(self, what: str) -> None:
         self._progress(what, self._loop.time(), len(self._meter.ready_at))
 
@@ -248,7 +285,7 @@ class _Sizing:
     def _arrange(self, fleet: SizedFleet) -> None:
         """Give every process the processor that it has, or shares."""
         costs, arrangement = self._costs, self._arrangement
-        shared = Cpu(arrangement.cores) if arrangement.cores else None
+        shared = Cpu(arrangement.cores, 1.0, costs.slice_s, costs.cold_s) if arrangement.cores else None
         fleet.network.broker_cpu = shared or Cpu(1)
         fleet.network.packet_s = costs.broker_packet_s
         for board in fleet.boards:
@@ -257,7 +294,7 @@ class _Sizing:
         controller = shared or Cpu(2)
         fleet.controller.line.cpu, fleet.controller.line.message_s = controller, costs.controller_message_s
         fleet.controller.line.turn_s = costs.controller_turn_s + costs.controller_turn_board_s * self._question.boards
-        self._loop.thread_work = _Records(fleet, controller, costs, self._loop.time, self._meter)
+        self._loop.thread_work = _Records(fleet, controller, calibration().records, self._loop.time, self._meter)
         for gateway in fleet.gateways:
             gateway.line.cpu, gateway.line.message_s = shared or Cpu(1), costs.gateway_message_s
 
@@ -265,21 +302,23 @@ class _Sizing:
 class _Records:
     """How long the database's thread takes: for each record that a transaction brought."""
 
-    def __init__(self, fleet: SizedFleet, cpu: Cpu, costs: Costs, clock: Callable[[], float], meter: Meter) -> None:
+    def __init__(self, fleet: SizedFleet, cpu: Cpu, costs: Records, clock: Callable[[], float], meter: Meter) -> None:
         self._fleet = fleet
         self._meter = meter
         self._cpu = cpu
         self._costs = costs
         self._clock = clock
-        self._before = 0
+        self._before: Counter[str] = Counter()
 
     def __call__(self) -> float:
         """Seconds of the work that was done just now."""
-        count = self._fleet.records_counted()
-        records, self._before = max(0, count - self._before), count
-        now, seconds = self._clock(), TRANSACTION_S + records * self._costs.controller_record_s
+        counted = self._fleet.records_counted()
+        new = counted - self._before
+        self._before = counted.copy()
+        seconds = self._costs.transaction + sum(getattr(self._costs, kind) * count for kind, count in new.items())
+        now = self._clock()
         self._meter.database_s += seconds
-        return self._cpu.take(now, seconds) - now
+        return self._cpu.share(now, seconds) - now
 
 
 def _bytes(traffic: Traffic) -> int:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: Topics whose subscribers are remembered.
 REMEMBERED_MATCHES = 200_000
+#: Levels at the beginning of a topic by which they are forgotten together: so many come before a board's name.
+PREFIX_LEVELS = 4
 
 
 def is_topic(topic: str) -> bool:
@@ -45,6 +47,8 @@ class SubscriptionTree:
     def __init__(self) -> None:
         self._top = SubscriptionNode()
         self._matches: dict[str, tuple[SubscriptionNode, ...]] = {}
+        #: Topics that are remembered, by their first levels.
+        self._below: dict[str, dict[str, None]] = {}
 
     def add(self, filter_: str, session: Session, qos: int) -> None:
         """Subscribe, or change the QoS of a subscription that there is."""
@@ -78,17 +82,24 @@ class SubscriptionTree:
         nodes = self._matches.get(topic)
         if nodes is None:
             if len(self._matches) >= REMEMBERED_MATCHES:
-                self._matches.clear()
+                self._forget("#")
             levels = topic.split("/")
+            self._below.setdefault("/".join(levels[:PREFIX_LEVELS]), {})[topic] = None
             nodes = self._matches[topic] = tuple(_search(self._top, levels, 0, not topic.startswith("$")))
         return nodes
 
     def _forget(self, filter_: str) -> None:
-        """A filter without wildcards matches nothing but itself."""
-        if "+" in filter_ or "#" in filter_:
+        """What matches this filter, and maybe more, is to be searched for anew."""
+        if "+" not in filter_ and "#" not in filter_:
+            self._matches.pop(filter_, None)  # matches nothing but itself
+            return
+        prefix = filter_.split("/")[:PREFIX_LEVELS]
+        if len(prefix) < PREFIX_LEVELS or "+" in prefix or "#" in prefix:
             self._matches.clear()
-        else:
-            self._matches.pop(filter_, None)
+            self._below.clear()
+            return
+        for topic in self._below.pop("/".join(prefix), ()):
+            self._matches.pop(topic, None)
 
 
 def _search(node: SubscriptionNode, levels: list[str], depth: int, wild: bool) -> Iterator[SubscriptionNode]:

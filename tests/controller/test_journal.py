@@ -103,6 +103,24 @@ def test_what_is_not_due_waits_for_company(fleet: Fleet) -> None:
     assert sentences(fleet)[-1] == "last"
 
 
+def test_a_decision_waits_for_a_part_of_the_telemetry_alone(fleet: Fleet) -> None:
+    journal = Journal()
+    for number in range(5):
+        journal.note(note(str(number)))
+    journal.decide([record("decided")])
+
+    async def run(call: Callable[[], Outcome]) -> Outcome:
+        return await asyncio.to_thread(call)
+
+    assert asyncio.run(journal.keep(fleet.recorder, run, 0.0, 2)) == (record("decided"),)
+    assert sentences(fleet) == ["0", "1", "decided"]
+    assert journal.waiting == 3
+    assert asyncio.run(journal.keep(fleet.recorder, run, 0.0, 2)) == ()
+    assert asyncio.run(journal.keep(fleet.recorder, run, 0.0, 2)) == ()
+    assert sentences(fleet) == ["0", "1", "decided", "2", "3", "4"]
+    assert journal.waiting == 0
+
+
 @pytest.mark.parametrize("broken", [bad, buggy])
 def test_a_record_that_cannot_be_kept_takes_no_other_with_it(
     fleet: Fleet, broken: Callable[[Recorder], None], caplog: pytest.LogCaptureFixture

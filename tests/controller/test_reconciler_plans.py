@@ -62,6 +62,17 @@ def test_a_plan_that_rests_on_what_was_is_dropped_and_asked_anew(change: str) ->
     assert placed(fleet) == (["a"] if change == "board" else ["a", "b"]) or change == "another deployment"
 
 
+def test_what_happens_on_other_boards_makes_no_plan_stale() -> None:
+    fleet = Fleet()
+    fleet.join("a", "b")
+    for name, board in (("c", "a"), ("d", "b")):
+        fleet.reconciler.wanted(Intent(name, "net", "1", Method.LIBRARY, 1, board_names=(board,)))
+    requests = [each.request for each in fleet.reconciler.reconcile(fleet.now) if isinstance(each, PlanWanted)]
+    for request, board in zip(requests, ("a", "b"), strict=True):
+        fleet.reconciler.planned(answered(request))
+        assert placed(fleet) == [board]
+
+
 def test_a_fleet_that_never_rests_is_planned_all_the_same_unless_the_plan_itself_is_void() -> None:
     fleet = Fleet()
     request = asks(fleet, "a", "b")

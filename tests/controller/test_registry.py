@@ -7,6 +7,7 @@ from convoy_controller.registry import PULSE_GRACE_S, UNANSWERED_S, PresenceChan
 from convoy_schema.messages.boards import (
     AssignmentReport,
     BoardState,
+    Capability,
     Phase,
     Presence,
     Published,
@@ -20,6 +21,10 @@ from convoy_schema.names import Generation
 
 def pulse(session: int, interval_ms: int = 1000) -> Pulse:
     return Pulse(session, 1, 1, interval_ms, 0, 0, (), Published())
+
+
+def capability(session: int) -> Capability:
+    return Capability(session, "xc7z020", "emulated", ("layers",), (), 100_000_000, 2**28, 64, "test")
 
 
 def state(session: int, presence: Presence = Presence.ONLINE) -> BoardState:
@@ -203,10 +208,26 @@ def missed(registry: Registry, words: Pulse, count: int) -> list[int]:
     return found
 
 
-def test_a_report_that_got_lost_is_missed_at_the_second_pulse_and_ever_more_rarely() -> None:
-    """Seen in a fleet in virtual time: a lost `ready` kept a generation from serving for 60 s, and blamed the board."""
+def described() -> Registry:
+    """A registry that knows what board `b` is."""
     registry = Registry()
     registry.link_up(0.0)
+    registry.capability("b", capability(7), False, 0.0)
+    return registry
+
+
+def test_what_a_board_is_is_missed_as_a_report_is() -> None:
+    registry = Registry()
+    registry.link_up(0.0)
+    registry.board_reported("b", reported(1, Phase.READY), False, 0.0)
+    assert missed(registry, live(Generation(1, 1)), 5) == [2, 4]
+    registry.capability("b", capability(7), False, 6.0)
+    assert missed(registry, live(Generation(1, 1)), 4) == []
+
+
+def test_a_report_that_got_lost_is_missed_at_the_second_pulse_and_ever_more_rarely() -> None:
+    """Seen in a fleet in virtual time: a lost `ready` kept a generation from serving for 60 s, and blamed the board."""
+    registry = described()
     registry.board_reported("b", reported(1, Phase.TESTING), False, 0.0)
     assert missed(registry, live(Generation(1, 1)), 9) == [2, 4, 8]
     registry.board_reported("b", reported(1, Phase.READY), False, 9.0)
@@ -214,8 +235,7 @@ def test_a_report_that_got_lost_is_missed_at_the_second_pulse_and_ever_more_rare
 
 
 def test_a_pulse_may_overtake_the_report_that_it_is_like() -> None:
-    registry = Registry()
-    registry.link_up(0.0)
+    registry = described()
     registry.board_reported("b", reported(1, Phase.READY), False, 0.0)
     assert missed(registry, live(Generation(1, 1), revision=2), 1) == []
     registry.board_reported("b", reported(2, Phase.READY), False, 1.0)
@@ -223,8 +243,7 @@ def test_a_pulse_may_overtake_the_report_that_it_is_like() -> None:
 
 
 def test_what_a_board_serves_no_more_and_what_it_never_reported_is_missed_too() -> None:
-    registry = Registry()
-    registry.link_up(0.0)
+    registry = described()
     assert missed(registry, pulse(7), 2) == [2]
     registry.board_reported("b", reported(1, Phase.READY), False, 2.0)
     assert missed(registry, live(), 2) == [2]

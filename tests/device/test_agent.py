@@ -2,6 +2,7 @@ import random
 from dataclasses import replace
 
 import board_models as models
+import pytest
 from agent_bench import (
     BOARD,
     COPIES,
@@ -407,6 +408,30 @@ def test_pulses_come_each_second_with_a_live_stage_and_else_rarely() -> None:
     bench.said.clear()
     bench.tick(10)
     assert [pulse.interval_ms for pulse in bench.pulses()] == [1000] * 10
+
+
+def test_a_settled_board_does_nothing_with_time_but_say_what_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = awake(facts=PROCESSOR)
+    deployed(bench, COPIES, models.alone(COPIES))
+    bench.tick(2)
+    looks: list[float] = []
+    truth = bench.agent.truth
+    monkeypatch.setattr(bench.agent, "truth", lambda: looks.append(bench.now) or truth())
+    bench.said.clear()
+    bench.tick(10)
+    assert len(bench.pulses()) == 10
+    assert not looks
+    bench.send(events.CommandReceived(Command(Order.REBIRTH, 1000)))
+    looks.clear()
+    bench.said.clear()
+    bench.tick(2)
+    leaves = [said.leaf for said in bench.said if isinstance(said, effects.Publish)]
+    assert leaves == ["state", "capability", "reported"]
+    assert not looks
+    bench.send(events.DesiredReceived(models.desired(revision=7)))
+    assert looks
+    bench.settle()
+    assert bench.reported().revision == 7
 
 
 def test_progress_is_said_at_most_four_times_a_second_and_phases_at_once() -> None:

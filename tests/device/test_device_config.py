@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,15 @@ def test_an_error_names_file_key_and_what_was_expected(
         load(path)
     assert cli.main(["check", "--config", str(path)]) == 2
     assert "convoy-device: " in capsys.readouterr().err
+
+
+def test_boards_that_share_a_process_have_as_many_threads_as_there_are_cores_unless_they_wait(tmp_path: Path) -> None:
+    board = load(written(tmp_path))
+    waiting = replace(board, pace=1.0)
+    assert cli.lane_threads(fleet(board, 1), cores=8) == 2
+    assert cli.lane_threads(fleet(board, 100), cores=8) == 8
+    assert cli.lane_threads(fleet(board, 100), cores=1) == 2
+    assert cli.lane_threads(fleet(waiting, 100), cores=2) == 16
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
-from convoy_device.fetching import MOST_DOUBTS, Fetcher
+from convoy_device.fetching import MOST_DOUBTS, MOST_PATIENCE_S, Fetcher
 from convoy_schema.artifacts import ASK_AGAIN_S, BLOCK_BYTES, Manifest, cut, pack
 
 CONTENT = random.Random(3).randbytes(2 * BLOCK_BYTES)
@@ -42,6 +43,22 @@ def test_a_manifest_whose_blocks_never_come_right_is_asked_for_again_and_replace
     assert manifests >= 1
     assert fetcher.manifest(MANIFEST), "what comes in answer takes the place of the false one"
     assert all(receive(fetcher, block, cut(PACKED, block)) for block in range(MANIFEST.blocks))
+
+
+def test_whoever_waits_for_long_asks_ever_more_rarely_until_blocks_come_again() -> None:
+    fetcher = fetching(MANIFEST)
+    asked = [now / 10 for now in range(200) if fetcher.asks(now / 10)]
+    pauses = [round(after - before, 3) for before, after in itertools.pairwise(asked)]
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0, 4.0]
+    for block in range(MANIFEST.blocks - 1):
+        assert receive(fetcher, block, cut(PACKED, block))
+    fetcher.asks(20.0)
+    due = fetcher.due()
+    assert due is not None
+    assert 20.0 < due < 20.0 + MOST_PATIENCE_S
+    fetcher.ask_anew(21.0)
+    assert fetcher.asks(21.0)
+    assert fetcher.due() == 21.0 + ASK_AGAIN_S
 
 
 def test_damaged_blocks_of_a_right_manifest_lose_nothing() -> None:

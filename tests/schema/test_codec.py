@@ -20,6 +20,7 @@ from convoy_schema.bundle import Bundle, ModelAnnouncement
 from convoy_schema.errors import DecodeError, TooLargeError, VersionError
 from convoy_schema.frames import Frame
 from convoy_schema.messages.boards import BoardState, Presence
+from convoy_schema.names import Name
 from hypothesis import given
 from hypothesis import strategies as st
 from message_strategies import MESSAGES
@@ -112,6 +113,29 @@ def test_a_message_names_its_fields_and_its_version_pair() -> None:
 def test_packed_bytes_carry_no_version_and_are_always_the_same() -> None:
     assert msgpack.unpackb(codec.pack(Inner(5))) == {"number": 5, "colour": "red"}
     assert codec.pack(Inner(5)) == codec.pack(Inner(5)) != codec.pack(Inner(6))
+
+
+@dataclass(frozen=True)
+class Named:
+    MAX_BYTES: ClassVar[int] = 1_000_000
+
+    boards: Annotated[tuple[Name, ...], Size(3)] = ()
+
+
+def test_names_that_were_read_before_are_read_the_same_and_kept_once() -> None:
+    first, second = (codec.decode(Named, payload(boards=["a-1", "b"])).boards for _ in range(2))
+    assert first == second == ("a-1", "b")
+    assert all(one is other for one, other in zip(first, second, strict=True))
+    for wrong in (["a-1", "B"], ["a-1", b"b"], ["a-1", ["b"]], ["a-1", 1], ["a-1"] * 4, "a-1", {"a-1": "b"}):
+        for _ in range(2):
+            assert str(refusal(Named, payload(boards=wrong)).data["field"]) == "Named.boards"
+
+
+def test_names_are_read_though_no_more_can_be_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "MOST_KNOWN", 0)
+    names = tuple(f"unheard-{number}" for number in range(3))
+    for _ in range(2):
+        assert codec.decode(Named, payload(boards=list(names))).boards == names
 
 
 def test_an_integer_may_stand_for_a_float_and_becomes_one() -> None:

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from convoy_simulator import reporting
+from convoy_controller import service
+from convoy_simulator import reporting, virtual_link
 from convoy_simulator.calibration import with_comparisons
 from convoy_simulator.costs import Comparison, calibration
 from convoy_simulator.sizing import Arrangement, Estimate, Question, Use, estimate
@@ -32,6 +33,26 @@ def test_every_board_is_ready_and_the_figures_hang_together(small: Estimate) -> 
 def test_a_slower_board_is_ready_later(small: Estimate) -> None:
     slow = estimate(Question(4, per_deployment=4, hours=0.02), Arrangement(None, board_slowness=60.0))
     assert slow.quantile(1.0) > 2 * small.quantile(1.0)
+
+
+def test_the_rest_of_the_time_is_reckoned_as_it_would_have_passed() -> None:
+    short, whole = (estimate(Question(20, per_deployment=10, hours=0.05, whole=whole)) for whole in (False, True))
+    assert short.stepped_s < 60 < whole.stepped_s == pytest.approx(180, abs=1)
+    assert short.ready_s == whole.ready_s
+    assert short.messages == pytest.approx(whole.messages, rel=0.03)
+    assert short.bytes == pytest.approx(whole.bytes, rel=0.03)
+    assert max(short.seconds) == max(whole.seconds)
+    busiest = {use.part: use.peak for use in whole.uses}
+    assert all(use.peak == busiest[use.part] for use in short.uses if use.part != "controller's processor")
+
+
+def test_a_controller_tells_no_more_at_once_than_its_link_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen with ten thousand boards: what the link dropped was told again after a minute without progress."""
+    monkeypatch.setattr(virtual_link, "MAX_INFLIGHT", 4)
+    monkeypatch.setattr(virtual_link, "MAX_OUTBOX", 30)
+    monkeypatch.setattr(service, "MOST_UNSENT", 15)
+    found = estimate(Question(60, per_deployment=60, hours=0.05))
+    assert found.quantile(1.0) < 30
 
 
 def test_what_is_reported(small: Estimate, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 _levels = st.sampled_from(("a", "b", "", "$x", "c"))
-_topics = st.lists(_levels, min_size=1, max_size=4).map("/".join).filter(is_topic)
-_filters = st.lists(_levels | st.sampled_from(("+", "#")), min_size=1, max_size=4).map("/".join).filter(is_filter)
+_topics = st.lists(_levels, min_size=1, max_size=6).map("/".join).filter(is_topic)
+_filters = st.lists(_levels | st.sampled_from(("+", "#")), min_size=1, max_size=6).map("/".join).filter(is_filter)
 _sessions: Any = st.integers(0, 3)  # anything that can be a key will do
 
 
@@ -44,6 +44,21 @@ def test_a_topic_finds_its_subscribers_as_they_come_and_go(
             found = [(session, qos) for node in tree.match(topic) for session, qos in node.subscribers.items()]
             expected = [(session, qos) for (filter_, session), qos in subscribed.items() if _matches(filter_, topic)]
             assert sorted(found) == sorted(expected)
+
+
+def test_what_comes_and_goes_far_below_is_found_anew() -> None:
+    tree = SubscriptionTree()
+    topic, other = "convoy/1/site/artifacts/ab/0", "convoy/1/site/boards/b/pulse"
+    tree.add("convoy/1/site/boards/+/pulse", 1, 0)  # type: ignore[arg-type]  # anything that can be a key will do
+    known = tree.match(other)
+    for _ in range(3):
+        assert tree.match(topic) == ()
+        tree.add("convoy/1/site/artifacts/ab/+", 2, 0)  # type: ignore[arg-type]
+        assert [list(node.subscribers) for node in tree.match(topic)] == [[2]]
+        tree.remove("convoy/1/site/artifacts/ab/+", 2)  # type: ignore[arg-type]
+    assert tree.match(other) is known
+    tree.add("convoy/1/site/#", 3, 0)  # type: ignore[arg-type]
+    assert [list(node.subscribers) for node in tree.match(other)] == [[1], [3]]
 
 
 @given(st.lists(st.tuples(_topics, st.binary(max_size=2)), max_size=30), _filters)
