@@ -47,15 +47,17 @@ class Record(Protocol):
 @dataclass(frozen=True)
 class Listener:
     """Whom the intake tells. `retained` says that a message concerns nobody else; `accepted` is given the epoch and
-    revision that a board or gateway follows; `holds` a board that holds something; `announced` a model's
-    announcement as it came, which may be a `DecodeError`; `statements` what is said of keys and floors, which may
-    be a `SignatureError` too; `log` a board's log, False when nobody asked for it; `ask_again` has a board say
-    everything again, however lately it was asked; `news` wakes who decides.
+    revision that a board or gateway follows; `holds` a board that holds something; `follows` a board and what its
+    pulse says that it follows; `announced` a model's announcement as it came, which may be a `DecodeError`;
+    `statements` what is said of keys and floors, which may be a `SignatureError` too; `log` a board's log, False
+    when nobody asked for it; `ask_again` has a board say everything again, however lately it was asked; `news`
+    wakes who decides.
     """
 
     retained: Callable[[str, Topic, bytes, bool], bool]
     accepted: Callable[[int, int], None]
     holds: Callable[[str], None]
+    follows: Callable[[str, int, int], None]
     announced: Callable[[str, bytes], None]
     statements: Callable[[bytes], None]
     controller: Callable[[ControllerState, bool, float], None]
@@ -137,6 +139,7 @@ class Intake:
             pulse = codec.decode(Pulse, payload)
             listener.accepted(pulse.epoch, pulse.revision)
             self.note(registry.pulse(name, pulse, now))
+            listener.follows(name, pulse.epoch, pulse.revision)
             if registry.has_missed_report(name):
                 listener.ask_again(name)
             if registry.board(name).pulse is pulse:  # no words of the dead, which would count twice

@@ -48,6 +48,7 @@ from convoy_controller.home import Home
 from convoy_controller.housekeeping import Housekeeping, Realm
 from convoy_controller.intake import Intake, Listener
 from convoy_controller.journal import MAX_RECORDS, Journal, Writing
+from convoy_controller.laggards import Laggards
 from convoy_controller.leadership import Leadership, Standing, Stands
 from convoy_controller.listening import Listening
 from convoy_controller.log_collecting import LogDesk
@@ -103,6 +104,7 @@ class Controller:
         self._heard = Heard()
         self._published_bytes = 0
         self._journal = Journal()
+        self._laggards = Laggards()
         #: Decisions that are kept, in the order in which they are to be told.
         self._untold: deque[Decision] = deque()
         self._tallies = Tallies()
@@ -256,6 +258,7 @@ class Controller:
             retained=self._housekeeping_hears,
             accepted=self._hear,
             holds=self._holds,
+            follows=self._follows,
             announced=self._announced,
             statements=self._statements_heard,
             controller=self._from_controller,
@@ -298,6 +301,7 @@ class Controller:
     def _step_down(self) -> None:
         """The reign is over: nothing that it had decided is written or told any more."""
         self._reconciler, self._delivery.is_active = None, False
+        self._laggards.forget()
         self._recorder.reign = 0
         self._journal.forget()
         self._untold.clear()
@@ -489,6 +493,14 @@ class Controller:
         """It may come late, with what a reign told it of which this one knows nothing: then it is told anew."""
         if self._reconciler is not None and self._is_in_charge() and board not in self._reconciler.desired:
             self._reconciler.restore((), (board,), asyncio.get_running_loop().time())
+
+    def _follows(self, board: str, epoch: int, revision: int) -> None:
+        told = self._reconciler.desired.get(board) if self._reconciler is not None and self._is_in_charge() else None
+        if told is None or not self._laggards.is_to_be_told(board, (epoch, revision), (told.epoch, told.revision)):
+            return
+        effect = PublishDesired(board, told)
+        if not self._untold and effect not in self._journal.held:  # else it may only not have been told yet
+            self._tell(effect)
 
     def _from_controller(self, state: ControllerState, retained: bool, now: float) -> None:
         if state.session != self.session:

@@ -101,6 +101,6 @@ PROFILES = {
             trouble_s=900.0,
             closed_s=300.0,
         ),
-        Profile("all", "everything together", _OFFICE, _EVERYTHING, 1.0, 90.0, trouble_s=8.0),
+        Profile("all", "everything together", _OFFICE, _EVERYTHING, 0.8, 90.0, trouble_s=5.0),
     )
 }

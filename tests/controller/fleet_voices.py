@@ -137,7 +137,8 @@ class Voices:
             await asyncio.sleep(0.3)
             for board in self.boards:
                 if board not in self.silent and self.link.connected:
-                    pulse = Pulse(self.session(board), self.epoch, self.revision, 1000, 1, 1, (), Published())
+                    follows = max([(self.epoch, self.revision), *((d.epoch, d.revision) for d in self.desired[board])])
+                    pulse = Pulse(self.session(board), *follows, 1000, 1, 1, (), Published())
                     self.publish(self.topics.board(board, "pulse"), pulse, retain=False)
             if self.link.connected and GATEWAY not in self.silent:
                 self._report_gateway()

@@ -199,6 +199,7 @@ class Controller:
             retained=lambda *_: False,
             accepted=nothing,
             holds=nothing,
+            follows=nothing,
             announced=nothing,
             statements=nothing,
             controller=nothing,

@@ -1,0 +1,28 @@
+"""Boards that go on following older orders than they were told last: whom to tell once more.
+
+A broker may lose what it retains, and the late words of a controller whose reign is over may stand where newer ones
+stood; a board that was away then follows what it finds. Deterministic; called by `service` with every pulse.
+"""
+
+from __future__ import annotations
+
+Number = tuple[int, int]
+
+
+class Laggards:
+    """Counts, by board, the pulses in a row that were behind. Numbers are (epoch, revision)."""
+
+    def __init__(self) -> None:
+        self._behind: dict[str, int] = {}
+
+    def is_to_be_told(self, board: str, follows: Number, told: Number) -> bool:
+        """With the second pulse that is behind, the fourth, the eighth and so on: the first may have crossed orders."""
+        if follows >= told:
+            self._behind.pop(board, None)
+            return False
+        count = self._behind[board] = self._behind.get(board, 0) + 1
+        return count > 1 and count & (count - 1) == 0
+
+    def forget(self) -> None:
+        """Another reign begins."""
+        self._behind.clear()
