@@ -23,6 +23,7 @@ from convoy_controller.database.engine import Database
 from convoy_controller.database.intents import adopt_deployment
 from convoy_controller.database.recorder import Recorder
 from convoy_controller.database.records import Counters, FleetState, GenerationState
+from convoy_controller.errors import DatabaseBusyError
 from convoy_controller.placement import Placement, restored, saved
 
 log = logging.getLogger(__name__)
@@ -94,12 +95,16 @@ def begin(
     heard: Heard,
     is_clean: bool,
 ) -> Reign:
-    """Open a reign; `is_clean` says that whoever reigned before said goodbye. May raise `DatabaseError`."""
+    """Open a reign; `is_clean` says that whoever reigned before said goodbye. May raise `DatabaseError`, and then
+    the state has to be read again.
+    """
     counters = state.counters
     known = max((counters.epoch, counters.revision), (heard.epoch, heard.revision))
     if is_continuous(counters, heard):
         epoch = counters.epoch if is_clean else max(counters.epoch, heard.epoch) + 1
-        recorder.raise_counters(epoch=epoch)
+        with recorder.transaction():
+            _check_unchanged(recorder, counters)
+            recorder.raise_counters(epoch=epoch)
         placements = tuple(restored(generation) for generation in state.generations)
         holders = tuple(board.name for board in state.boards if board.desired_revision)
         sentence = f"in charge, epoch {epoch}"
@@ -110,6 +115,7 @@ def begin(
     models = _rebuild_models(catalogue, trust, heard.announcements)
     placements = adopt(heard.held, heard.gateways)
     with recorder.transaction():
+        _check_unchanged(recorder, counters)
         recorder.raise_counters(epoch=epoch, generation=generation, revision=revision)
         _forget_what_does_not_run(recorder, state, placements)
     for placement in placements:
@@ -124,6 +130,16 @@ def begin(
         f"were adopted from {len(heard.held)} boards and {models} models from their announcements"
     )
     return Reign(known, epoch, generation, revision, placements, tuple(heard.held), sentence)
+
+
+def _check_unchanged(recorder: Recorder, counters: Counters) -> None:
+    """Whoever reigned until now may write until the very transaction that opens the next reign: then look again."""
+    now = recorder.raise_counters()
+    if (now.epoch, now.revision, now.generation) != (counters.epoch, counters.revision, counters.generation):
+        raise DatabaseBusyError(
+            f"another controller has written while this one was about to take charge: epoch {now.epoch}, revision "
+            f"{now.revision} where epoch {counters.epoch}, revision {counters.revision} was read; it is tried again"
+        )
 
 
 def _forget_what_does_not_run(recorder: Recorder, state: FleetState, adopted: tuple[Placement, ...]) -> None:

@@ -86,6 +86,7 @@ class Acting:
         self._cut(self._fleet.boards[fault.target].line, fault.seconds)
 
     def _board_line(self, fault: Fault) -> None:
+        self._fleet.network.was_punctual = False
         line = self._fleet.boards[fault.target].line
         worse = self._fleet.conditions
         line.conditions = replace(

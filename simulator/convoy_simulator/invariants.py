@@ -50,7 +50,9 @@ class Invariants:
             if stage.queued > board.config.queue_frames:
                 self._fault(f"{board.name}: {stage.queued} frames wait where {board.config.queue_frames} may")
             # A slow clock keeps frames for longer than their gateway counts them: then one more may come.
-            if stage.refused["queue"] and self._fleet.network.was_faithful and not board.has_broken_clock:
+            network = self._fleet.network
+            is_bounded = network.was_faithful and network.was_punctual and not board.has_broken_clock
+            if stage.refused["queue"] and is_bounded:
                 self._fault(f"{board.name}: a frame was refused because the queue was full")
                 stage.refused["queue"] = 0
 

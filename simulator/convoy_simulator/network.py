@@ -166,6 +166,8 @@ class Network:
         self.losing = self.repeating = 0.0
         #: Whether it never did either: windows bound no queue that gets everything twice.
         self.was_faithful = True
+        #: Whether every line was as quick as gateways allow for: they give up what arrives for all that.
+        self.was_punctual = True
         #: The broker's processor, and what a packet takes of it; None: nothing.
         self.broker_cpu: Cpu | None = None
         self.packet_s = 0.0
