@@ -398,7 +398,7 @@ def test_while_a_large_fleet_is_planned_the_controller_hears_and_speaks(
     async def main() -> None:
         boards = tuple(f"b{number:02}" for number in range(64))
         async with Bench(tmp_path, broker.url, boards).on() as bench:
-            network = balanced_chain("deep", 40, 2, 6, 3)
+            network = balanced_chain("deep", 64, 2, 6, 3)
             images, key = shipped_images(), signing_key(bench.home.keys)
             catalogue = open_catalogue(bench.database, tmp_path)
             catalogue.publish_model(network, "deep", "1", InputSpec("t0"), (), images, key)
