@@ -108,7 +108,10 @@ def _honesty(found: Estimate) -> str:
     if not compared:
         return "These figures were not compared with a real fleet yet."
     each = "; ".join(map(_compared, compared))
-    return f"Compared with real fleets on {calibration().machine or 'one machine'}: {each}. No board was among them."
+    return (
+        f"Beside the real fleets that its constants were chosen by on {calibration().machine or 'one machine'}: {each}."
+        " No board was among them."
+    )
 
 
 def _compared(each: Comparison) -> str:

@@ -45,7 +45,7 @@ def small_network(seed: int) -> Described:
         Layer("conv", Kind.CONV2D, ("t0",), "t1", Window((3, 3)), parameters=weighted((4, 1, 3, 3), 0.0008)),
         Layer("pool", Kind.MAX_POOL, ("t1",), "t2", Window((2, 2), (2, 2))),
         Layer("dense-1", Kind.DENSE, ("t2",), "t3", parameters=weighted((900, 100), 0.002)),
-        Layer("dense-2", Kind.DENSE, ("t3",), "t4", parameters=weighted((10, 900), 0.002)),
+        Layer("dense-2", Kind.DENSE, ("t3",), "t4", parameters=weighted((10, 900), 0.0007)),
     )
     topology = Topology("small", tensors, chain, "t0", "t4")
     rows = random.integers(-128, 128, (2, *SHAPE)).astype(np.int8)
