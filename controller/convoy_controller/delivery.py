@@ -19,6 +19,7 @@ from convoy_schema.topics import BoardTopic, Topics
 from convoy_controller.catalogue import Catalogue
 from convoy_controller.database.records import SavedModel
 from convoy_controller.distributor import Distributor
+from convoy_controller.rarely import is_doubled
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ TOLD_SINGLY = 100
 
 def is_worth_saying(count: int) -> bool:
     """Whether the refusal that makes it `count` is to be told."""
-    return count <= TOLD_SINGLY or count & (count - 1) == 0
+    return count <= TOLD_SINGLY or is_doubled(count)
 
 
 class Delivery:

@@ -6,6 +6,8 @@ stood; a board that was away then follows what it finds. Deterministic; called b
 
 from __future__ import annotations
 
+from convoy_controller.rarely import is_doubled
+
 Number = tuple[int, int]
 
 
@@ -21,7 +23,7 @@ class Laggards:
             self._behind.pop(board, None)
             return False
         count = self._behind[board] = self._behind.get(board, 0) + 1
-        return count > 1 and count & (count - 1) == 0
+        return count > 1 and is_doubled(count)
 
     def forget(self) -> None:
         """Another reign begins."""

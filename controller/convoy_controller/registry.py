@@ -15,6 +15,7 @@ from convoy_schema.messages.boards import BoardState, Capability, Phase, Presenc
 from convoy_schema.messages.gateways import GatewayReported, GatewayState
 
 from convoy_controller.database.records import BoardPresence
+from convoy_controller.rarely import is_doubled
 from convoy_controller.stage_totals import StageTotals, advanced
 
 #: Pulses that must be missed before a board counts as gone.
@@ -199,7 +200,7 @@ class Registry:
         Reports come at QoS 0, and so does what a board is. One pulse may overtake the report that it is like.
         """
         unlike = self.board(name).unlike
-        return unlike > 1 and unlike & (unlike - 1) == 0
+        return unlike > 1 and is_doubled(unlike)
 
     def board_foreign(self, name: str, current: int, oldest: int, now: float) -> None:
         """A board says something in a version of the protocol that is not spoken here: nothing more is known of it."""

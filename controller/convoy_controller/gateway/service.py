@@ -44,6 +44,7 @@ from convoy_controller.gateway.offers import Offers
 from convoy_controller.gateway.presence import OwnName, Verdict
 from convoy_controller.gateway.session import GatewaySession, Limits
 from convoy_controller.gateway.waiting import DEFAULT_PRIORITY
+from convoy_controller.rarely import is_doubled
 
 log = logging.getLogger(__name__)
 
@@ -307,8 +308,7 @@ class GatewayService:
 
     def _refuse(self, reason: str, sentence: str) -> None:
         count = self.refused[reason] = self.refused.get(reason, 0) + 1
-        # Powers of two: the first is seen at once, a flood does not fill the disk.
-        if count & (count - 1) == 0:
+        if is_doubled(count):  # the first is seen at once, a flood does not fill the disk
             log.warning("%s: refused (%s, %d so far): %s", self.name, reason, count, sentence)
 
     # Effects ---------------------------------------------------------------------------------------------------------
