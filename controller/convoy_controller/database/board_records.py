@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from convoy_controller.database import condition_records, presence_hours
 from convoy_controller.database.condition_records import touch
+from convoy_controller.database.held_rows import held, let_go
 from convoy_controller.database.models import (
     AssignmentRow,
     BoardLogRequestRow,
@@ -36,37 +37,33 @@ MAX_SENTENCE = 2000
 
 def board_row(db: Session, name: str) -> BoardRow:
     """The board's row; a new one says that it was never seen."""
-    # A session holds its rows weakly; a batch of telemetry asks for the same ones again and again.
-    held: dict[str, BoardRow] = db.info.setdefault("boards", {})
-    row = held.get(name) or db.get(BoardRow, name)
-    if row is None:
-        row = BoardRow(
-            name=name,
-            session=0,
-            presence=BoardPresence.UNKNOWN,
-            presence_reason="",
-            part="",
-            fabric="",
-            software="",
-            desired_epoch=0,
-            desired_revision=0,
-            reported_epoch=0,
-            reported_revision=0,
-            shell="",
-            blocked="",
-            degraded="",
-            store_bytes=0,
-            store_quota=0,
-        )
-        db.add(row)
-        db.flush()
-    held[name] = row
-    return row
+    return held(db, BoardRow, name, functools.partial(_new_board, name))
+
+
+def _new_board(name: str) -> BoardRow:
+    return BoardRow(
+        name=name,
+        session=0,
+        presence=BoardPresence.UNKNOWN,
+        presence_reason="",
+        part="",
+        fabric="",
+        software="",
+        desired_epoch=0,
+        desired_revision=0,
+        reported_epoch=0,
+        reported_revision=0,
+        shell="",
+        blocked="",
+        degraded="",
+        store_bytes=0,
+        store_quota=0,
+    )
 
 
 def forget_board(db: Session, now: datetime, name: str) -> None:
     """What a board is, its sessions, and its part in generations that ended; events and telemetry of it stay."""
-    row = db.info.get("boards", {}).pop(name, None) or db.get(BoardRow, name)
+    row = let_go(db, BoardRow, name) or db.get(BoardRow, name)
     if row is not None and row.first_seen is not None:
         presence_hours.count(db, now, row.presence, -1)
     condition_records.forget(db, name)
@@ -83,7 +80,7 @@ def forget_board(db: Session, now: datetime, name: str) -> None:
 
 def forget_gateway(db: Session, name: str) -> None:
     """A gateway that has been gone for long; one that comes back gets a new row."""
-    db.info.get("gateways", {}).pop(name, None)
+    let_go(db, GatewayRow, name)
     db.execute(delete(GatewayRow).where(GatewayRow.name == name))
 
 
@@ -275,23 +272,20 @@ def gateway_reported(db: Session, now: datetime, gateway: str, report: GatewayRe
 
 
 def _gateway_row(db: Session, now: datetime, name: str) -> GatewayRow:
-    held: dict[str, GatewayRow] = db.info.setdefault("gateways", {})
-    row = held.get(name) or db.get(GatewayRow, name)
-    if row is None:
-        row = GatewayRow(
-            name=name,
-            session=0,
-            presence=BoardPresence.UNKNOWN,
-            first_seen=now,
-            last_seen=now,
-            address="",
-            epoch=0,
-            revision=0,
-        )
-        db.add(row)
-        db.flush()
-    held[name] = row
-    return row
+    return held(db, GatewayRow, name, functools.partial(_new_gateway, now, name))
+
+
+def _new_gateway(now: datetime, name: str) -> GatewayRow:
+    return GatewayRow(
+        name=name,
+        session=0,
+        presence=BoardPresence.UNKNOWN,
+        first_seen=now,
+        last_seen=now,
+        address="",
+        epoch=0,
+        revision=0,
+    )
 
 
 def new_event(db: Session, now: datetime, event: NewEvent) -> int:
