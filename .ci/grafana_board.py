@@ -451,20 +451,16 @@ def _finished(panel: Any, shown: Shown) -> Any:
     return panel
 
 
-def text() -> str:
-    """As Grafana imports it."""
-    return JSONEncoder(sort_keys=True, indent=1).encode(board()) + "\n"
-
-
-def main() -> None:
-    """Write the board, or with --check say whether it is up to date."""
-    found = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.is_file() else ""
+def keep(made: Any, document: Path) -> None:
+    """Write a board as Grafana imports it, or with --check say whether it is up to date."""
+    text = JSONEncoder(sort_keys=True, indent=1).encode(made) + "\n"
+    found = document.read_text(encoding="utf-8") if document.is_file() else ""
     if "--check" not in sys.argv:
-        DOCUMENT.write_text(text(), encoding="utf-8")
-    elif found != text():
-        sys.exit(f"Grafana board: {DOCUMENT.name} is not what the code says: make reference")
-    print("Grafana board: what the code says.")
+        document.write_text(text, encoding="utf-8")
+    elif found != text:
+        sys.exit(f"Grafana board: {document.name} is not what the code says: make reference")
+    print(f"Grafana board {document.name}: what the code says.")
 
 
 if __name__ == "__main__":
-    main()
+    keep(board(), DOCUMENT)

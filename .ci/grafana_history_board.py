@@ -7,14 +7,12 @@ else. `make check` runs the comparison.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from grafana_board import graph, number
+from grafana_board import graph, keep, number
 from grafana_foundation_sdk.builders import bargauge, common, dashboard, table
 from grafana_foundation_sdk.cog import variants
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "controller" / "convoy_controller" / "metrics" / "history.json"
@@ -220,20 +218,5 @@ def _finished(panel: Any, shown: Shown, shape: str) -> Any:
     return panel.unit(shown.unit) if shown.unit else panel
 
 
-def text() -> str:
-    """As Grafana imports it."""
-    return JSONEncoder(sort_keys=True, indent=1).encode(board()) + "\n"
-
-
-def main() -> None:
-    """Write the board, or with --check say whether it is up to date."""
-    found = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.is_file() else ""
-    if "--check" not in sys.argv:
-        DOCUMENT.write_text(text(), encoding="utf-8")
-    elif found != text():
-        sys.exit(f"Grafana board: {DOCUMENT.name} is not what the code says: make reference")
-    print("Grafana board of history: what the code says.")
-
-
 if __name__ == "__main__":
-    main()
+    keep(board(), DOCUMENT)

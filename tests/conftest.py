@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from convoy_controller.bench.postgresql_server import binaries
 from mosquitto_process import MOSQUITTO, MosquittoProcess
 from own_ports import own_port
-from postgresql_server import PostgresqlServer
+from postgresql_server import PostgresqlServer, started
 from tls_broker import Guarded
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -91,14 +90,8 @@ def guarded(tmp_path: Path) -> Iterator[Guarded]:
 @pytest.fixture(scope="session")
 def shared_postgresql() -> Iterator[PostgresqlServer]:
     """One server for all tests of this process that leave it running."""
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
-    found = binaries()
-    if found is None:
-        pytest.skip("PostgreSQL is not installed: neither /usr/lib/postgresql/*/bin/initdb nor initdb on the PATH")
-    server = PostgresqlServer(found)
-    server.start()
-    yield server
-    server.remove()
+    with started() as server:
+        yield server
 
 
 @pytest.fixture

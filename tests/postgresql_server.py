@@ -6,6 +6,7 @@ database of its own. `stop` and `start` keep the port, so that what a restart do
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import secrets
@@ -14,9 +15,11 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from convoy_controller.bench.postgresql_server import unprivileged
+import pytest
+from convoy_controller.bench.postgresql_server import binaries, unprivileged
 from convoy_controller.broker import hold_port
 from patience import PATIENCE_S
 
@@ -41,6 +44,19 @@ def _roomy() -> Path | None:
     """Where to put a server's folder; None: where temporary files are."""
     has_room = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _MOST_BYTES
     return _MEMORY if has_room else None
+
+
+@contextlib.contextmanager
+def started(**settings: str) -> Iterator[PostgresqlServer]:
+    """A running server with those settings besides; where there is no PostgreSQL the test is skipped."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    found = binaries()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed: neither /usr/lib/postgresql/*/bin/initdb nor initdb on the PATH")
+    server = PostgresqlServer(found, **settings)
+    server.start()
+    yield server
+    server.remove()
 
 
 class PostgresqlServer:

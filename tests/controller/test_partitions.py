@@ -9,13 +9,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from convoy_controller.bench.postgresql_server import binaries
 from convoy_controller.database import partitions, upkeep
 from convoy_controller.database.rollup import BOARDS
 from convoy_controller.database.spans import RAW
 from database_samples import START, Fleet, open_fleet
 from patience import PATIENCE_S
-from postgresql_server import PostgresqlServer
+from postgresql_server import PostgresqlServer, started
 from ready_databases import ready_postgresql
 from sqlalchemy import func, select, text
 
@@ -27,14 +26,8 @@ OLD, DEFAULT = "board_samples_p2030010112", "board_samples_default"
 @pytest.fixture(scope="module")
 def vacuuming() -> Iterator[PostgresqlServer]:
     """A server on which autovacuum runs, once a second, and waits for a lock are looked at soon."""
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
-    found = binaries()
-    if found is None:
-        pytest.skip("PostgreSQL is not installed: neither /usr/lib/postgresql/*/bin/initdb nor initdb on the PATH")
-    server = PostgresqlServer(found, autovacuum="on", autovacuum_naptime="1s", deadlock_timeout="300ms")
-    server.start()
-    yield server
-    server.remove()
+    with started(autovacuum="on", autovacuum_naptime="1s", deadlock_timeout="300ms") as server:
+        yield server
 
 
 def filled(server: PostgresqlServer, database: str, at: datetime) -> None:
