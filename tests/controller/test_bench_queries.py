@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from convoy_controller.bench.queries import Ask, explained, questions
@@ -44,7 +45,7 @@ def test_the_fleet_is_as_varied_as_real_ones(fleet: SampleFleet):
     assert [group.boards for group in groups] == [500, 500]
     deployment = queries.deployment(fleet.database, "net-00001")
     assert (deployment.assigned_boards, str(deployment.generation)) == (48, "1-8")
-    span = (fleet.now.replace(minute=0), fleet.now)
+    span = (fleet.now - timedelta(hours=1), fleet.now)
     assert stages_over_time(fleet.database, *span, deployment="net-00000", now=fleet.now).points
     assert deployment_over_time(fleet.database, "net-00000", *span, now=fleet.now).points
 

@@ -118,10 +118,15 @@ def new_context(browser: Browser, **options: Any) -> BrowserContext:
     return made
 
 
+#: Transitions end at once; spinners, which have no end, go on.
+_AT_REST = "document.getAnimations().filter(one => one instanceof CSSTransition).forEach(one => one.finish())"
+
+
 def grave_faults(page: Page) -> list[str]:
-    """What axe finds serious or critical on the page as it is."""
+    """What axe finds serious or critical on the page when its colours no longer change: half way they mean nothing."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(_AXE.axe_script)
+    page.evaluate(_AT_REST)
     found = page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
     return [
         f"{fault['id']}: {fault['help']}: {[node['html'][:200] for node in fault['nodes'][:3]]}"
