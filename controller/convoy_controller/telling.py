@@ -17,6 +17,7 @@ from convoy_controller.conditions import has_dead_stage
 from convoy_controller.database.records import BoardPresence, GenerationState, NewEvent
 from convoy_controller.deployment import DeploymentRecord
 from convoy_controller.effects import Decision, PublishDesired, PublishGatewayDesired, Record
+from convoy_controller.fitting import Fitting
 from convoy_controller.leaving import Leaving
 from convoy_controller.placement import Placement
 from convoy_controller.registry import Registry
@@ -40,6 +41,10 @@ class Telling:
         self.revision = revision
         self._desired: dict[str, Desired] = {}
         self._feeds: dict[str, GatewayDesired] = {}
+        #: What gateways would all be told, and what of it one message holds.
+        self._wished: tuple[Feed, ...] = ()
+        self._fitted: tuple[Feed, ...] = ()
+        self._fitting = Fitting()
         #: What each board is to hold, by generation; the placements that this was made of; boards to be looked at.
         self._held: dict[str, dict[Key, Assignment]] = {}
         self._placed: dict[Key, Placement] = {}
@@ -122,6 +127,12 @@ class Telling:
         names = sorted(name for name in known if known[name].presence is not BoardPresence.OFFLINE)
         records = [record for _, record in sorted(deployments.items()) if not record.removed]
         feeds = tuple(self._feed(record, len(names)) for record in records)
+        if feeds != self._wished:
+            self._wished = feeds
+            told_of = {feed.intent.deployment for feed in self._fitted}
+            self._fitted, events = self._fitting.fit(feeds, told_of)
+            effects += map(Record, events)
+        feeds = self._fitted
         for name in names:
             told = self._feeds.get(name)
             if told is None or told.feeds != feeds:

@@ -45,15 +45,22 @@ class Feed:
     probing: Route | None = None
 
 
+#: Deployments that a gateway can be told of.
+MOST_FEEDS = 256
+
+
 @dataclass(frozen=True)
 class GatewayDesired:
-    """controller -> gateway, retained: what to feed. A generation no longer named here is drained and reported."""
+    """controller -> gateway, retained: what to feed. A generation no longer named here is drained and reported.
 
-    MAX_BYTES: ClassVar[int] = 256 * 1024
+    It names each board that a frame may enter by, with 40 bytes or so: 20,000 of them fit.
+    """
+
+    MAX_BYTES: ClassVar[int] = 900 * 1024
 
     epoch: Count
     revision: Count
-    feeds: Annotated[tuple[Feed, ...], Size(256)]
+    feeds: Annotated[tuple[Feed, ...], Size(MOST_FEEDS)]
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ class GatewayReported:
     epoch: Count
     revision: Count
     address: Annotated[str, Size(200)]
-    feeds: Annotated[tuple[FeedReport, ...], Size(256)]
+    feeds: Annotated[tuple[FeedReport, ...], Size(MOST_FEEDS)]
     published: Published
     rss_bytes: Count = 0
 

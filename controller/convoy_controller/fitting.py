@@ -1,0 +1,49 @@
+"""Which deployments gateways are told of, where one message does not hold all of them.
+
+A gateway is told of every deployment in one message. Those that it knows stay; one that does not fit is left out, and
+its owner told, until another one goes. Deterministic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from convoy_schema import codec
+from convoy_schema.messages.gateways import MOST_FEEDS, Feed, GatewayDesired
+
+from convoy_controller.database.records import NewEvent, Severity
+
+#: Bytes of the message that are none of its feeds', at the most.
+FRAME_BYTES = 256
+
+
+class Fitting:
+    """`left_out`: deployments, by name, that no gateway is told of."""
+
+    def __init__(self) -> None:
+        self.left_out: frozenset[str] = frozenset()
+
+    def fit(self, feeds: Iterable[Feed], known: Collection[str]) -> tuple[tuple[Feed, ...], list[NewEvent]]:
+        """The feeds that one message holds, in the order given, and what is to be said of changes.
+
+        Those of deployments that are `known` to gateways already are taken first.
+        """
+        wanted = list(feeds)
+        room, taken = GatewayDesired.MAX_BYTES - FRAME_BYTES, set[str]()
+        for feed in sorted(wanted, key=lambda each: each.intent.deployment not in known):
+            size = len(codec.pack(feed))
+            if size <= room and len(taken) < MOST_FEEDS:
+                taken.add(feed.intent.deployment)
+                room -= size
+        before, self.left_out = self.left_out, frozenset(each.intent.deployment for each in wanted) - taken
+        return tuple(each for each in wanted if each.intent.deployment in taken), [
+            NewEvent(
+                "not-fed",
+                f"{name} is not fed: what a site's gateways are told is full ({len(taken)} deployments; at the most "
+                f"{MOST_FEEDS}, with {GatewayDesired.MAX_BYTES:,} bytes for the boards that they enter by). "
+                "Remove another deployment, or give it a site of its own.",
+                Severity.ERROR,
+                deployment=name,
+            )
+            for name in sorted(self.left_out - before)
+        ]
