@@ -66,6 +66,11 @@ class Delivery:
         #: Wants that could not be read or met.
         self.refused = 0
 
+    def begin_anew(self) -> None:
+        """A reign begins: the broker may have forgotten meanwhile what the one before announced."""
+        self._announced.clear()
+        self.is_active = True
+
     async def run(self) -> None:
         """Keep the connection, and send what is wanted at the distributor's pace."""
         await asyncio.gather(self.link.run(), self._carousel())

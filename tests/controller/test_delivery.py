@@ -119,6 +119,29 @@ def test_after_a_broker_has_forgotten_all_it_is_announced_again(tmp_path: Path, 
     run(main())
 
 
+def test_a_new_reign_announces_what_the_broker_forgot_while_nobody_was_in_charge(
+    tmp_path: Path, broker: BrokerProcess
+) -> None:
+    """Seen in a fleet in virtual time (`all` 8022): boards waited for the announcement of their model for good."""
+
+    async def main() -> None:
+        async with Bench(tmp_path, broker.url).on() as bench:
+            bench.delivery.announce(bench.model)
+            await until(lambda: bool(bench.models))
+            bench.delivery.is_active = False
+            broker.stop()
+            await until(lambda: not bench.link.connected and not bench.delivery.link.connected)
+            bench.models.clear()
+            broker.start()
+            await until(lambda: bench.link.connected and bench.delivery.link.connected)
+            assert bench.models == []
+            bench.delivery.begin_anew()
+            bench.delivery.announce(bench.model)
+            await until(lambda: bool(bench.models))
+
+    run(main())
+
+
 def test_wanted_blocks_come_once_however_many_boards_want_them(
     tmp_path: Path, broker: BrokerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
