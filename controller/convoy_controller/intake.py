@@ -40,8 +40,11 @@ class Historian(Protocol):
 class Record(Protocol):
     """Has something written."""
 
-    def __call__(self, write: Writing, due: float = ...) -> None:
-        """By `due` at the latest, on the intake's clock; without it as soon as can be."""
+    def __call__(self, write: Writing, due: float = ..., about: object = ...) -> None:
+        """By `due` at the latest, on the intake's clock; without it as soon as can be.
+
+        In place of what waits to be written `about` the same.
+        """
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,8 @@ class Intake:
             if reported.assignments:
                 listener.holds(name)
             if not retained:
-                listener.record(lambda r: r.record_reported(name, reported), now + REPORT_WAIT_S)
+                about = "reported", name, reported.session
+                listener.record(lambda r: r.record_reported(name, reported), now + REPORT_WAIT_S, about)
         elif leaf == "capability":
             capability = codec.decode(Capability, payload)
             self.note(registry.capability(name, capability, retained, now))

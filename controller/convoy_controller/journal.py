@@ -13,6 +13,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from convoy_schema.errors import ConvoyError
 
@@ -33,6 +34,8 @@ MOST_AT_ONCE = 1000
 _ONLY_TOLD = (DeploymentChanged, Record)
 
 Writing = Callable[[Recorder], object]
+#: What telemetry is about, and what is to be written of it.
+Entry = tuple[object, Writing]
 
 
 @dataclass
@@ -40,7 +43,7 @@ class Outcome:
     """What became of one attempt: decisions kept from the front, telemetry to be tried again, and what went wrong."""
 
     kept: int = 0
-    again: list[Writing] = field(default_factory=list)
+    again: list[Entry] = field(default_factory=list)
     #: Why the rest of the decisions waits; '' when none does.
     waits: str = ""
     #: What was given up, a sentence each.
@@ -52,7 +55,7 @@ class Journal:
     """One controller's pending writes, in the order in which they happened."""
 
     def __init__(self) -> None:
-        self._records: list[Writing] = []
+        self._records: dict[object, Writing] = {}
         self._held: list[Decision] = []
         #: When the telemetry that waits must be written at the latest.
         self._due = math.inf
@@ -66,10 +69,14 @@ class Journal:
         self.writes = Histogram(FAST_S)
         self.failures = 0
 
-    def note(self, write: Writing, due: float = 0.0) -> None:
-        """Telemetry: kept as far as there is room, and written by `due` at the latest (seconds, as `keep` is given)."""
-        if len(self._records) < MAX_RECORDS:
-            self._records.append(write)
+    def note(self, write: Writing, due: float = 0.0, about: object = None) -> None:
+        """Telemetry: kept as far as there is room, and written by `due` at the latest (seconds, as `keep` is given).
+
+        It takes the place of what waits `about` the same and is old now: so what boards say of themselves while the
+        database is slow is no more than there are boards.
+        """
+        if about in self._records or len(self._records) < MAX_RECORDS:
+            self._records[object() if about is None else about] = write
             self._due = min(self._due, due)
         else:
             self.dropped += 1
@@ -80,7 +87,7 @@ class Journal:
 
     def forget(self) -> None:
         """Drop what a reign that is over had to say: decisions of which nobody may hear, and news that is old."""
-        self._held, self._records, self._due, self.is_deposed = [], [], math.inf, False
+        self._held, self._records, self._due, self.is_deposed = [], {}, math.inf, False
 
     @property
     def waiting(self) -> int:
@@ -106,7 +113,8 @@ class Journal:
         """
         if not self._held and (not self._records or now < self._due):
             return ()
-        records, self._records = self._records[:most], self._records[most:]
+        waiting = list(self._records.items())
+        records, self._records = waiting[:most], dict(waiting[most:])
         self._due = 0.0 if self._records else math.inf
         held, decisions = self._held, tuple(self._held)
         clock = asyncio.get_running_loop().time
@@ -114,10 +122,10 @@ class Journal:
         outcome = await in_thread(lambda: _write(recorder, records, decisions))
         self.writes.add(clock() - began)
         self.failures += 1 if outcome.waits else 0
-        waiting = [*outcome.again, *self._records]
-        self._records = waiting[:MAX_RECORDS]
+        kept = dict(outcome.again) | self._records
+        self._records = dict(islice(kept.items(), MAX_RECORDS))
         self._due = min(self._due, 0.0 if outcome.again else math.inf)
-        self.dropped += len(waiting) - len(self._records)
+        self.dropped += len(kept) - len(self._records)
         del held[: outcome.kept]
         self.is_deposed = outcome.is_deposed and held is self._held
         self.refused += len(outcome.refused)
@@ -135,9 +143,9 @@ class Journal:
         self._trouble = trouble
 
 
-def _write(recorder: Recorder, records: Sequence[Writing], decisions: Sequence[Decision]) -> Outcome:
+def _write(recorder: Recorder, records: Sequence[Entry], decisions: Sequence[Decision]) -> Outcome:
     """In the database's thread."""
-    error = _attempt(recorder, [*records, *map(_writing, decisions)])
+    error = _attempt(recorder, [*(write for _, write in records), *map(_writing, decisions)])
     if error is None:
         return Outcome(len(decisions))
     if _is_away(error):
@@ -149,12 +157,12 @@ def _write(recorder: Recorder, records: Sequence[Writing], decisions: Sequence[D
     return outcome
 
 
-def _write_telemetry(recorder: Recorder, records: Sequence[Writing], outcome: Outcome) -> None:
+def _write_telemetry(recorder: Recorder, records: Sequence[Entry], outcome: Outcome) -> None:
     """By halves: of thousands that waited, one bad one is found in a few transactions."""
     if outcome.waits or not records:
         outcome.again += records
         return
-    error = _attempt(recorder, records)
+    error = _attempt(recorder, [write for _, write in records])
     if error is None:
         return
     if _is_away(error):

@@ -6,7 +6,7 @@ stood; a board that was away then follows what it finds. Deterministic; called b
 
 from __future__ import annotations
 
-from convoy_controller.rarely import is_doubled
+from convoy_controller.rarely import is_to_be_repeated
 
 Number = tuple[int, int]
 
@@ -17,13 +17,13 @@ class Laggards:
     def __init__(self) -> None:
         self._behind: dict[str, int] = {}
 
-    def is_to_be_told(self, board: str, follows: Number, told: Number) -> bool:
-        """With the second pulse that is behind, the fourth, the eighth and so on: the first may have crossed orders."""
+    def is_to_be_told(self, board: str, follows: Number, told: Number, interval_s: float) -> bool:
+        """Whether the pulse that came is one to answer; pulses come each `interval_s`."""
         if follows >= told:
             self._behind.pop(board, None)
             return False
         count = self._behind[board] = self._behind.get(board, 0) + 1
-        return count > 1 and is_doubled(count)
+        return is_to_be_repeated(count, interval_s)
 
     def forget(self) -> None:
         """Another reign begins."""

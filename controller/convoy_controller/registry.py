@@ -15,7 +15,7 @@ from convoy_schema.messages.boards import BoardState, Capability, Phase, Presenc
 from convoy_schema.messages.gateways import GatewayReported, GatewayState
 
 from convoy_controller.database.records import BoardPresence
-from convoy_controller.rarely import is_doubled
+from convoy_controller.rarely import is_to_be_repeated
 from convoy_controller.stage_totals import StageTotals, advanced
 
 #: Pulses that must be missed before a board counts as gone.
@@ -195,12 +195,12 @@ class Registry:
         return changes
 
     def has_missed_report(self, name: str) -> bool:
-        """Whether a report seems to be lost, by the pulse that has just come: at the second unlike one, the fourth, ...
+        """Whether a report seems to be lost, by the pulse that has just come.
 
         Reports come at QoS 0, and so does what a board is. One pulse may overtake the report that it is like.
         """
-        unlike = self.board(name).unlike
-        return unlike > 1 and is_doubled(unlike)
+        record = self.board(name)
+        return record.unlike > 0 and is_to_be_repeated(record.unlike, record.interval_s)
 
     def board_foreign(self, name: str, current: int, oldest: int, now: float) -> None:
         """A board says something in a version of the protocol that is not spoken here: nothing more is known of it."""

@@ -19,6 +19,7 @@ from convoy_schema import codec
 from convoy_schema.backoff import FEW_MOST_S
 from convoy_schema.bundle import ModelAnnouncement
 from convoy_schema.credentials import Credentials
+from convoy_schema.errors import TooLargeError
 from convoy_schema.link import MAX_OUTBOX
 from convoy_schema.messages.boards import (
     Command,
@@ -76,8 +77,9 @@ COLLECT_S = 3.0
 DOUBT_S = 10.0
 #: Messages of QoS 1 that may wait in the control link before more is told: it takes no more than twice as many.
 MOST_UNSENT = MAX_OUTBOX // 2
-#: Milliseconds over which boards spread their answers to a call to restate everything.
-REBIRTH_WITHIN_MS = 500
+#: Milliseconds over which boards spread their answers to a call to restate everything: those of one, so much more for
+#: each that is known, since 10,000 at once overflow the broker's queue, and at the most (`UNANSWERED_S` is longer).
+REBIRTH_WITHIN_MS, REBIRTH_BOARD_MS, MOST_REBIRTH_MS = 500, 0.3, 3000
 
 T = TypeVar("T")
 
@@ -393,7 +395,8 @@ class Controller:
         self._leadership.epoch = reign.epoch
         self._reign, self._doubt = reign, ""
         self._recorder.reign = reign.epoch
-        self._reconciler, self._delivery.is_active = reconciler, True
+        self._reconciler = reconciler
+        self._delivery.begin_anew()
         self._owners.begin_anew()
         self._heard.announcements.clear()
         for peer in (*self._registry.boards.values(), *self._registry.gateways.values()):
@@ -496,7 +499,10 @@ class Controller:
 
     def _follows(self, board: str, epoch: int, revision: int) -> None:
         told = self._reconciler.desired.get(board) if self._reconciler is not None and self._is_in_charge() else None
-        if told is None or not self._laggards.is_to_be_told(board, (epoch, revision), (told.epoch, told.revision)):
+        if told is None:
+            return
+        interval_s = self._registry.board(board).interval_s
+        if not self._laggards.is_to_be_told(board, (epoch, revision), (told.epoch, told.revision), interval_s):
             return
         effect = PublishDesired(board, told)
         if not self._untold and effect not in self._journal.held:  # else it may only not have been told yet
@@ -509,13 +515,17 @@ class Controller:
 
     def _ask_again(self, board: str) -> None:
         if self._is_in_charge():
-            self._command(board, Command(Order.REBIRTH, REBIRTH_WITHIN_MS))
+            self._call_to_restate(board)
 
     def _ask_to_restate(self, board: str) -> None:
         """Once a connection: retained state may be old, so the board itself is asked."""
         if board not in self._asked and self._control.connected:
             self._asked.add(board)
-            self._command(board, Command(Order.REBIRTH, REBIRTH_WITHIN_MS))
+            self._call_to_restate(board)
+
+    def _call_to_restate(self, board: str) -> None:
+        within_ms = REBIRTH_WITHIN_MS + int(REBIRTH_BOARD_MS * len(self._registry.boards))
+        self._command(board, Command(Order.REBIRTH, min(within_ms, MOST_REBIRTH_MS)))
 
     def _command(self, board: str, command: Command) -> None:
         self._publish(self.topics.board(board, "command"), command)
@@ -537,7 +547,11 @@ class Controller:
                 self._publish(self.topics.controller_state(), self._state(Presence.ONLINE))
 
     def _publish(self, topic: str, message: codec.Message) -> bool:
-        payload = codec.encode(message)
+        try:
+            payload = codec.encode(message)
+        except TooLargeError as error:  # others are to be told all the same
+            log.error("%s cannot be told: %s", topic, error)
+            return False
         retain = not isinstance(message, Command)
         sent = self._control.publish(topic, payload, qos=1 if retain else 0, retain=retain)
         self._published_bytes += len(payload) if sent else 0
@@ -545,9 +559,9 @@ class Controller:
 
     # The database ----------------------------------------------------------------------------------------------------
 
-    def _record(self, write: Writing, due: float = 0.0) -> None:
+    def _record(self, write: Writing, due: float = 0.0, about: object = None) -> None:
         if self._leadership.standing is not Standing.STANDBY:  # the one in charge writes
-            self._journal.note(write, due)
+            self._journal.note(write, due, about)
 
     def _event(self, kind: str, sentence: str, severity: Severity = Severity.INFO, board: str | None = None) -> None:
         event = NewEvent(kind, sentence, severity, board)

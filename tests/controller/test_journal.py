@@ -121,6 +121,48 @@ def test_a_decision_waits_for_a_part_of_the_telemetry_alone(fleet: Fleet) -> Non
     assert journal.waiting == 0
 
 
+def test_the_newest_of_what_is_about_the_same_takes_the_place_of_the_older(fleet: Fleet) -> None:
+    journal = Journal()
+    journal.note(note("board 1, old"), about="1")
+    journal.note(note("board 2"), about="2")
+    journal.note(note("board 1, new"), about="1")
+    journal.note(note("another thing"))
+    assert journal.waiting == 3
+    keep(journal, fleet)
+    assert sentences(fleet) == ["board 1, new", "board 2", "another thing"]
+    journal.note(note("board 1, newest"), about="1")
+    keep(journal, fleet)
+    assert sentences(fleet)[-1] == "board 1, newest"
+
+
+def test_what_is_about_the_same_needs_no_room(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convoy_controller.journal.MAX_RECORDS", 2)
+    journal = Journal()
+    for number in range(5):
+        journal.note(note(f"a{number}"), about="a")
+        journal.note(note(f"b{number}"), about="b")
+    assert (journal.waiting, journal.dropped) == (2, 0)
+    journal.note(note("c"), about="c")
+    assert (journal.waiting, journal.dropped) == (2, 1)
+    keep(journal, fleet)
+    assert sentences(fleet) == ["a4", "b4"]
+
+
+def test_what_is_tried_again_gives_way_to_what_came_meanwhile(fleet: Fleet) -> None:
+    journal = Journal()
+    journal.note(note("old"), about="a")
+    journal.note(note("other"), about="b")
+
+    async def fail(call: Callable[[], Outcome]) -> Outcome:
+        journal.note(note("new"), about="a")
+        return Outcome(0, [("a", note("old")), ("b", note("other"))], "the database is away")
+
+    asyncio.run(journal.keep(fleet.recorder, fail, 0.0))
+    assert journal.waiting == 2
+    keep(journal, fleet)
+    assert sentences(fleet) == ["new", "other"]
+
+
 @pytest.mark.parametrize("broken", [bad, buggy])
 def test_a_record_that_cannot_be_kept_takes_no_other_with_it(
     fleet: Fleet, broken: Callable[[Recorder], None], caplog: pytest.LogCaptureFixture
