@@ -2,12 +2,14 @@
 `--write` puts it into calibration.toml, where `convoy simulate` finds it.
 
 Costs come from one run of ten boards: what processes took, for each thing that they did. Then the same deployments are
-predicted for a machine of so many cores that everybody shares, and measured.
+predicted for a machine of so many cores that everybody shares, and measured. `--records` measures what records cost the
+database first.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import re
 from importlib import resources
@@ -16,8 +18,9 @@ from pathlib import Path
 from convoy_controller import lenet5
 from convoy_controller.cli.printing import print_table, size
 
-from convoy_simulator.costs import Comparison
+from convoy_simulator.costs import Comparison, Records
 from convoy_simulator.real_run import RealRun, deploy
+from convoy_simulator.record_costs import measured
 from convoy_simulator.sizing import Arrangement, Estimate, Question, estimate
 
 #: Boards, and how many processes they are in.
@@ -41,7 +44,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m convoy_simulator.calibration", description=__doc__)
     parser.add_argument("--boards", type=int, action="append", help="10, 100 or 1000; all of them unless given")
     parser.add_argument("--write", action="store_true", help="put the table into calibration.toml")
+    parser.add_argument("--records", action="store_true", help="measure what records cost, and predict nothing")
     options = parser.parse_args()
+    if options.records:
+        measure_records(options.write)
+        return
     wanted = options.boards or [boards for boards, _ in SIZES]
     compared = []
     for boards, processes in SIZES:
@@ -53,8 +60,30 @@ def main() -> None:
             )
             print_table(("BOARDS", "READY", "PREDICTED", "BYTES", "PREDICTED"), [_row(each) for each in compared])
     if options.write:
-        path = Path(str(resources.files(__package__) / "calibration.toml"))
+        path = _file()
         path.write_text(with_comparisons(path.read_text(encoding="utf-8"), compared), encoding="utf-8")
+
+
+def measure_records(is_written: bool) -> None:
+    """Print what each kind takes, and write it if asked to."""
+    found = measured()
+    kinds = dataclasses.asdict(found).items()
+    print_table(("RECORD", "TAKES"), [(kind, f"{1e6 * seconds:,.0f} us") for kind, seconds in kinds])
+    if is_written:
+        path = _file()
+        path.write_text(with_records(path.read_text(encoding="utf-8"), found), encoding="utf-8")
+
+
+def _file() -> Path:
+    return Path(str(resources.files(__package__) / "calibration.toml"))
+
+
+def with_records(text: str, found: Records) -> str:
+    """The file's text with those costs of records in place of the ones that it held."""
+    before, _, rest = text.partition("[records]\n")
+    _, _, after = rest.partition("\n\n")
+    lines = [f"{kind} = {seconds:g}" for kind, seconds in dataclasses.asdict(found).items()]
+    return before + "[records]\n" + "\n".join(lines) + "\n\n" + after
 
 
 def _row(each: Comparison) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,10 +19,14 @@ from convoy_simulator.ordered_sets import HASH_SEED, begin_anew
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.console import Console
+
     from convoy_simulator.sizing import Estimate, Progress
 
 PROFILES = ("calm", "office", "3g", "satellite")
 SCENARIOS = ("deploy", "replace", "outage", "steady")
+#: Seconds between two lines of progress where there is no terminal.
+LINE_S = 10.0
 
 
 def register(app: typer.Typer) -> None:
@@ -111,14 +116,28 @@ def _hash_alike() -> None:
         begin_anew(sys.argv)
 
 
+class _Lines:
+    """Progress for those who read a log: a line every `LINE_S` seconds of theirs."""
+
+    def __init__(self, shown: Console, boards: int) -> None:
+        self._shown = shown
+        self._boards = boards
+        self._told_at = time.monotonic()
+
+    def __call__(self, what: str, seconds: float, ready: int) -> None:
+        if time.monotonic() >= self._told_at + LINE_S:
+            self._told_at = time.monotonic()
+            self._shown.print(f"{what}: {ready} of {self._boards} ready at {seconds:.0f} virtual seconds", markup=False)
+
+
 def _shown(run: Callable[[Progress], Estimate], boards: int) -> Estimate:
-    """Run it with a bar on stderr; on no terminal, in silence."""
+    """Run it with a bar on stderr; on no terminal, with a line now and then."""
     from convoy_controller.cli.printing import console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     shown = console(stderr=True)
     if not shown.is_terminal:
-        return run(lambda what, seconds, ready: None)
+        return run(_Lines(shown, boards))
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[at]}"), TimeElapsedColumn())
     with Progress(*columns, console=shown, transient=True) as bar:
         task = bar.add_task("", total=boards, at="")

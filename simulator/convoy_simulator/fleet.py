@@ -23,6 +23,7 @@ from convoy_schema.names import digest_of
 
 from convoy_simulator.board import Board, Watching
 from convoy_simulator.broker import Broker
+from convoy_simulator.broker_limits import MOSQUITTO, Limits
 from convoy_simulator.controller import ControllerHost, Storage, engine_of
 from convoy_simulator.fabric_memory import States
 from convoy_simulator.gateway import GatewayHost
@@ -67,13 +68,14 @@ class Fleet:
         seed: int,
         folder: Path,
         fault: Callable[[str], None],
+        limits: Limits = MOSQUITTO,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.template = template
         self.shape = shape
         self.conditions = conditions
         self.chance = random.Random(seed)
-        self.broker = Broker()
+        self.broker = Broker(limits)
         self.network = Network(loop, self.broker, self._branch())
         self.storage = Storage(template.copy_of_database(folder, "fleet"))
         self._images = _images_of(template)

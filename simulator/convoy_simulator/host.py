@@ -39,6 +39,8 @@ class Host:
         self.life = Life(lambda: None)
         self.life.is_over = True
         self.links: list[VirtualLink] = []
+        #: When a process here ended last.
+        self.ended_at = float("-inf")
         #: Whether it is not to be started any more.
         self.is_retired = False
         self._task: asyncio.Task[Any] | None = None
@@ -99,6 +101,7 @@ class Host:
         if task.cancelled() or life.is_over:
             return
         life.is_over = True
+        self.ended_at = asyncio.get_running_loop().time()
         self.cleared()
         if self.judge(task.exception() or task.result()):
             self._start_later()
@@ -111,6 +114,7 @@ class Host:
         if self._task is not None and not self._task.done():
             self._task.cancel()
         self.cleared()
+        self.ended_at = asyncio.get_running_loop().time()
         if life is self.life:
             self._start_later()
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 from convoy_controller.database import queries
 from convoy_controller.database.records import BoardPresence, DeploymentState
 from convoy_controller.database.views import FleetLine
 from convoy_controller.errors import ControllerError
 from convoy_device.daemon import Daemon
+from convoy_device.stage import Stage
 from convoy_schema.messages.boards import Phase
 from convoy_schema.names import digest_of
 
@@ -18,6 +20,8 @@ from convoy_simulator.fleet import DEPLOYMENT, Fleet
 
 #: Seconds between looks at the fleet.
 LOOK_S = 0.5
+#: Seconds for which frames of a gateway that ended may be under way beside those that others send in its place.
+GIVEN_AWAY_S = 2.0
 
 
 class Invariants:
@@ -29,6 +33,8 @@ class Invariants:
         self._complaint = ""
         #: By its digest, an artifact as it was found last: the same bytes need not be hashed again.
         self._sound: dict[str, bytes] = {}
+        #: Frames that each stage had refused when it was looked at last, because its queue was full.
+        self._refused: WeakKeyDictionary[Stage, int] = WeakKeyDictionary()
         #: What each daemon followed when it was looked at last.
         self._followed: dict[str, tuple[Daemon, tuple[int, int]]] = {}
 
@@ -52,9 +58,16 @@ class Invariants:
             # A slow clock keeps frames for longer than their gateway counts them: then one more may come.
             network = self._fleet.network
             is_bounded = network.was_faithful and network.was_punctual and not board.has_broken_clock
-            if stage.refused["queue"] and is_bounded:
+            is_bounded &= not self._is_share_given_away()
+            refused, before = stage.refused["queue"], self._refused.get(stage, 0)
+            self._refused[stage] = refused
+            if refused > before and is_bounded:
                 self._fault(f"{board.name}: a frame was refused because the queue was full")
-                stage.refused["queue"] = 0
+
+    def _is_share_given_away(self) -> bool:
+        """A gateway that ends leaves frames under way, and the others, or its successor, fill its share meanwhile."""
+        now = asyncio.get_running_loop().time()
+        return any(now < gateway.ended_at + GIVEN_AWAY_S for gateway in self._fleet.gateways)
 
     def _check_artifacts(self, board: Board) -> None:
         """What has an artifact's name is that artifact, whole, whenever the power went."""

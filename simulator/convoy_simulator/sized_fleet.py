@@ -5,10 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from functools import lru_cache
+from importlib import resources
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+from convoy_controller.broker import TEMPLATE
 from convoy_controller.database import board_records, records
 from convoy_controller.database.intents import request_deployment
 from convoy_controller.database.models import BoardRow
@@ -19,11 +21,14 @@ from convoy_schema.bundle import InputSpec
 from convoy_schema.messages.desired import Cut, Intent
 from sqlalchemy import Table, insert, select
 
+from convoy_simulator.broker_limits import Limits, limits_of
 from convoy_simulator.controller import CountingRecorder
 from convoy_simulator.fleet import Fleet, Shape
 from convoy_simulator.network import Conditions
 from convoy_simulator.template import Template, make_home
 
+#: Messages that each board retains, about: what a broker must have room for when somebody subscribes to all of them.
+RETAINED_PER_BOARD = 4
 #: Boards that one deployment may name.
 MOST_NAMED = 256
 CALIBRATION_ROWS = 128
@@ -53,24 +58,32 @@ def _samples(model: ShippedModel) -> np.ndarray:  # type: ignore[type-arg]
     return model.samples(2 * CALIBRATION_ROWS)
 
 
+def broker_limits(boards: int) -> Limits:
+    """Of the configuration that Convoy ships, raised as it says for more boards than it is meant for."""
+    text = resources.files("convoy_controller").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    shipped = limits_of(text)
+    return shipped._replace(max_queued_messages=max(shipped.max_queued_messages, RETAINED_PER_BOARD * boards))
+
+
 class SizedFleet(Fleet):
     """`boards` boards, of which each `per_deployment` that follow one another run a deployment."""
 
     def __init__(
         self, template: Template, shape: Shape, conditions: Conditions, seed: int, folder: Path, per_deployment: int
     ) -> None:
-        super().__init__(template, shape, conditions, seed, folder, _ignored)
-        self.controller.recorder = CountingRecorder
+        super().__init__(template, shape, conditions, seed, folder, _ignored, broker_limits(shape.boards))
         names = [board.name for board in self.boards]
         self.groups = tuple(
             tuple(names[at : at + per_deployment]) for at in range(0, len(names), min(per_deployment, MOST_NAMED))
         )
 
     def introduce(self) -> None:
-        """Write every board into the tables, as the controller would have: owners may name only those."""
-        first, *others = [board.name for board in self.boards]
+        """Write every board into the tables, unless the controller has: owners may name only those."""
+        first = self.boards[0].name
         with self.owner.write() as db:
             board_records.first_heard(db, records.utc_now(), first)
+            there = set(db.scalars(select(_BOARDS.c.name)))
+            others = [board.name for board in self.boards if board.name not in there]
             known = db.execute(select(*_BOARDS.c).where(_BOARDS.c.name == first)).one()._mapping
             if others:
                 db.execute(insert(_BOARDS), [{**known, "name": name} for name in others])

@@ -1,19 +1,27 @@
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import subprocess
 import sys
+from dataclasses import asdict
+from importlib import resources
 from pathlib import Path
 
 import pytest
 from convoy_controller import service
+from convoy_schema.toml import parse_toml
 from convoy_simulator import reporting, virtual_link
-from convoy_simulator.calibration import with_comparisons
-from convoy_simulator.costs import Comparison, calibration
-from convoy_simulator.sizing import Arrangement, Estimate, Question, Use, estimate
+from convoy_simulator.calibration import with_comparisons, with_records
+from convoy_simulator.command import LINE_S, _Lines
+from convoy_simulator.costs import Comparison, Records, calibration
+from convoy_simulator.record_costs import measured
+from convoy_simulator.sized_fleet import broker_limits
+from convoy_simulator.sizing import Arrangement, Estimate, Question, Use, _busiest, estimate
 from PIL import Image
+from rich.console import Console
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +50,10 @@ def test_the_rest_of_the_time_is_reckoned_as_it_would_have_passed() -> None:
     assert short.messages == pytest.approx(whole.messages, rel=0.03)
     assert short.bytes == pytest.approx(whole.bytes, rel=0.03)
     assert max(short.seconds) == max(whole.seconds)
-    busiest = {use.part: use.peak for use in whole.uses}
-    assert all(use.peak == busiest[use.part] for use in short.uses if use.part != "controller's processor")
+    short_uses, whole_uses = ({use.part: use.peak for use in each.uses} for each in (short, whole))
+    assert all(short_uses[part] == whole_uses[part] for part in ("broker's processor", "broker's line"))
+    # Ten seconds, of which the short run has only some.
+    assert short_uses["controller's database"] == pytest.approx(whole_uses["controller's database"], rel=0.1)
 
 
 def test_a_controller_tells_no_more_at_once_than_its_link_takes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +105,21 @@ def test_comparisons_are_replaced_in_the_file_and_read_again(tmp_path: Path) -> 
     assert calibration().costs.broker_packet_s > 0
 
 
+def test_costs_of_records_are_replaced_in_the_file_and_read_again() -> None:
+    text = (resources.files("convoy_simulator") / "calibration.toml").read_text()
+    doubled = Records(**{kind: 2 * seconds for kind, seconds in asdict(calibration().records).items()})
+    written = parse_toml(with_records(text, doubled))
+    assert Records(**written["records"]) == doubled
+    assert {**written, "records": None} == {**parse_toml(text), "records": None}
+
+
+def test_what_records_cost_is_measured_by_writing_them() -> None:
+    found = asdict(measured(6))
+    assert all(0 < seconds < 0.1 for seconds in found.values())
+    before = asdict(calibration().records)
+    assert {kind for kind in found if found[kind] == before[kind]} <= {"symptom"}  # no board has any
+
+
 def test_the_command_tells_its_options_and_refuses_what_it_does_not_know() -> None:
     convoy = Path(sys.executable).with_name("convoy")
     environment = {**os.environ, "COLUMNS": "120"}
@@ -103,3 +128,30 @@ def test_the_command_tells_its_options_and_refuses_what_it_does_not_know() -> No
     )
     assert wrong.returncode == 2
     assert "calm, office, 3g, satellite" in wrong.stderr.replace("\n", " ")
+
+
+def test_the_broker_is_the_one_that_is_shipped_and_has_room_for_what_boards_retain() -> None:
+    assert broker_limits(100).max_queued_messages == broker_limits(2500).max_queued_messages == 10_000
+    assert broker_limits(10_000).max_queued_messages == 40_000
+    assert broker_limits(1).max_queued_bytes > 0
+
+
+def test_what_the_database_takes_is_looked_at_over_ten_seconds() -> None:
+    assert _busiest([0.0] * 20 + [5.0, 0.0, 3.0] + [0.0] * 20) == pytest.approx(0.8)
+    assert _busiest([1.0] * 4) == pytest.approx(0.4)
+    assert _busiest([0.5] * 30) == pytest.approx(0.5)
+
+
+def test_progress_is_told_in_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = io.StringIO()
+    seconds = iter([0.0, 1.0, LINE_S, LINE_S, LINE_S + 1, 2 * LINE_S, 2 * LINE_S])
+    monkeypatch.setattr("convoy_simulator.command.time.monotonic", lambda: next(seconds))
+    lines = _Lines(Console(file=told, width=120), 20)
+    lines("boards start", 3.0, 0)
+    lines("deploy", 12.4, 7)
+    lines("deploy", 12.6, 8)
+    lines("deploy", 20.0, 20)
+    assert told.getvalue().splitlines() == [
+        "deploy: 7 of 20 ready at 12 virtual seconds",
+        "deploy: 20 of 20 ready at 20 virtual seconds",
+    ]
