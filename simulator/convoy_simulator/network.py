@@ -114,6 +114,11 @@ class Line:
         return late
 
 
+def _behind(before: float, arrival: float) -> float:
+    """When what arrives behind something else does: of two timers for one moment either may be the first."""
+    return arrival if arrival > before else math.nextafter(before, math.inf)
+
+
 class Connection:
     """One connection; both ends know of its end at different times."""
 
@@ -195,12 +200,12 @@ class Network:
             self.watch_sending(line.name, packet)
         size = size_of(packet)
         connection.up_bytes += size
-        if line.is_cut:
+        if line.is_cut or connection.up_held:  # behind what was held back
             connection.up_held.append(packet)
             return
         now = self._loop.time()
         arrival = line.arrival(line.up, line.conditions.up_bytes_per_s, size, now)
-        connection.up_at = arrival = max(arrival, connection.up_at)
+        connection.up_at = arrival = _behind(connection.up_at, arrival)
         self._loop.call_at(arrival, self._to_broker, connection, packet, size)
 
     def _to_broker(self, connection: Connection, packet: Packet, size: int) -> None:
@@ -235,14 +240,14 @@ class Network:
         connection.down_packets += 1
         if self.watch is not None:
             self.watch(line.name, packet, False)
-        if line.is_cut:
+        if line.is_cut or connection.down_held:
             connection.down_held.append(packet)
         elif connection.client is not None:  # else nobody acknowledges it, and it stays in the broker's socket
             sent_at = self._loop.time()
             if self.broker_cpu is not None:
                 sent_at = self.broker_cpu.interrupt(sent_at, self.packet_s)
             arrival = line.arrival(line.down, line.conditions.down_bytes_per_s, size, sent_at)
-            connection.down_at = arrival = max(arrival, connection.down_at)
+            connection.down_at = arrival = _behind(connection.down_at, arrival)
             self._loop.call_at(arrival, self._to_client, connection, packet, size)
         if connection.down_bytes > SOCKET_BYTES and not connection.was_full:
             self._tell_unwritten(connection)
@@ -344,13 +349,15 @@ class Network:
         line, now = connection.line, self._loop.time()
         for packet in up:
             size = size_of(packet)
-            at = max(line.arrival(line.up, line.conditions.up_bytes_per_s, size, now), connection.up_at)
-            connection.up_at = at
+            connection.up_at = at = _behind(
+                connection.up_at, line.arrival(line.up, line.conditions.up_bytes_per_s, size, now)
+            )
             self._loop.call_at(at, self._to_broker, connection, packet, size)
         for packet in down:
             size = size_of(packet)
-            at = max(line.arrival(line.down, line.conditions.down_bytes_per_s, size, now), connection.down_at)
-            connection.down_at = at
+            connection.down_at = at = _behind(
+                connection.down_at, line.arrival(line.down, line.conditions.down_bytes_per_s, size, now)
+            )
             self._loop.call_at(at, self._to_client, connection, packet, size)
         if connection.client is None:
             self._broker_loses(connection)
