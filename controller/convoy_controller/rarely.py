@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+#: Seconds between two words of somebody from which on the first one that is behind is no accident: it would have to
+#: cross another on its way just then, and to wait for the next would take too long.
+SELDOM_S = 5.0
+
 
 def is_doubled(count: int) -> bool:
     """Whether the time that makes it `count` (from 1) is one of those."""
     return count & (count - 1) == 0
-
-
-#: Seconds between two words of somebody from which on the first one that is behind is no accident: it would have to
-#: cross another on its way just then, and to wait for the next would take too long.
-SELDOM_S = 5.0
 
 
 def is_to_be_repeated(behind: int, interval_s: float) -> bool:
