@@ -6,8 +6,6 @@ its owner told, until another one goes. Deterministic.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-
 from convoy_schema import codec
 from convoy_schema.messages.gateways import MOST_FEEDS, Feed, GatewayDesired
 
@@ -18,17 +16,22 @@ FRAME_BYTES = 256
 
 
 class Fitting:
-    """`left_out`: deployments, by name, that no gateway is told of."""
+    """`feeds` are those that gateways are told of, `left_out` the deployments, by name, that they are not."""
 
     def __init__(self) -> None:
+        self.feeds: tuple[Feed, ...] = ()
         self.left_out: frozenset[str] = frozenset()
+        self._wanted: tuple[Feed, ...] = ()
 
-    def fit(self, feeds: Iterable[Feed], known: Collection[str]) -> tuple[tuple[Feed, ...], list[NewEvent]]:
-        """The feeds that one message holds, in the order given, and what is to be said of changes.
+    def fit(self, wanted: tuple[Feed, ...]) -> list[NewEvent]:
+        """Take those that one message holds, in the order given; what is to be said of changes.
 
-        Those of deployments that are `known` to gateways already are taken first.
+        Those of deployments that gateways are told of already are taken first.
         """
-        wanted = list(feeds)
+        if wanted == self._wanted:
+            return []
+        self._wanted = wanted
+        known = {feed.intent.deployment for feed in self.feeds}
         room, taken = GatewayDesired.MAX_BYTES - FRAME_BYTES, set[str]()
         for feed in sorted(wanted, key=lambda each: each.intent.deployment not in known):
             size = len(codec.pack(feed))
@@ -36,7 +39,8 @@ class Fitting:
                 taken.add(feed.intent.deployment)
                 room -= size
         before, self.left_out = self.left_out, frozenset(each.intent.deployment for each in wanted) - taken
-        return tuple(each for each in wanted if each.intent.deployment in taken), [
+        self.feeds = tuple(each for each in wanted if each.intent.deployment in taken)
+        return [
             NewEvent(
                 "not-fed",
                 f"{name} is not fed: what a site's gateways are told is full ({len(taken)} deployments; at the most "

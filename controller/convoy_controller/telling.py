@@ -41,9 +41,6 @@ class Telling:
         self.revision = revision
         self._desired: dict[str, Desired] = {}
         self._feeds: dict[str, GatewayDesired] = {}
-        #: What gateways would all be told, and what of it one message holds.
-        self._wished: tuple[Feed, ...] = ()
-        self._fitted: tuple[Feed, ...] = ()
         self._fitting = Fitting()
         #: What each board is to hold, by generation; the placements that this was made of; boards to be looked at.
         self._held: dict[str, dict[Key, Assignment]] = {}
@@ -126,13 +123,8 @@ class Telling:
         known = self._registry.gateways
         names = sorted(name for name in known if known[name].presence is not BoardPresence.OFFLINE)
         records = [record for _, record in sorted(deployments.items()) if not record.removed]
-        feeds = tuple(self._feed(record, len(names)) for record in records)
-        if feeds != self._wished:
-            self._wished = feeds
-            told_of = {feed.intent.deployment for feed in self._fitted}
-            self._fitted, events = self._fitting.fit(feeds, told_of)
-            effects += map(Record, events)
-        feeds = self._fitted
+        effects += map(Record, self._fitting.fit(tuple(self._feed(record, len(names)) for record in records)))
+        feeds = self._fitting.feeds
         for name in names:
             told = self._feeds.get(name)
             if told is None or told.feeds != feeds:

@@ -5,22 +5,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
-from collections import Counter
 from collections.abc import Coroutine, Iterator
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from convoy_controller.database.engine import Database, open_database
 from convoy_controller.database.recorder import Recorder
-from convoy_controller.database.records import BoardPresence, NewEvent, SavedGeneration, SymptomKind
 from convoy_controller.errors import DatabaseReplacedError, DatabaseUnreachableError
 from convoy_controller.home import Home
 from convoy_controller.service import Controller
-from convoy_schema.messages.boards import Capability, Pulse, Reported
-from convoy_schema.messages.gateways import GatewayReported
-from convoy_schema.names import Generation
 from convoy_schema.surroundings import Surroundings
 
 from convoy_simulator.host import URL, Fault, Host
@@ -96,62 +90,6 @@ class VirtualDatabase(Database):
             raise EndedError("database")
         if self.storage.is_away:
             raise DatabaseUnreachableError("the database is away", database="virtual")
-
-
-class CountingRecorder(Recorder):
-    """Keeps counters and what becomes of deployments, and only counts the rest, which would take most of the time.
-
-    So nobody can take over from its controller. `counted` is by kind of record, as `costs.Records` names them; a
-    placement counts for each of its boards.
-    """
-
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
-        self.counted: Counter[str] = Counter()
-        self._placed: set[tuple[str, Generation]] = set()
-
-    def save_generation(self, placement: SavedGeneration) -> None:
-        """See `Recorder`."""
-        key = placement.deployment, placement.generation
-        self.counted["placement_again" if key in self._placed else "placement"] += len(placement.assignments)
-        self._placed.add(key)
-
-    def record_presence(self, board: str, presence: BoardPresence, session: int, reason: str = "") -> None:
-        """See `Recorder`."""
-        self.counted["presence"] += 1
-
-    def record_capability(self, board: str, capability: Capability) -> None:
-        """See `Recorder`."""
-        self.counted["capability"] += 1
-
-    def record_reported(self, board: str, reported: Reported) -> None:
-        """See `Recorder`."""
-        self.counted["reported"] += 1
-
-    def record_pulse(self, board: str, pulse: Pulse, at: datetime | None = None, packed: bytes = b"") -> None:
-        """See `Recorder`."""
-        self.counted["pulse"] += 1
-
-    def record_gateway_reported(self, gateway: str, reported: GatewayReported, at: datetime | None = None) -> None:
-        """See `Recorder`."""
-        self.counted["gateway"] += 1
-
-    def record_desired(self, board: str, epoch: int, revision: int) -> None:
-        """See `Recorder`."""
-        self.counted["desired"] += 1
-
-    def record_symptom(self, board: str, kind: SymptomKind, ago_s: float, figures: dict[str, Any]) -> None:
-        """See `Recorder`."""
-        self.counted["symptom"] += 1
-
-    def end_symptom(self, board: str, kind: SymptomKind) -> None:
-        """See `Recorder`."""
-        self.counted["symptom"] += 1
-
-    def record_event(self, event: NewEvent) -> int:
-        """See `Recorder`."""
-        self.counted["event"] += 1
-        return 0
 
 
 class ControllerHost(Host):

@@ -52,13 +52,13 @@ class Invariants:
     def _check_queues(self, board: Board) -> None:
         if board.daemon is None or not board.is_up:
             return
+        # A slow clock keeps frames for longer than their gateway counts them: then one more may come.
+        network = self._fleet.network
+        is_bounded = network.was_faithful and network.was_punctual and not board.has_broken_clock
+        is_bounded &= not self._is_share_given_away()
         for stage in board.daemon.stages:
             if stage.queued > board.config.queue_frames:
                 self._fault(f"{board.name}: {stage.queued} frames wait where {board.config.queue_frames} may")
-            # A slow clock keeps frames for longer than their gateway counts them: then one more may come.
-            network = self._fleet.network
-            is_bounded = network.was_faithful and network.was_punctual and not board.has_broken_clock
-            is_bounded &= not self._is_share_given_away()
             refused, before = stage.refused["queue"], self._refused.get(stage, 0)
             self._refused[stage] = refused
             if refused > before and is_bounded:

@@ -203,10 +203,13 @@ class Network:
         if line.is_cut or connection.up_held:  # behind what was held back
             connection.up_held.append(packet)
             return
-        now = self._loop.time()
-        arrival = line.arrival(line.up, line.conditions.up_bytes_per_s, size, now)
-        connection.up_at = arrival = _behind(connection.up_at, arrival)
-        self._loop.call_at(arrival, self._to_broker, connection, packet, size)
+        self._carry_up(connection, packet, size, self._loop.time())
+
+    def _carry_up(self, connection: Connection, packet: Packet, size: int, sent_at: float) -> None:
+        line = connection.line
+        arrival = line.arrival(line.up, line.conditions.up_bytes_per_s, size, sent_at)
+        connection.up_at = at = _behind(connection.up_at, arrival)
+        self._loop.call_at(at, self._to_broker, connection, packet, size)
 
     def _to_broker(self, connection: Connection, packet: Packet, size: int) -> None:
         connection.up_bytes -= size
@@ -246,11 +249,15 @@ class Network:
             sent_at = self._loop.time()
             if self.broker_cpu is not None:
                 sent_at = self.broker_cpu.interrupt(sent_at, self.packet_s)
-            arrival = line.arrival(line.down, line.conditions.down_bytes_per_s, size, sent_at)
-            connection.down_at = arrival = _behind(connection.down_at, arrival)
-            self._loop.call_at(arrival, self._to_client, connection, packet, size)
+            self._carry_down(connection, packet, size, sent_at)
         if connection.down_bytes > SOCKET_BYTES and not connection.was_full:
             self._tell_unwritten(connection)
+
+    def _carry_down(self, connection: Connection, packet: Packet, size: int, sent_at: float) -> None:
+        line = connection.line
+        arrival = line.arrival(line.down, line.conditions.down_bytes_per_s, size, sent_at)
+        connection.down_at = at = _behind(connection.down_at, arrival)
+        self._loop.call_at(at, self._to_client, connection, packet, size)
 
     def _to_client(self, connection: Connection, packet: Packet, size: int) -> None:
         connection.down_bytes -= size
@@ -346,19 +353,11 @@ class Network:
             return
         up, connection.up_held = connection.up_held, deque()
         down, connection.down_held = connection.down_held, deque()
-        line, now = connection.line, self._loop.time()
+        now = self._loop.time()
         for packet in up:
-            size = size_of(packet)
-            connection.up_at = at = _behind(
-                connection.up_at, line.arrival(line.up, line.conditions.up_bytes_per_s, size, now)
-            )
-            self._loop.call_at(at, self._to_broker, connection, packet, size)
+            self._carry_up(connection, packet, size_of(packet), now)
         for packet in down:
-            size = size_of(packet)
-            connection.down_at = at = _behind(
-                connection.down_at, line.arrival(line.down, line.conditions.down_bytes_per_s, size, now)
-            )
-            self._loop.call_at(at, self._to_client, connection, packet, size)
+            self._carry_down(connection, packet, size_of(packet), now)
         if connection.client is None:
             self._broker_loses(connection)
         elif not connection.has_broker:

@@ -10,28 +10,12 @@ import contextlib
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from convoy_controller.database.engine import Database
-from convoy_controller.database.recorder import Recorder
-from convoy_controller.database.records import SavedGeneration
-
 from convoy_simulator.costs import Records, calibration
+from convoy_simulator.recorders import KindRecorder
 from convoy_simulator.sizing import Question, estimate
-
-#: The recorder's methods, and the kinds that `Records` has them under.
-_KINDS = {
-    "record_presence": "presence",
-    "record_capability": "capability",
-    "record_desired": "desired",
-    "record_reported": "reported",
-    "record_pulse": "pulse",
-    "record_gateway_reported": "gateway",
-    "record_symptom": "symptom",
-    "end_symptom": "symptom",
-    "record_event": "event",
-}
 
 
 class Times:
@@ -52,42 +36,22 @@ class Times:
         return {kind: self.seconds[kind] / count for kind, count in self.counted.items() if count}
 
 
-class TimedRecorder(Recorder):
+class TimedRecorder(KindRecorder):
     """Writes as the controller does. What a record leaves to be written by the transaction's end is written with it, so
     that its kind is charged for it.
     """
 
     times = Times()
 
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
-        self._saved: set[tuple[str, Any]] = set()
-        for method, kind in _KINDS.items():
-            setattr(self, method, self._timed(getattr(self, method), kind))
-
-    def _timed(self, write: Any, kind: str) -> Any:
-        def timed(*arguments: Any, **how: Any) -> Any:
-            with self._charged(kind):
-                return write(*arguments, **how)
-
-        return timed
-
-    @contextlib.contextmanager
-    def _charged(self, kind: str, count: int = 1) -> Iterator[None]:
+    def write(self, kind: str, count: int, record: Callable[..., Any], *arguments: Any, **how: Any) -> Any:
+        """See `KindRecorder`."""
         began = time.thread_time()
         with super().transaction():
-            yield
+            written = record(*arguments, **how)
             if self._session is not None:
                 self._session.flush()
         self.times.add(kind, time.thread_time() - began, count)
-
-    def save_generation(self, placement: SavedGeneration) -> None:
-        """See `Recorder`."""
-        key = placement.deployment, placement.generation
-        kind = "placement_again" if key in self._saved else "placement"
-        self._saved.add(key)
-        with self._charged(kind, len(placement.assignments)):
-            super().save_generation(placement)
+        return written
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

@@ -22,9 +22,9 @@ from convoy_schema.messages.desired import Cut, Intent
 from sqlalchemy import Table, insert, select
 
 from convoy_simulator.broker_limits import Limits, limits_of
-from convoy_simulator.controller import CountingRecorder
 from convoy_simulator.fleet import Fleet, Shape
 from convoy_simulator.network import Conditions
+from convoy_simulator.recorders import CountingRecorder
 from convoy_simulator.template import Template, make_home
 
 #: Messages that each board retains, about: what a broker must have room for when somebody subscribes to all of them.

@@ -23,12 +23,12 @@ from convoy_controller.gateway.readiness import SILENCE_S
 from convoy_schema.bundle import Method
 
 from convoy_simulator.broker import Traffic
-from convoy_simulator.controller import CountingRecorder
 from convoy_simulator.costs import Records, calibration
 from convoy_simulator.cpu import Cpu
 from convoy_simulator.fleet import Shape
 from convoy_simulator.meter import Meter, Second
 from convoy_simulator.profiles import PROFILES
+from convoy_simulator.recorders import CountingRecorder
 from convoy_simulator.remembering import remember
 from convoy_simulator.run import end_all, quiet
 from convoy_simulator.sized_fleet import SizedFleet, template_of

@@ -24,38 +24,39 @@ def names(feeds: tuple[Feed, ...]) -> list[str]:
 
 
 def test_what_fits_is_told_in_order() -> None:
-    feeds = [feed(f"d{number:03}", 100) for number in range(100)]
-    told, events = Fitting().fit(feeds, ())
-    assert (list(told), events) == (feeds, [])
-    assert len(codec.encode(GatewayDesired(1, 1, told))) < GatewayDesired.MAX_BYTES
+    fitting = Fitting()
+    feeds = tuple(feed(f"d{number:03}", 100) for number in range(100))
+    assert (fitting.fit(feeds), fitting.feeds) == ([], feeds)
+    assert len(codec.encode(GatewayDesired(1, 1, fitting.feeds))) < GatewayDesired.MAX_BYTES
 
 
 def test_what_does_not_fit_is_left_out_and_said_once() -> None:
     fitting = Fitting()
-    feeds = [feed(f"d{number:03}", 1000) for number in range(60)]
-    told, events = fitting.fit(feeds, ())
+    feeds = tuple(feed(f"d{number:03}", 1000) for number in range(60))
+    events, told = fitting.fit(feeds), fitting.feeds
     assert 10 < len(told) < 60
     assert names(told) == [f"d{number:03}" for number in range(len(told))]
     assert len(codec.encode(GatewayDesired(2**60, 2**60, told))) <= GatewayDesired.MAX_BYTES
     assert {event.deployment for event in events} == fitting.left_out == {f"d{n:03}" for n in range(len(told), 60)}
     assert all(event.severity is Severity.ERROR and "site of its own" in event.sentence for event in events)
-    assert fitting.fit(feeds, names(told)) == (told, [])
+    assert (fitting.fit(feeds), fitting.feeds) == ([], told)
+    assert (fitting.fit(feeds[:-1]), fitting.feeds) == ([], told)
 
 
 def test_who_is_told_of_already_stays_when_more_comes() -> None:
     fitting = Fitting()
-    running = [feed(f"z{number:03}", 1000) for number in range(20)]
-    told, _ = fitting.fit(running, ())
-    known = names(told)
-    more, events = fitting.fit([feed(f"a{number:03}", 1000) for number in range(20)] + running, known)
-    assert set(known) <= set(names(more))
+    running = tuple(feed(f"z{number:03}", 1000) for number in range(20))
+    fitting.fit(running)
+    known = names(fitting.feeds)
+    events = fitting.fit((*(feed(f"a{number:03}", 1000) for number in range(20)), *running))
+    assert set(known) <= set(names(fitting.feeds))
     assert events
 
 
 def test_there_are_no_more_than_a_message_may_name_and_room_is_used_again() -> None:
     fitting = Fitting()
-    feeds = [feed(f"d{number:03}", 0) for number in range(MOST_FEEDS + 1)]
-    told, events = fitting.fit(feeds, ())
-    assert (len(told), [event.deployment for event in events]) == (MOST_FEEDS, [f"d{MOST_FEEDS}"])
-    told, events = fitting.fit(feeds[1:], names(told))
-    assert (len(told), events, fitting.left_out) == (MOST_FEEDS, [], frozenset())
+    feeds = tuple(feed(f"d{number:03}", 0) for number in range(MOST_FEEDS + 1))
+    events = fitting.fit(feeds)
+    assert (len(fitting.feeds), [event.deployment for event in events]) == (MOST_FEEDS, [f"d{MOST_FEEDS}"])
+    assert fitting.fit(feeds[1:]) == []
+    assert (len(fitting.feeds), fitting.left_out) == (MOST_FEEDS, frozenset())
