@@ -151,6 +151,8 @@ def test_who_does_not_read_holds_up_nobody_and_is_let_go(api: Api, fleet: Fleet,
         slow = asyncio.create_task(api.app(scope(), asked(), silent))  # type: ignore[arg-type]
         quick = asyncio.create_task(api.app(scope(), asked(), reads))  # type: ignore[arg-type]
         await asyncio.wait_for(stuck.wait(), PATIENCE_S)
+        while not read:  # what happens before its greeting is not told to it
+            await asyncio.sleep(0.01)
         await asyncio.to_thread(note, fleet, "one", "two")
         while len([text for text in read if b"event: event" in text]) < 2:
             await asyncio.sleep(0.01)
