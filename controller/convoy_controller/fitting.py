@@ -1,7 +1,7 @@
 """Which deployments gateways are told of, where one message does not hold all of them.
 
-A gateway is told of every deployment in one message. Those that it knows stay; one that does not fit is left out, and
-its owner told, until another one goes. Deterministic.
+A gateway is told of every deployment in one message. Those that it knows stay, and one that serves goes before one that
+does not yet; one that does not fit is left out, and its owner told, until another one goes. Deterministic.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ class Fitting:
     def fit(self, wanted: tuple[Feed, ...]) -> list[NewEvent]:
         """Take those that one message holds, in the order given; what is to be said of changes.
 
-        Those of deployments that gateways are told of already are taken first.
+        Those of deployments that gateways are told of already are taken first; then those that serve, which is what a
+        controller that has come back goes by.
         """
         if wanted == self._wanted:
             return []
         self._wanted = wanted
         known = {feed.intent.deployment for feed in self.feeds}
         room, taken = GatewayDesired.MAX_BYTES - FRAME_BYTES, set[str]()
-        for feed in sorted(wanted, key=lambda each: each.intent.deployment not in known):
+        for feed in sorted(wanted, key=lambda each: (each.intent.deployment not in known, each.serving is None)):
             size = len(codec.pack(feed))
             if size <= room and len(taken) < MOST_FEEDS:
                 taken.add(feed.intent.deployment)

@@ -53,6 +53,15 @@ def test_who_is_told_of_already_stays_when_more_comes() -> None:
     assert events
 
 
+def test_who_serves_goes_before_who_does_not_when_the_controller_has_come_back() -> None:
+    waiting = tuple(feed(f"a{number:03}", 0) for number in range(MOST_FEEDS))
+    serving = feed("z", 3)
+    fitting = Fitting()
+    events = fitting.fit((*waiting, serving))
+    assert "z" in names(fitting.feeds)
+    assert [event.deployment for event in events] == [f"a{MOST_FEEDS - 1:03}"]
+
+
 def test_there_are_no_more_than_a_message_may_name_and_room_is_used_again() -> None:
     fitting = Fitting()
     feeds = tuple(feed(f"d{number:03}", 0) for number in range(MOST_FEEDS + 1))
