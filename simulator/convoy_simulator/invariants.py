@@ -20,8 +20,9 @@ from convoy_simulator.fleet import DEPLOYMENT, Fleet
 
 #: Seconds between looks at the fleet.
 LOOK_S = 0.5
-#: Seconds for which frames of a gateway that ended may be under way beside those that others send in its place.
-GIVEN_AWAY_S = 2.0
+#: Seconds for which frames may be under way that nobody counts any more: those of a gateway that ended, whose share is
+#: others' now, and those that a cut line held back until they were sent again.
+UNCOUNTED_S = 2.0
 
 
 class Invariants:
@@ -55,7 +56,7 @@ class Invariants:
         # A slow clock keeps frames for longer than their gateway counts them: then one more may come.
         network = self._fleet.network
         is_bounded = network.was_faithful and network.was_punctual and not board.has_broken_clock
-        is_bounded &= not self._is_share_given_away()
+        is_bounded &= not self._are_frames_uncounted()
         for stage in board.daemon.stages:
             if stage.queued > board.config.queue_frames:
                 self._fault(f"{board.name}: {stage.queued} frames wait where {board.config.queue_frames} may")
@@ -64,10 +65,12 @@ class Invariants:
             if refused > before and is_bounded:
                 self._fault(f"{board.name}: a frame was refused because the queue was full")
 
-    def _is_share_given_away(self) -> bool:
-        """A gateway that ends leaves frames under way, and the others, or its successor, fill its share meanwhile."""
-        now = asyncio.get_running_loop().time()
-        return any(now < gateway.ended_at + GIVEN_AWAY_S for gateway in self._fleet.gateways)
+    def _are_frames_uncounted(self) -> bool:
+        """Whether there may be more of them under way than gateways know, which have sent others in their place."""
+        since = asyncio.get_running_loop().time() - UNCOUNTED_S
+        hosts = (*self._fleet.gateways, *self._fleet.boards)
+        ended = any(since < gateway.ended_at for gateway in self._fleet.gateways)
+        return ended or any(since < host.line.held_until for host in hosts)
 
     def _check_artifacts(self, board: Board) -> None:
         """What has an artifact's name is that artifact, whole, whenever the power went."""

@@ -30,6 +30,8 @@ HEADER_BYTES = 66
 #: Seconds after which TCP sends again, at the least.
 RETRANSMIT_S = 0.2
 MOST_RETRANSMIT_S = 10.0
+#: Seconds within which TCP sends again what a line held back that is not cut any more.
+MOST_RESUME_S = 4 * RETRANSMIT_S
 #: Seconds of silence after which a broker gives up (keepalives of 5 s, looked at every 6 s), and a link.
 BROKER_PATIENCE_S = (8.0, 14.0)
 LINK_PATIENCE_S = (10.0, 11.0)
@@ -81,6 +83,8 @@ class Line:
         self.through: Callable[[Callable[[Packet], None], Packet], None] | None = None
         self.is_cut = False
         self.cuts = 0
+        #: When what it held back has been sent again; infinite while it is cut.
+        self.held_until = 0.0
         self.up, self.down = _Way(), _Way()
         #: Connections of which an end is still open.
         self.connections: dict[int, Connection] = {}
@@ -333,6 +337,7 @@ class Network:
             return
         line.is_cut = True
         line.cuts += 1
+        line.held_until = math.inf
         for connection in list(line.connections.values()):
             quiet_s = self._silence(BROKER_PATIENCE_S)
             self._loop.call_later(quiet_s, self._while_cut, line, line.cuts, self._broker_loses, connection)
@@ -345,8 +350,9 @@ class Network:
         if not line.is_cut:
             return
         line.is_cut = False
+        line.held_until = self._loop.time() + MOST_RESUME_S
         for connection in list(line.connections.values()):
-            self._loop.call_later(self._chance.uniform(0, RETRANSMIT_S * 4), self._resume, connection)
+            self._loop.call_later(self._chance.uniform(0, MOST_RESUME_S), self._resume, connection)
 
     def _resume(self, connection: Connection) -> None:
         if connection.line.is_cut:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -128,9 +129,10 @@ def test_what_a_cut_held_back_comes_when_it_is_mended_in_time() -> None:
         say(sender, 1)
         await asyncio.sleep(2)
         assert listener.came == []
+        assert line.held_until == math.inf
         rig.network.mend(line)
         say(sender, 2)
-        await asyncio.sleep(2)
+        await asyncio.sleep(line.held_until - asyncio.get_running_loop().time() + 0.01)
         assert [int.from_bytes(payload, "big") for payload in listener.payloads] == [1, 2]
 
     run(main)
