@@ -77,9 +77,9 @@ def simulate(
     measured.
 
     JSON keys: question, ready_median_s, ready_p99_s, ready_last_s, ready_boards, stepped_s, broker (messages, bytes,
-    peak_messages_per_s, peak_bytes_per_s, dropped), uses (part, peak, unit, capacity, share, needed), bottleneck,
-    memory (controller_bytes, broker_bytes), own (seconds, bytes), calibration. Exit codes: 0 every board was ready, 1
-    not all within the hours.
+    peak_messages_per_s, peak_bytes_per_s, dropped, raised: its settings by name), uses (part, peak, unit, capacity,
+    share, needed), bottleneck, memory (controller_bytes, broker_bytes), own (seconds, bytes), calibration. Exit codes:
+    0 every board was ready, 1 not all within the hours.
     """
     _one_of("--profile", profile, PROFILES)
     _one_of("--scenario", scenario, SCENARIOS)

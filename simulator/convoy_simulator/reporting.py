@@ -12,6 +12,7 @@ from convoy_controller.cli.printing import print_facts, print_table, size
 from PIL import Image, ImageDraw, ImageFont
 
 from convoy_simulator.costs import Comparison, calibration
+from convoy_simulator.sized_fleet import raised_limits
 from convoy_simulator.sizing import QUIET_S, Estimate, Question
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 960, 200, 90, 34
@@ -34,6 +35,7 @@ def as_json(found: Estimate) -> dict[str, Any]:
             "peak_messages_per_s": max(packets for packets, _, _ in found.seconds),
             "peak_bytes_per_s": max(passed for _, passed, _ in found.seconds),
             "dropped": found.dropped,
+            "raised": raised_limits(found.question.boards),
         },
         "uses": [{**dataclasses.asdict(use), "share": use.share} for use in found.uses],
         "bottleneck": found.bottleneck.part,
@@ -59,7 +61,7 @@ def markdown(found: Estimate) -> str:
     """The same as a page."""
     question = found.question
     lines = [f"# {question.boards:,} boards, {question.model}, {question.profile}: {question.scenario}", ""]
-    lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in _facts(found)), ""]
+    lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in _facts(found) if value), ""]
     lines += ["| part | at worst | of one | it takes |", "|---|---|---|---|"]
     lines += [f"| {' | '.join(row)} |" for row in _use_rows(found)]
     lines += ["", _bottleneck(found), "", _honesty(found), ""]
@@ -75,6 +77,7 @@ def _facts(found: Estimate) -> list[tuple[str, str]]:
         ("ready", f"{ready}, last {_seconds(found.quantile(1.0))} ({len(found.ready_s):,} of {question.boards:,})"),
         ("broker", f"{packets:,} packets/s and {size(passed)}/s at worst; {size(found.bytes)} in all"),
         ("dropped", f"{found.dropped:,} messages by the broker" if found.dropped else ""),
+        ("broker's file", _raised(raised_limits(question.boards))),
         ("controller", f"about {size(found.controller_bytes)} of memory"),
         ("broker's memory", f"about {size(found.broker_bytes)}"),
         (
@@ -83,6 +86,13 @@ def _facts(found: Estimate) -> list[tuple[str, str]]:
         ),
         ("this run", f"{found.own_seconds:,.0f} s and {size(found.own_bytes)}"),
     ]
+
+
+def _raised(limits: dict[str, int]) -> str:
+    if not limits:
+        return ""
+    settings = ", ".join(f"{name} {value}" for name, value in sorted(limits.items()))
+    return f"needs {settings}" + (", and as many open files" if "max_connections" in limits else "")
 
 
 def _rest(question: Question) -> str:

@@ -15,6 +15,7 @@ from convoy_controller.database import board_records, records
 from convoy_controller.database.intents import request_deployment
 from convoy_controller.database.models import BoardRow
 from convoy_controller.datasets import digits
+from convoy_controller.enrollment.broker_files import CONFIGURATION
 from convoy_controller.importer import import_model
 from convoy_models import SHIPPED, ShippedModel
 from convoy_schema.bundle import InputSpec
@@ -29,6 +30,8 @@ from convoy_simulator.template import Template, make_home
 
 #: Messages that each board retains, about: what a broker must have room for when somebody subscribes to all of them.
 RETAINED_PER_BOARD = 4
+#: Connections of each board, and of all others together at the most.
+LINKS_PER_BOARD, OTHER_LINKS = 2, 1000
 #: Boards that one deployment may name.
 MOST_NAMED = 256
 CALIBRATION_ROWS = 128
@@ -59,10 +62,25 @@ def _samples(model: ShippedModel) -> np.ndarray:  # type: ignore[type-arg]
 
 
 def broker_limits(boards: int) -> Limits:
-    """Of the configuration that Convoy ships, raised as it says for more boards than it is meant for."""
-    text = resources.files("convoy_controller").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    shipped = limits_of(text)
-    return shipped._replace(max_queued_messages=max(shipped.max_queued_messages, RETAINED_PER_BOARD * boards))
+    """Of the configurations that Convoy ships, raised as they say for more boards than they are meant for."""
+    shipped = _shipped_limits()
+    return shipped._replace(
+        max_queued_messages=max(shipped.max_queued_messages, RETAINED_PER_BOARD * boards),
+        max_connections=max(shipped.max_connections, LINKS_PER_BOARD * boards + OTHER_LINKS),
+    )
+
+
+def raised_limits(boards: int) -> dict[str, int]:
+    """What has to be raised in a broker's file for so many boards, by its name there, and to what."""
+    shipped, needed = _shipped_limits()._asdict(), broker_limits(boards)._asdict()
+    return {name: value for name, value in needed.items() if value != shipped[name]}
+
+
+@lru_cache(maxsize=1)
+def _shipped_limits() -> Limits:
+    files = resources.files("convoy_controller")
+    open_, secure = (limits_of(files.joinpath(name).read_text(encoding="utf-8")) for name in (TEMPLATE, CONFIGURATION))
+    return open_._replace(max_connections=secure.max_connections)
 
 
 class SizedFleet(Fleet):

@@ -18,7 +18,7 @@ from convoy_simulator.calibration import with_comparisons, with_records
 from convoy_simulator.command import LINE_S, _Lines
 from convoy_simulator.costs import Comparison, Records, calibration
 from convoy_simulator.record_costs import measured
-from convoy_simulator.sized_fleet import broker_limits
+from convoy_simulator.sized_fleet import broker_limits, raised_limits
 from convoy_simulator.sizing import Arrangement, Estimate, Question, Use, _busiest, estimate
 from PIL import Image
 from rich.console import Console
@@ -134,6 +134,16 @@ def test_the_broker_is_the_one_that_is_shipped_and_has_room_for_what_boards_reta
     assert broker_limits(100).max_queued_messages == broker_limits(2500).max_queued_messages == 10_000
     assert broker_limits(10_000).max_queued_messages == 40_000
     assert broker_limits(1).max_queued_bytes > 0
+
+
+def test_what_has_to_be_raised_in_the_brokers_file_is_said() -> None:
+    assert raised_limits(2500) == {}
+    assert raised_limits(10_000) == {"max_queued_messages": 40_000, "max_connections": 21_000}
+    many = Estimate(Question(10_000), seconds=[(1, 1, 1)], uses=[Use("broker's line", 1, "MB/s", 2, 1)])
+    assert "needs max_connections 21000, max_queued_messages 40000, and as many open files" in reporting.markdown(many)
+    assert reporting.as_json(many)["broker"]["raised"] == raised_limits(10_000)
+    few = Estimate(Question(10), seconds=[(1, 1, 1)], uses=[Use("broker's line", 1, "MB/s", 2, 1)])
+    assert "max_connections" not in reporting.markdown(few)
 
 
 def test_what_the_database_takes_is_looked_at_over_ten_seconds() -> None:
