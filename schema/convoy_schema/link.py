@@ -319,11 +319,7 @@ class Link:
         """
         name = topic.encode()
         if len(payload) + len(name) + HEADER_BYTES > MAX_PACKET:
-            raise TooLargeError(
-                f"{len(payload)} bytes for {topic[:200]}: at most {MAX_PACKET} may be published, topic included",
-                topic=topic,
-                size=len(payload),
-            )
+            raise _too_large(topic, payload)
         sock = self._socket
         if sock is None or not self._is_open:
             self.dropped += 1
@@ -508,6 +504,11 @@ class _Client(mqtt.Client):
             sock.close()
             raise
         return self.packets
+
+
+def _too_large(topic: str, payload: bytes) -> TooLargeError:
+    sentence = f"{len(payload)} bytes for {topic[:200]}: at most {MAX_PACKET} may be published, topic included"
+    return TooLargeError(sentence, topic=topic, size=len(payload))
 
 
 def _how(error: OSError | LinkError) -> str:

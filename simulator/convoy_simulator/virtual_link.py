@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
-from convoy_schema.errors import LinkError, TooLargeError
+from convoy_schema.errors import LinkError
 from convoy_schema.link import (
     CONNECT_TIMEOUT_S,
     HEADER_BYTES,
@@ -21,6 +21,7 @@ from convoy_schema.link import (
     MAX_PACKET,
     Link,
     _guarded,
+    _too_large,
 )
 
 from convoy_simulator.life import Life
@@ -153,7 +154,7 @@ class VirtualLink(Link):
         """See `Link`."""
         size = len(payload) + len(topic.encode()) + HEADER_BYTES
         if size > MAX_PACKET:
-            raise TooLargeError(f"{len(payload)} bytes for {topic}: at most {MAX_PACKET} may be published", topic=topic)
+            raise _too_large(topic, payload)
         connection = self._connection_now
         if connection is None or not self._is_open or self._place.life.is_over:
             self.dropped += 1
