@@ -115,6 +115,7 @@ class _Run:
         self._plan = plan
         self._outcome = outcome
         self._loop = loop
+        self._messages = 0
         self._trace = hashlib.blake2b(digest_size=8)
         loop.set_exception_handler(self._unhandled)
 
@@ -168,12 +169,13 @@ class _Run:
             outcome.account = ledger.account(loop.time())
             outcome.problems += outcome.account.incidents
             outcome.seconds, outcome.trace = loop.time(), self._trace.hexdigest()
+            outcome.messages = self._messages
             fleet.close()
 
     def _watch(self) -> Callable[[str, Packet, bool], None]:
         def watch(name: str, packet: Packet, is_up: bool) -> None:
             if isinstance(packet, Publish):
-                self._outcome.messages += 1
+                self._messages += 1
                 self._trace.update(f"{self._loop.time():.6f}{name}{is_up}{packet.topic}{len(packet.payload)}".encode())
 
         return watch
