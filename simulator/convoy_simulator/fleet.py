@@ -77,6 +77,7 @@ class Fleet:
         self.chance = random.Random(seed)
         self.broker = Broker(limits)
         self.network = Network(loop, self.broker, self._branch())
+        self.network.was_punctual = not conditions.loss  # what is sent again holds up all that comes behind it
         self.storage = Storage(template.copy_of_database(folder, "fleet"))
         self._images = _images_of(template)
         records.tell_date_by(lambda: _BEGINNING + timedelta(seconds=loop.time()))
