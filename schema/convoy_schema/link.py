@@ -317,9 +317,7 @@ class Link:
 
         Of a retained topic only the newest value waits. Raises `TooLargeError` above `MAX_PACKET`.
         """
-        name = topic.encode()
-        if len(payload) + len(name) + HEADER_BYTES > MAX_PACKET:
-            raise _too_large(topic, payload)
+        name = _name_that_fits(topic, payload)
         sock = self._socket
         if sock is None or not self._is_open:
             self.dropped += 1
@@ -506,9 +504,13 @@ class _Client(mqtt.Client):
         return self.packets
 
 
-def _too_large(topic: str, payload: bytes) -> TooLargeError:
-    sentence = f"{len(payload)} bytes for {topic[:200]}: at most {MAX_PACKET} may be published, topic included"
-    return TooLargeError(sentence, topic=topic, size=len(payload))
+def _name_that_fits(topic: str, payload: bytes) -> bytes:
+    """`topic` as it is sent; raises `TooLargeError` where the two are more than a packet holds."""
+    name = topic.encode()
+    if len(payload) + len(name) + HEADER_BYTES > MAX_PACKET:
+        sentence = f"{len(payload)} bytes for {topic[:200]}: at most {MAX_PACKET} may be published, topic included"
+        raise TooLargeError(sentence, topic=topic, size=len(payload))
+    return name
 
 
 def _how(error: OSError | LinkError) -> str:

@@ -31,9 +31,7 @@ class _File:
         return self.data if isinstance(self.data, bytes) else bytes(self.data)
 
     def put(self, content: bytes, offset: int) -> None:
-        """Write into it, and behind its end; nothing makes it no longer, wherever it is written."""
-        if not content:
-            return
+        """Write into it, and behind its end."""
         data = self.data if isinstance(self.data, bytearray) else bytearray(self.data)
         data.extend(bytes(max(0, offset - len(data))))
         data[offset : offset + len(content)] = content
@@ -155,7 +153,9 @@ class ForgetfulDisk(Disk):
         """See `Disk`."""
         self.step("write")
         file = self._files.get(path)
-        grows = max(0, offset + len(content) - (len(file.data) if file else 0)) if content else 0
+        if not content:
+            offset = 0  # where nothing is written, nothing grows
+        grows = max(0, offset + len(content) - (len(file.data) if file else 0))
         self._take_room(grows, None)
         if file is None:
             file = _File()

@@ -15,13 +15,11 @@ from typing import Any
 from convoy_schema.errors import LinkError
 from convoy_schema.link import (
     CONNECT_TIMEOUT_S,
-    HEADER_BYTES,
     MAX_INFLIGHT,
     MAX_OUTBOX,
-    MAX_PACKET,
     Link,
     _guarded,
-    _too_large,
+    _name_that_fits,
 )
 
 from convoy_simulator.life import Life
@@ -152,9 +150,7 @@ class VirtualLink(Link):
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> bool:
         """See `Link`."""
-        size = len(payload) + len(topic.encode()) + HEADER_BYTES
-        if size > MAX_PACKET:
-            raise _too_large(topic, payload)
+        _name_that_fits(topic, payload)
         connection = self._connection_now
         if connection is None or not self._is_open or self._place.life.is_over:
             self.dropped += 1
