@@ -18,7 +18,7 @@ from convoy_schema.topics import BoardTopic, Topics
 
 from convoy_controller.catalogue import Catalogue
 from convoy_controller.database.records import SavedModel
-from convoy_controller.distributor import Distributor
+from convoy_controller.distributor import GATHER_S, Distributor, SendBlock, SendManifest
 from convoy_controller.rarely import is_doubled
 
 log = logging.getLogger(__name__)
@@ -148,11 +148,11 @@ class Delivery:
     def _want(self, board: str, want: Want) -> None:
         self._asked[board] = asyncio.get_running_loop().time(), want.digest
         manifest = self._catalogue.manifest(want.digest)
-        if not want.blocks:  # the board lacks the manifest itself: the broker may have forgotten it
-            self._state_manifest(manifest)
-            return
         blocks = tuple(block for block in want.blocks if block < manifest.blocks)
-        self.distributor.want(want.digest, blocks, asyncio.get_running_loop().time())
+        if want.blocks and not blocks:
+            return
+        # None at all: the board lacks the manifest itself, as the broker may have forgotten it.
+        self.distributor.want(board, want.digest, blocks, asyncio.get_running_loop().time())
         self._wanted.set()
 
     async def _carousel(self) -> None:
@@ -163,7 +163,7 @@ class Delivery:
                 self._wanted.clear()
                 await self._wanted.wait()
             elif due > clock():
-                await asyncio.sleep(due - clock())
+                await asyncio.sleep(min(due - clock(), GATHER_S))  # nothing that is asked for meanwhile is due before
             elif self.link.is_congested:
                 await asyncio.sleep(CONGESTED_S)
             else:
@@ -171,9 +171,19 @@ class Delivery:
                 await asyncio.sleep(0)  # blobs never hold the loop for longer than one block
 
     def _send_next(self, now: float) -> None:
-        block = self.distributor.next(now)
-        if block is None:
-            return
+        match self.distributor.next(now):
+            case SendManifest(digest):
+                self._state_wanted(digest)
+            case SendBlock() as block:
+                self._send_block(block, now)
+
+    def _state_wanted(self, digest: str) -> None:
+        try:
+            self._state_manifest(self._catalogue.manifest(digest))
+        except ConvoyError as error:  # its model was deleted between the request and now
+            self._refuse(f"the manifest of {digest[:12]}: {error}")
+
+    def _send_block(self, block: SendBlock, now: float) -> None:
         try:
             content = self._catalogue.read_block(block.digest, block.block)
         except ConvoyError as error:

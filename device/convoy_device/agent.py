@@ -144,7 +144,7 @@ class Agent:
     def _take(self, event: Event, now: float) -> list[Effect]:
         match event:
             case events.BlockReceived(digest, block, content):
-                return self._block(digest, block, content)
+                return self._block(digest, block, content, now)
             case events.Done(effect):
                 return self._done(effect)
             case events.Failed(effect, error):
@@ -231,8 +231,8 @@ class Agent:
         self._refusal = message
         return []
 
-    def _block(self, digest: str, block: int, content: bytes) -> list[Effect]:
-        effect = self._fetcher.block(digest, block, content)
+    def _block(self, digest: str, block: int, content: bytes, now: float) -> list[Effect]:
+        effect = self._fetcher.block(digest, block, content, now)
         if effect is not None:
             return [effect]
         # Only now, because a digest of a good block costs as much as all the rest of taking it.

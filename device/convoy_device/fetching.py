@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from convoy_schema.artifacts import ASK_AGAIN_S, WINDOW, Assembly, Manifest
+from convoy_schema.round_trip import RoundTrip
 
 from convoy_device.effects import FinishArtifact, StoreBlock
 from convoy_device.store import Partial
@@ -14,15 +15,18 @@ from convoy_device.store import Partial
 MOST_AT_ONCE = 32
 #: Blocks on their way to the disk; beyond it overheard ones are dropped, and asked for again when their turn comes.
 MOST_UNWRITTEN = 32
-#: Seconds until a manifest that is not retained at the broker is asked for, and asked for again.
+#: Seconds until a manifest that is not retained at the broker is asked for, and until that is repeated, which doubles.
 MANIFEST_S = 0.5
 MANIFEST_AGAIN_S = 2.0
-#: Seconds until a block is asked for again, at most: whoever waits for long asks ever more rarely, since what delays
-#: blocks is mostly that too many ask. Each time doubles it, and each block that comes takes a part of it back.
-MOST_PATIENCE_S = 4.0
-REGAINED = 0.75
+#: Seconds until a block is asked for again, at most. What delays blocks is mostly that too many ask: it is never less
+#: than `ASK_AGAIN_S`, follows how long blocks took, and doubles each time that none comes.
+MOST_PATIENCE_S = 8.0
 #: Damaged blocks in a row after which a manifest is asked for again: the one retained may not be the controller's.
 MOST_DOUBTS = 4
+
+
+def _round_trip() -> RoundTrip:
+    return RoundTrip(ASK_AGAIN_S, ASK_AGAIN_S, MOST_PATIENCE_S)
 
 
 @dataclass
@@ -32,11 +36,14 @@ class _Fetch:
     assembly: Assembly | None = None
     written: set[int] = field(default_factory=set)
     ask_manifest_at: float = 0.0
+    manifest_again_s: float = MANIFEST_AGAIN_S
     #: When its first blocks were asked for before it was known how many there are.
     hoped_at: float | None = None
     finishing: bool = False
     #: Blocks that were given to the store since this began: what an earlier fetch gave may have been dropped since.
     writing: set[int] = field(default_factory=set)
+    #: Blocks that were asked for more than once: which asking they answer is not known.
+    repeated: set[int] = field(default_factory=set)
     #: Damaged blocks since the last good one.
     doubts: int = 0
 
@@ -49,7 +56,9 @@ class Fetcher:
         #: What is on disk of artifacts that are not fetched just now.
         self._resting: dict[str, Partial] = {}
         self._unwritten = 0
-        self._patience_s = ASK_AGAIN_S
+        self._trip = _round_trip()
+        #: How often in a row something was overdue.
+        self._in_vain = 0
 
     def restore(self, partials: Iterable[Partial]) -> None:
         """Go on with what an earlier process left."""
@@ -110,15 +119,18 @@ class Fetcher:
             fetch.hoped_at = None
         return True
 
-    def block(self, digest: str, block: int, content: bytes) -> StoreBlock | None:
+    def block(self, digest: str, block: int, content: bytes, now: float) -> StoreBlock | None:
         """Take a block, asked for or overheard; None if it is of no use."""
         fetch = self._fetches.get(digest)
         if fetch is None or fetch.assembly is None or self._unwritten >= MOST_UNWRITTEN:
             return None
+        asked_at = fetch.assembly.asked.get(block)
         if not fetch.assembly.accept(block, content):
             return None
         fetch.doubts = 0
-        self._patience_s = max(ASK_AGAIN_S, self._patience_s * REGAINED)
+        if asked_at is not None and block not in fetch.repeated:
+            self._trip.observe(now - asked_at)
+            self._in_vain = 0
         self._unwritten += 1
         fetch.writing.add(block)
         return StoreBlock(fetch.assembly.manifest, block, content)
@@ -156,6 +168,9 @@ class Fetcher:
         self._fetches.pop(digest, None)
         self._resting.pop(digest, None)
 
+    def _patience_s(self) -> float:
+        return self._trip.timeout(self._in_vain)
+
     def _current(self, manifest: Manifest) -> _Fetch | None:
         fetch = self._fetches.get(manifest.digest)
         if fetch is None or fetch.assembly is None or fetch.assembly.manifest != manifest:
@@ -185,18 +200,19 @@ class Fetcher:
         broker sends a retained manifest before any block, and nobody sends blocks that an artifact does not have.
         """
         found: list[tuple[str, tuple[int, ...]]] = []
-        outstanding, patience_s, is_overdue = 0, self._patience_s, False
+        outstanding, patience_s, is_overdue = 0, self._patience_s(), False
         for fetch in self._fetches.values():
             if fetch.assembly is not None:
                 asked = fetch.assembly.asked
                 for block in [block for block, at in asked.items() if now >= at + patience_s]:
                     del asked[block]
+                    fetch.repeated.add(block)
                     is_overdue = True
                 outstanding += len(asked)
             elif fetch.hoped_at is not None and now < fetch.hoped_at + patience_s:
                 outstanding += WINDOW
         if is_overdue:
-            self._patience_s = min(MOST_PATIENCE_S, 2 * patience_s)
+            self._in_vain += 1
         for digest, fetch in self._fetches.items():
             if fetch.assembly is None:
                 if not outstanding and fetch.hoped_at is None:
@@ -204,7 +220,8 @@ class Fetcher:
                     outstanding += WINDOW
                     found.append((digest, tuple(range(WINDOW))))
                 if now >= fetch.ask_manifest_at:
-                    fetch.ask_manifest_at = now + MANIFEST_AGAIN_S
+                    fetch.ask_manifest_at = now + fetch.manifest_again_s
+                    fetch.manifest_again_s = min(MOST_PATIENCE_S, 2 * fetch.manifest_again_s)
                     found.append((digest, ()))
                 continue
             if fetch.doubts >= MOST_DOUBTS:
@@ -219,9 +236,10 @@ class Fetcher:
 
     def ask_anew(self, now: float) -> None:
         """The connection is new: whatever was asked for may be lost."""
-        self._patience_s = ASK_AGAIN_S
+        self._trip, self._in_vain = _round_trip(), 0
         for fetch in self._fetches.values():
             fetch.ask_manifest_at = min(fetch.ask_manifest_at, now + MANIFEST_S)
+            fetch.manifest_again_s = MANIFEST_AGAIN_S
             fetch.hoped_at = None
             if fetch.assembly is not None:
                 fetch.assembly.asked.clear()
@@ -233,5 +251,5 @@ class Fetcher:
             if fetch.assembly is None:
                 times.append(fetch.ask_manifest_at)
             elif fetch.assembly.asked:
-                times.append(min(fetch.assembly.asked.values()) + self._patience_s)
+                times.append(min(fetch.assembly.asked.values()) + self._patience_s())
         return min(times, default=None)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from convoy_controller.gateway.flights import FIRST_TIMEOUT_S
 from convoy_controller.gateway.probe import RETRY_S, TRIES
 from convoy_controller.gateway.readiness import AGAIN_S, SILENCE_S
 from convoy_controller.gateway.session import GatewaySession
-from convoy_controller.gateway.timing import FIRST_TIMEOUT_S
 from convoy_schema.frames import TensorData
 from session_bench import (
     MODEL,

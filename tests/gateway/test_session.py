@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from convoy_controller.errors import DeadlineError, InvalidInputError, ModelChangedError, NotServingError, OverloadError
 from convoy_controller.gateway.effects import Complete, Effect, Fail, Report, SendFrame
+from convoy_controller.gateway.flights import FIRST_TIMEOUT_S
 from convoy_controller.gateway.lane import HOLD_S, SWITCH_GRACE_S
 from convoy_controller.gateway.session import GatewaySession, Limits
-from convoy_controller.gateway.timing import FIRST_TIMEOUT_S, FLOOR_S, RoundTrip
 from convoy_schema import codec
 from convoy_schema.frames import MAX_FRAME, TensorData
 from gateway_models import identity
@@ -170,21 +170,6 @@ def test_a_late_answer_counts_while_its_rows_are_unanswered_and_only_then() -> N
     assert not reply(session, answer(second), 1.3)
     state = report(session)
     assert (state.answered, state.late_frames, state.in_flight) == (1, 2, ())
-
-
-def test_the_timeout_follows_what_was_measured() -> None:
-    trip = RoundTrip()
-    assert trip.timeout() == FIRST_TIMEOUT_S
-    trip.observe(1.0)
-    assert trip.timeout() == pytest.approx(3.0)
-    for _ in range(100):
-        trip.observe(1.0)
-    assert trip.timeout() == pytest.approx(2.0, abs=0.05), "a queue may grow and a round trip double, nothing lost"
-    for _ in range(200):
-        trip.observe(0.001)
-    assert trip.timeout() == FLOOR_S
-    assert trip.timeout(1) == 2 * FLOOR_S
-    assert trip.timeout(60) == 8.0
 
 
 def test_a_request_fails_once_at_its_deadline_and_frees_its_room() -> None:

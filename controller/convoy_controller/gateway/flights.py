@@ -11,13 +11,22 @@ from dataclasses import dataclass, field
 from convoy_schema.frames import Frame
 from convoy_schema.messages.gateways import InFlight
 from convoy_schema.names import Generation
+from convoy_schema.round_trip import RoundTrip
 
 from convoy_controller.gateway.batches import Batch
-from convoy_controller.gateway.timing import RoundTrip
 
 #: How often abandoned batch ids are gone through, and how many are kept at most.
 SWEEP_S = 1.0
 MAX_ABANDONED = 4096
+#: Seconds until a frame counts as lost: before anything was measured (long enough for a board to swap its modules for a
+#: first batch), at least and at most.
+FIRST_TIMEOUT_S = 1.0
+FLOOR_S = 0.2
+CEILING_S = 8.0
+
+
+def _round_trip() -> RoundTrip:
+    return RoundTrip(FIRST_TIMEOUT_S, FLOOR_S, CEILING_S)
 
 
 @dataclass(slots=True)
@@ -45,7 +54,7 @@ class _Flow:
     """One generation: frames in flight, and their round trips."""
 
     frames: int = 0
-    trip: RoundTrip = field(default_factory=RoundTrip)
+    trip: RoundTrip = field(default_factory=_round_trip)
 
 
 class Flights:
@@ -80,7 +89,7 @@ class Flights:
     def timeout(self, generation: Generation, attempts: int = 0) -> float:
         """Seconds to wait for an answer under `generation` after `attempts` that went unanswered."""
         flow = self._flows.get(generation)
-        return (flow.trip if flow is not None else RoundTrip()).timeout(attempts)
+        return (flow.trip if flow is not None else _round_trip()).timeout(attempts)
 
     def depart(self, counter: int, sending: Sending) -> None:
         """Note a sending; its generation is being served."""

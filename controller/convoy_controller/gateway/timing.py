@@ -1,4 +1,4 @@
-"""Two measurements of the gateway's core: how long an answer may take before it counts as lost, and recent latencies.
+"""Two measurements of the gateway's core: recent latencies, and how many rows are answered a second.
 
 Pure arithmetic over durations in seconds; the clock is the caller's.
 """
@@ -6,40 +6,6 @@ Pure arithmetic over durations in seconds; the clock is the caller's.
 from __future__ import annotations
 
 from collections import deque
-
-#: Before anything was measured: long enough for a board to swap its modules for a first batch.
-FIRST_TIMEOUT_S = 1.0
-FLOOR_S = 0.2
-CEILING_S = 8.0
-
-
-class RoundTrip:
-    """Smoothed round-trip time and the timeout that follows from it: srtt + 4 rttvar as TCP reckons it, or 2 srtt.
-
-    Frames queue behind one another: with more of them in flight a round trip doubles and nothing is lost. A timeout
-    close above a steady round trip would send such frames again, and the repeats would lengthen it further.
-
-    Every sending of a batch has an id of its own, so an answer is never ambiguous and every one is a sample.
-    """
-
-    def __init__(self) -> None:
-        self._smoothed: float | None = None
-        self._variation = 0.0
-
-    def observe(self, sample: float) -> None:
-        """Take in one measured round trip."""
-        if self._smoothed is None:
-            self._smoothed, self._variation = sample, sample / 2
-            return
-        self._variation += (abs(sample - self._smoothed) - self._variation) / 4
-        self._smoothed += (sample - self._smoothed) / 8
-
-    def timeout(self, attempts: int = 0) -> float:
-        """Seconds to wait for an answer after `attempts` earlier ones went unanswered: doubled for each."""
-        base = FIRST_TIMEOUT_S
-        if self._smoothed is not None:
-            base = max(FLOOR_S, self._smoothed + max(self._smoothed, 4 * self._variation))
-        return min(CEILING_S, base * 2.0 ** min(attempts, 10))
 
 
 class RecentLatency:
