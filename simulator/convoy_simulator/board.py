@@ -20,7 +20,7 @@ from convoy_device.log_ring import LogRing
 from convoy_schema.surroundings import Surroundings
 from convoy_schema.topology import Kind
 
-from convoy_simulator.cpu import Cpu
+from convoy_simulator.cpu import Process
 from convoy_simulator.disk import ForgetfulDisk
 from convoy_simulator.fabric_memory import States, VolatileMemory
 from convoy_simulator.host import URL, Host
@@ -148,7 +148,7 @@ class Board(Host):
         self.slowness = 1.0
         self.sync_s = SYNC_S
         #: The processor that the disk and the fabric's work take; None: they take their time beside each other.
-        self.cpu: Cpu | None = None
+        self.cpu: Process | None = None
         self.daemon: Daemon | None = None
         self.is_powered = True
         #: For how long (seconds) its power is gone after the life that ends next.

@@ -32,7 +32,9 @@ def compare(boards: int, processes: int) -> tuple[Comparison, RealRun, Estimate]
     """Predict a deployment of LeNet-5 on this machine, and carry it out."""
     cores = os.cpu_count() or 1
     per = min(PER_DEPLOYMENT, boards)
-    predicted = estimate(Question(boards, per_deployment=per), Arrangement(cores))
+    predicted = estimate(
+        Question(boards, per_deployment=per), Arrangement(cores, boards_per_process=boards // processes)
+    )
     network, spec = lenet5.quantised()
     real = deploy(network, spec, boards, processes, per)
     found = Comparison(boards, processes, real.ready_s[-1], predicted.quantile(1.0), real.bytes, predicted.deploy_bytes)

@@ -36,10 +36,13 @@ class Cpu:
         heapq.heapreplace(self._free, end)
         return end
 
-    def interrupt(self, now: float, seconds: float) -> float:
-        """When short work is done of a process that has slept: it goes before what computes, once it has its turn."""
+    def interrupt(self, now: float, seconds: float, is_warm: bool = False) -> float:
+        """When short work is done of a process that has slept: it goes before what computes, once it has its turn.
+
+        `is_warm`: what computes is of the same process, so that it finds the caches as it left them.
+        """
         turn_s = self.turn_s(now)
-        if self._computing(now) >= len(self._free):
+        if not is_warm and self._computing(now) >= len(self._free):
             seconds += self._cold_s
         self._take(now, seconds)
         return now + turn_s + seconds * self._slowness
@@ -61,3 +64,28 @@ class Cpu:
         while self._ends and self._ends[0] <= now:
             heapq.heappop(self._ends)
         return len(self._ends)
+
+
+class Process:
+    """One of the processes that share `cpu`: its threads share what is in the caches."""
+
+    def __init__(self, cpu: Cpu) -> None:
+        self._cpu = cpu
+        #: Until when it computes, as far as is known.
+        self._until = 0.0
+
+    def take(self, now: float, seconds: float) -> float:
+        """As `Cpu.take`."""
+        return self._computes(self._cpu.take(now, seconds))
+
+    def share(self, now: float, seconds: float) -> float:
+        """As `Cpu.share`."""
+        return self._computes(self._cpu.share(now, seconds))
+
+    def interrupt(self, now: float, seconds: float) -> float:
+        """As `Cpu.interrupt`."""
+        return self._cpu.interrupt(now, seconds, now < self._until)
+
+    def _computes(self, end: float) -> float:
+        self._until = max(self._until, end)
+        return end

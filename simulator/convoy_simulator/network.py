@@ -19,7 +19,7 @@ from typing import Protocol
 from convoy_schema.errors import LinkError
 
 from convoy_simulator.broker import Broker, Close, Effect, Send
-from convoy_simulator.cpu import Cpu
+from convoy_simulator.cpu import Process
 from convoy_simulator.mqtt_packets import Packet, Publish, size_of
 
 #: Bytes that two sockets' buffers hold before the sender's fills.
@@ -77,7 +77,7 @@ class Line:
         #: What arrives is handed over in turns of so many seconds: those of a process that has much to do in each.
         self.turn_s = 0.0
         #: The machine's processor, and what a message takes of it; None: nothing.
-        self.cpu: Cpu | None = None
+        self.cpu: Process | None = None
         self.message_s = 0.0
         #: Called in place of the client's `arrives`, with that and the packet; for meters.
         self.through: Callable[[Callable[[Packet], None], Packet], None] | None = None
@@ -178,7 +178,7 @@ class Network:
         #: Whether every line was as quick as gateways allow for: they give up what arrives for all that.
         self.was_punctual = True
         #: The broker's processor, and what a packet takes of it; None: nothing.
-        self.broker_cpu: Cpu | None = None
+        self.broker_cpu: Process | None = None
         self.packet_s = 0.0
 
     # Connecting ------------------------------------------------------------------------------------------------------

@@ -100,10 +100,14 @@ async def _measured(fleet: LocalFleet, database: object, names: list[str], proce
                 ready[found.board] = time.monotonic()
 
     connected = asyncio.Event()
-    link = Link(fleet.url, "observer", on_message=message, on_connect=connected.set)
+
+    def listen() -> None:  # again after every reconnect: what is said meanwhile is retained
+        link.subscribe(topics.board("+", "reported"), 0)
+        connected.set()
+
+    link = Link(fleet.url, "observer", on_message=message, on_connect=listen)
     running = asyncio.create_task(link.run())
     await connected.wait()
-    link.subscribe(topics.board("+", "reported"), 0)
     await asyncio.sleep(1.0)
     before, began, heard = _used(fleet), time.monotonic(), 0
     passed = _broker_bytes(fleet)

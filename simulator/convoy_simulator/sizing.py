@@ -24,7 +24,7 @@ from convoy_schema.bundle import Method
 
 from convoy_simulator.broker import Traffic
 from convoy_simulator.costs import Records, calibration
-from convoy_simulator.cpu import Cpu
+from convoy_simulator.cpu import Cpu, Process
 from convoy_simulator.fleet import Shape
 from convoy_simulator.meter import Meter, Second
 from convoy_simulator.profiles import PROFILES
@@ -77,11 +77,13 @@ class Arrangement:
     """How the processes lie on machines; None: each board has a machine of its own, and so has everything else.
 
     `cores` are shared by all of them, as when a fleet is tried on one machine; `board_slowness` is how many times as
-    long a board's processor takes as the one that costs were measured on.
+    long a board's processor takes as the one that costs were measured on. `boards_per_process` that follow one another
+    are in one process.
     """
 
     cores: int | None = None
     board_slowness: float = 12.0
+    boards_per_process: int = 1
 
 
 @dataclass(frozen=True)
@@ -309,23 +311,28 @@ class _Sizing:
         """Give every process the processor that it has, or shares."""
         costs, arrangement = self._costs, self._arrangement
         shared = Cpu(arrangement.cores, 1.0, costs.slice_s, costs.cold_s) if arrangement.cores else None
-        fleet.network.broker_cpu = shared or Cpu(1)
+        fleet.network.broker_cpu = Process(shared or Cpu(1))
         fleet.network.packet_s = costs.broker_packet_s
+        for at in range(0, len(fleet.boards), arrangement.boards_per_process):
+            process = Process(shared or Cpu(2, arrangement.board_slowness))
+            for board in fleet.boards[at : at + arrangement.boards_per_process]:
+                board.cpu = process
         for board in fleet.boards:
-            board.cpu = shared or Cpu(2, arrangement.board_slowness)
             board.line.cpu, board.line.message_s = board.cpu, costs.board_message_s
-        controller = shared or Cpu(2)
+        controller = Process(shared or Cpu(2))
         fleet.controller.line.cpu, fleet.controller.line.message_s = controller, costs.controller_message_s
         fleet.controller.line.turn_s = costs.controller_turn_s + costs.controller_turn_board_s * self._question.boards
         self._loop.thread_work = _Records(fleet, controller, calibration().records, self._loop.time, self._meter)
         for gateway in fleet.gateways:
-            gateway.line.cpu, gateway.line.message_s = shared or Cpu(1), costs.gateway_message_s
+            gateway.line.cpu, gateway.line.message_s = Process(shared or Cpu(1)), costs.gateway_message_s
 
 
 class _Records:
     """How long the database's thread takes: for each record that a transaction brought."""
 
-    def __init__(self, fleet: SizedFleet, cpu: Cpu, costs: Records, clock: Callable[[], float], meter: Meter) -> None:
+    def __init__(
+        self, fleet: SizedFleet, cpu: Process, costs: Records, clock: Callable[[], float], meter: Meter
+    ) -> None:
         self._fleet = fleet
         self._meter = meter
         self._cpu = cpu

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from convoy_simulator.cpu import Cpu
+from convoy_simulator.cpu import Cpu, Process
 
 
 def test_work_waits_for_a_free_core() -> None:
@@ -41,3 +41,12 @@ def test_long_work_takes_turns_where_many_compute_and_holds_nobody_up() -> None:
 
 def test_a_slower_processor_takes_longer() -> None:
     assert Cpu(1, 12.0).take(0.0, 0.5) == 6.0
+
+
+def test_whose_own_process_computes_finds_its_caches_as_it_left_them() -> None:
+    cpu = Cpu(1, slice_s=1e-9, cold_s=0.5)
+    own, other = Process(cpu), Process(cpu)
+    assert own.take(0.0, 10.0) == 10.0
+    assert own.interrupt(1.0, 0.1) == pytest.approx(1.1)
+    assert other.interrupt(2.0, 0.1) == pytest.approx(2.6)
+    assert own.interrupt(20.0, 0.1) == pytest.approx(20.1), "nobody computes any more"
