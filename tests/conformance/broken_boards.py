@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import broken_frames
-from planting import Faults, wrap
+from planting import Faults, change_wills, wrap
 
 FAULTS = Faults(broken_frames.FAULTS)
 fault = FAULTS.fault
@@ -32,9 +32,7 @@ def another_session_in_pulses() -> None:
 
 @fault("B3")
 def leaves_no_will() -> None:
-    from convoy_device import daemon
-
-    wrap(daemon, "Link", lambda honest: lambda *a, **k: honest(*a, **{**k, "will": None}))
+    change_wills(lambda will: None)
 
 
 @fault("B5")
@@ -340,7 +338,7 @@ def keeps_its_refusals_to_itself() -> None:
 # Artifacts ------------------------------------------------------------------------------------------------------------
 
 
-@fault("B28")
+@fault("B28", also="B30 B31")
 def asks_for_everything_at_once() -> None:
     from convoy_device import fetching
     from convoy_schema import artifacts
@@ -365,7 +363,7 @@ def asks_in_a_loop() -> None:
     from convoy_device import fetching
     from convoy_schema import artifacts
 
-    artifacts.ASK_AGAIN_S = fetching.ASK_AGAIN_S = 0.05
+    artifacts.ASK_AGAIN_S = fetching.ASK_AGAIN_S = fetching.MOST_PATIENCE_S = 0.05
 
 
 @fault("B30", "B31", "B33")
@@ -381,10 +379,10 @@ def drops_what_it_overhears() -> None:
     from convoy_device.fetching import Fetcher
 
     def made(honest: Any) -> Any:
-        def block(self: Any, digest: str, number: int, content: bytes) -> Any:
+        def block(self: Any, digest: str, number: int, content: bytes, now: float) -> Any:
             fetch = self._fetches.get(digest)
             is_asked = fetch is not None and fetch.assembly is not None and number in fetch.assembly.asked
-            return honest(self, digest, number, content) if is_asked else None
+            return honest(self, digest, number, content, now) if is_asked else None
 
         return block
 

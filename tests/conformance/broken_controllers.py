@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from planting import Faults, wrap
+from planting import Faults, change_wills, wrap
 
 FAULTS = Faults()
 fault = FAULTS.fault
@@ -34,21 +34,14 @@ def changes_what_it_publishes(change: Callable[[str, Any], Any]) -> None:
 
 @fault("C4")
 def names_its_epoch_in_its_will() -> None:
-    from convoy_controller import service
+    from convoy_schema import codec
+    from convoy_schema.messages.gateways import ControllerState
 
-    def made(honest: Any) -> Any:
-        def link(url: str, name: str, **more: Any) -> Any:
-            from convoy_schema import codec
-            from convoy_schema.messages.gateways import ControllerState
+    def named(will: tuple[str, bytes]) -> tuple[str, bytes]:
+        topic, payload = will
+        return topic, codec.encode(replace(codec.decode(ControllerState, payload), epoch=1))
 
-            if more.get("will"):
-                topic, payload = more["will"]
-                more["will"] = topic, codec.encode(replace(codec.decode(ControllerState, payload), epoch=1))
-            return honest(url, name, **more)
-
-        return link
-
-    wrap(service, "Link", made)
+    change_wills(named)
 
 
 @fault("C1", also="C5 C23 C25")
@@ -66,7 +59,7 @@ def speaks_every_four_seconds() -> None:
     changes_what_it_publishes(change)
 
 
-@fault("C5")
+@fault("C5", also="C19 C24")
 def gives_every_order_one_number() -> None:
     from convoy_schema.messages.desired import Desired
 
@@ -98,12 +91,12 @@ def sends_a_block_to_each_who_asks() -> None:
     from convoy_controller.delivery import Delivery
 
     def made(honest: Any) -> Any:
-        def want(self: Any, asked: Any) -> None:
+        def want(self: Any, board: str, asked: Any) -> None:
             for block in asked.blocks:
                 content = self._catalogue.read_block(asked.digest, block)
-                self._link.publish(self._topics.block(asked.digest, block), content)
+                self.link.publish(self._topics.block(asked.digest, block), content)
             if not asked.blocks:
-                honest(self, asked)
+                honest(self, board, asked)
 
         return want
 

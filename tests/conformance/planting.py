@@ -32,3 +32,18 @@ def wrap(owner: Any, name: str, made: Callable[[Any], Any]) -> None:
     """Replace an attribute by what `made` makes of it."""
     honest = getattr(owner, name)
     setattr(owner, name, functools.wraps(honest)(made(honest)) if callable(honest) else made(honest))
+
+
+def change_wills(change: Callable[[tuple[str, bytes]], tuple[str, bytes] | None]) -> None:
+    """Every connection that has a will has what `change` makes of it."""
+    from convoy_schema.link import Link
+
+    def made(honest: Any) -> Any:
+        def init(self: Any, *arguments: Any, **more: Any) -> None:
+            if more.get("will"):
+                more["will"] = change(more["will"])
+            honest(self, *arguments, **more)
+
+        return init
+
+    wrap(Link, "__init__", made)
