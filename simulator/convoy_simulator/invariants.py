@@ -13,10 +13,11 @@ from convoy_controller.errors import ControllerError
 from convoy_device.daemon import Daemon
 from convoy_device.stage import Stage
 from convoy_schema.messages.boards import Phase
-from convoy_schema.names import digest_of
+from convoy_schema.names import Generation, digest_of
 
 from convoy_simulator.board import Board
 from convoy_simulator.fleet import DEPLOYMENT, Fleet
+from convoy_simulator.gateway import GatewayHost
 
 #: Seconds between looks at the fleet.
 LOOK_S = 0.5
@@ -115,6 +116,11 @@ class Invariants:
         down = [host.name for host in (*fleet.controllers, *fleet.gateways, *fleet.boards) if not host.is_up]
         if down:
             return f"{', '.join(down)} does not run"
+        # Before the tables are read, which takes a thousand times as long.
+        fed = {gateway.name: self._fed(gateway) for gateway in fleet.gateways}
+        if None in fed.values() or len(set(fed.values())) > 1:
+            told = ", ".join(f"{name} serves {generation or 'nothing'}" for name, generation in fed.items())
+            return f"gateways do not serve one generation: {told}"
         try:
             line = queries.deployment(fleet.owner, DEPLOYMENT)
         except ControllerError as error:
@@ -123,11 +129,16 @@ class Invariants:
             return f"{line.deployment} {line.version} is {line.state.value}: {line.message}"
         if line.ready_boards != line.assigned_boards or not line.assigned_boards:
             return f"{line.ready_boards} of {line.assigned_boards} boards are ready"
-        for gateway in fleet.gateways:
-            feeds = gateway.service.reported().feeds if gateway.service else ()
-            if [feed.serving for feed in feeds if feed.deployment == DEPLOYMENT] != [line.generation]:
-                return f"{gateway.name} does not serve {line.generation}"
+        for name, generation in fed.items():
+            if generation != line.generation:
+                return f"{name} serves {generation}, and should serve {line.generation}"
         return self._boards_differ(str(line.generation))
+
+    def _fed(self, gateway: GatewayHost) -> Generation | None:
+        """The generation that a gateway serves; None unless it is one."""
+        feeds = gateway.service.reported().feeds if gateway.service else ()
+        serving = [feed.serving for feed in feeds if feed.deployment == DEPLOYMENT]
+        return serving[0] if len(serving) == 1 else None
 
     def _boards_differ(self, generation: str) -> str:
         found = queries.plan(self._fleet.owner, DEPLOYMENT)
