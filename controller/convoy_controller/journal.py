@@ -118,21 +118,23 @@ class Journal:
         self._due = 0.0 if self._records else math.inf
         held, decisions = self._held, tuple(self._held)
         clock = asyncio.get_running_loop().time
-        began = clock()
-        outcome = await in_thread(lambda: _write(recorder, records, decisions))
+        # As it is now: when the thread comes to it the reign may be over, and nothing of it may be written any more.
+        began, reign = clock(), recorder.reign
+        outcome = await in_thread(lambda: _write(recorder, reign, records, decisions))
         self.writes.add(clock() - began)
         self.failures += 1 if outcome.waits else 0
-        kept = dict(outcome.again) | self._records
+        is_forgotten = held is not self._held
+        kept = dict(() if is_forgotten else outcome.again) | self._records
         self._records = dict(islice(kept.items(), MAX_RECORDS))
-        self._due = min(self._due, 0.0 if outcome.again else math.inf)
+        self._due = min(self._due, 0.0 if outcome.again and not is_forgotten else math.inf)
         self.dropped += len(kept) - len(self._records)
         del held[: outcome.kept]
-        self.is_deposed = outcome.is_deposed and held is self._held
+        self.is_deposed = outcome.is_deposed and not is_forgotten
         self.refused += len(outcome.refused)
         for sentence in outcome.refused:
             log.error("the database refused a record, which is lost (%d so far): %s", self.refused, sentence)
         self._complain(outcome.waits)
-        return decisions[: outcome.kept] if held is self._held else ()
+        return () if is_forgotten else decisions[: outcome.kept]
 
     def _complain(self, trouble: str) -> None:
         """Log what keeps the database from us, once for as long as it lasts; '' when nothing does."""
@@ -143,26 +145,26 @@ class Journal:
         self._trouble = trouble
 
 
-def _write(recorder: Recorder, records: Sequence[Entry], decisions: Sequence[Decision]) -> Outcome:
+def _write(recorder: Recorder, reign: int, records: Sequence[Entry], decisions: Sequence[Decision]) -> Outcome:
     """In the database's thread."""
-    error = _attempt(recorder, [*(write for _, write in records), *map(_writing, decisions)])
+    error = _attempt(recorder, reign, [*(write for _, write in records), *map(_writing, decisions)])
     if error is None:
         return Outcome(len(decisions))
     if _is_away(error):
         return Outcome(0, list(records), str(error), is_deposed=isinstance(error, DeposedError))
     outcome = Outcome()
-    _write_telemetry(recorder, records, outcome)
+    _write_telemetry(recorder, reign, records, outcome)
     if not outcome.waits:
-        _write_decisions(recorder, decisions, outcome)
+        _write_decisions(recorder, reign, decisions, outcome)
     return outcome
 
 
-def _write_telemetry(recorder: Recorder, records: Sequence[Entry], outcome: Outcome) -> None:
+def _write_telemetry(recorder: Recorder, reign: int, records: Sequence[Entry], outcome: Outcome) -> None:
     """By halves: of thousands that waited, one bad one is found in a few transactions."""
     if outcome.waits or not records:
         outcome.again += records
         return
-    error = _attempt(recorder, [write for _, write in records])
+    error = _attempt(recorder, reign, [write for _, write in records])
     if error is None:
         return
     if _is_away(error):
@@ -172,17 +174,17 @@ def _write_telemetry(recorder: Recorder, records: Sequence[Entry], outcome: Outc
         outcome.refused.append(_sentence(error))
     else:
         middle = len(records) // 2
-        _write_telemetry(recorder, records[:middle], outcome)
-        _write_telemetry(recorder, records[middle:], outcome)
+        _write_telemetry(recorder, reign, records[:middle], outcome)
+        _write_telemetry(recorder, reign, records[middle:], outcome)
 
 
-def _write_decisions(recorder: Recorder, decisions: Sequence[Decision], outcome: Outcome) -> None:
+def _write_decisions(recorder: Recorder, reign: int, decisions: Sequence[Decision], outcome: Outcome) -> None:
     """Up to the first one that binds the fleet and cannot be kept."""
-    if _attempt(recorder, [_writing(effect) for effect in decisions]) is None:
+    if _attempt(recorder, reign, [_writing(effect) for effect in decisions]) is None:
         outcome.kept = len(decisions)
         return
     for effect in decisions:
-        error = _attempt(recorder, [_writing(effect)])
+        error = _attempt(recorder, reign, [_writing(effect)])
         if error is not None and (_is_away(error) or not isinstance(effect, _ONLY_TOLD)):
             outcome.waits = f"{type(effect).__name__} cannot be written: {_sentence(error)}"
             return
@@ -191,10 +193,10 @@ def _write_decisions(recorder: Recorder, decisions: Sequence[Decision], outcome:
         outcome.kept += 1
 
 
-def _attempt(recorder: Recorder, writes: Sequence[Writing]) -> Exception | None:
+def _attempt(recorder: Recorder, reign: int, writes: Sequence[Writing]) -> Exception | None:
     """All of them in one transaction; what went wrong, and then nothing of them is kept."""
     try:
-        with recorder.transaction():
+        with recorder.transaction(reign):
             for write in writes:
                 write(recorder)
     except ConvoyError as error:

@@ -326,6 +326,8 @@ class Controller:
         if now - self._polled_at >= INTENT_POLL_S:
             self._polled_at = now
             await self._owners.poll(reconciler)
+            if self._reconciler is not reconciler:  # another took charge meanwhile: nothing is decided any more
+                return
         # What is decided waits for the database: deciding more meanwhile would only make the queue longer.
         effects = [] if self._journal.held else reconciler.reconcile(now)
         for effect in effects:

@@ -54,7 +54,7 @@ class TimedRecorder(KindRecorder):
         return written
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, reign: int | None = None) -> Iterator[None]:
         """See `Recorder`."""
         if self._session is not None:
             with super().transaction():
@@ -62,7 +62,7 @@ class TimedRecorder(KindRecorder):
             return
         before = sum(self.times.seconds.values())
         began = time.thread_time()
-        with super().transaction():
+        with super().transaction(reign):
             yield
         inside = sum(self.times.seconds.values()) - before
         self.times.ends.append(time.thread_time() - began - inside)

@@ -249,6 +249,26 @@ def test_decisions_of_a_reign_that_is_over_are_not_told(fleet: Fleet) -> None:
     assert journal.held == ()
 
 
+def test_what_a_reign_decided_is_not_written_after_its_end_whatever_the_recorder_is_by_then(fleet: Fleet) -> None:
+    """Seed 219 of `control`: another had taken charge and served; the generation stayed "probing" for good."""
+    journal, other = Journal(), Recorder(fleet.database)
+    fleet.recorder.reign = fleet.recorder.raise_counters(epoch=3).epoch
+    journal.decide([record("of the old reign")])
+    journal.note(note("told to the old reign"))
+
+    async def run(call: Callable[[], Outcome]) -> Outcome:
+        other.raise_counters(epoch=4)
+        fleet.recorder.reign = 0  # as whoever steps down does, while a thread is about to write
+        journal.forget()
+        return await asyncio.to_thread(call)
+
+    assert asyncio.run(journal.keep(fleet.recorder, run, 0.0)) == ()
+    assert (sentences(fleet), journal.waiting, journal.held) == ([], 0, ())
+    journal.note(note("as one that stands by"))
+    assert keep(journal, fleet) == ()
+    assert sentences(fleet) == ["as one that stands by"]
+
+
 def test_telemetry_is_bounded_and_decisions_are_not(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_module, "MAX_RECORDS", 3)
     journal = Journal()

@@ -52,7 +52,8 @@ class Recorder:
     """Writes to one database. Every method may raise `DatabaseError`, and then nothing of its transaction is kept.
 
     `reign` is the epoch of the controller that writes: once another has opened a higher one, nothing is written
-    (`DeposedError`), however late this one wakes in the middle of what it was about. 0: no reign, no such check.
+    (`DeposedError`), however late this one wakes in the middle of what it was about. 0: no reign, no such check. What
+    was decided under one says so by `transaction(reign)`: the recorder's may be another when a thread comes to it.
     """
 
     def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
@@ -64,22 +65,26 @@ class Recorder:
         self.reign = 0
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All calls inside the block stand or fall together; blocks may be nested, the outermost one commits."""
-        with self._write():
+    def transaction(self, reign: int | None = None) -> Iterator[None]:
+        """All calls inside the block stand or fall together; blocks may be nested, the outermost one commits.
+
+        `reign`: under which what is written was decided; the recorder's unless given.
+        """
+        with self._write(reign):
             yield
 
     @contextmanager
-    def _write(self) -> Iterator[Session]:
+    def _write(self, of_reign: int | None = None) -> Iterator[Session]:
         if self._session is not None:
             yield self._session
             return
+        reign = self.reign if of_reign is None else of_reign
         try:
             with self._database.write() as session:
-                if self.reign:
-                    self._check_reign(session)
-                if self.reign != self._wrote_for:  # another controller may have written meanwhile
-                    self._telemetry, self._wrote_for = TelemetryWriter(), self.reign
+                if reign:
+                    _check_reign(session, reign)
+                if reign != self._wrote_for:  # another controller may have written meanwhile
+                    self._telemetry, self._wrote_for = TelemetryWriter(), reign
                 self._session = session
                 try:
                     yield session
@@ -89,16 +94,6 @@ class Recorder:
         except BaseException:
             self._telemetry = TelemetryWriter()
             raise
-
-    def _check_reign(self, session: Session) -> None:
-        newest = placement_records.epoch(session)
-        if newest > self.reign:
-            raise DeposedError(
-                f"this controller's reign is epoch {self.reign}, another one has opened epoch {newest} here: "
-                "nothing of the old reign is written",
-                epoch=self.reign,
-                newest=newest,
-            )
 
     # What boards and gateways say
 
@@ -248,3 +243,14 @@ class Recorder:
         """Everything a restarting controller needs, in one consistent view."""
         with self._database.read() as db:
             return restart.load_state(db)
+
+
+def _check_reign(session: Session, reign: int) -> None:
+    newest = placement_records.epoch(session)
+    if newest > reign:
+        raise DeposedError(
+            f"this controller's reign is epoch {reign}, another one has opened epoch {newest} here: "
+            "nothing of the old reign is written",
+            epoch=reign,
+            newest=newest,
+        )
