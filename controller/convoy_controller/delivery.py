@@ -146,13 +146,14 @@ class Delivery:
             log.warning("%s (%d refused so far)", sentence, self.refused)
 
     def _want(self, board: str, want: Want) -> None:
-        self._asked[board] = asyncio.get_running_loop().time(), want.digest
+        now = asyncio.get_running_loop().time()
+        self._asked[board] = now, want.digest
         manifest = self._catalogue.manifest(want.digest)
         blocks = tuple(block for block in want.blocks if block < manifest.blocks)
         if want.blocks and not blocks:
             return
         # None at all: the board lacks the manifest itself, as the broker may have forgotten it.
-        self.distributor.want(board, want.digest, blocks, asyncio.get_running_loop().time())
+        self.distributor.want(board, want.digest, blocks, now)
         self._wanted.set()
 
     async def _carousel(self) -> None:

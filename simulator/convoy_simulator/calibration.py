@@ -33,7 +33,7 @@ PER_DEPLOYMENT = 100
 R = TypeVar("R")
 
 
-def compare(boards: int, processes: int, runs: int = 1) -> tuple[Comparison, RealRun]:
+def compare(boards: int, processes: int, runs: int) -> tuple[Comparison, RealRun]:
     """Predict a deployment of LeNet-5 on this machine, and carry it out, `runs` times each; the middle ones."""
     arrangement = Arrangement(os.cpu_count() or 1, boards_per_process=boards // processes)
     per = min(PER_DEPLOYMENT, boards)

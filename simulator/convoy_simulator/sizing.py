@@ -316,9 +316,8 @@ class _Sizing:
         for at in range(0, len(fleet.boards), arrangement.boards_per_process):
             process = Process(shared or Cpu(2, arrangement.board_slowness))
             for board in fleet.boards[at : at + arrangement.boards_per_process]:
-                board.cpu = process
-        for board in fleet.boards:
-            board.line.cpu, board.line.message_s = board.cpu, costs.board_message_s
+                board.cpu = board.line.cpu = process
+                board.line.message_s = costs.board_message_s
         controller = Process(shared or Cpu(2))
         fleet.controller.line.cpu, fleet.controller.line.message_s = controller, costs.controller_message_s
         fleet.controller.line.turn_s = costs.controller_turn_s + costs.controller_turn_board_s * self._question.boards
