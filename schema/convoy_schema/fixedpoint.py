@@ -55,36 +55,48 @@ def round_shift(value: NDArray[np.int64], shift: NDArray[np.int64] | int) -> NDA
 class Requantiser:
     """Accumulators to int8: times a scale a channel, rounded half to even, plus zero point, clamped to [low, high].
 
-    `bound` is the largest |accumulator|. `multiplier` and `shift` are shaped to broadcast against the accumulators,
-    which are whole numbers of any type.
+    `bound` is the largest |accumulator|. It, `multiplier` and `shift` are shaped to broadcast against accumulators.
     """
 
     def __init__(
         self,
         multiplier: NDArray[np.int32],
         shift: NDArray[np.int32],
-        bound: int,
+        bound: NDArray[np.int64] | np.int64,
         zero_point: int,
         clamp: tuple[int, int],
     ) -> None:
-        self.is_float = bound * MAX_MULTIPLIER < 2**53
         self.multiplier = multiplier.astype(np.int64)
         self.shift = shift.astype(np.int64)
+        self.is_float = bool(_fits_float(bound * self.multiplier, self.shift).all())
         self.scale = scale_of(multiplier, shift)
         self.low, self.high = clamp[0] - zero_point, clamp[1] - zero_point
         self.zero_point = zero_point
 
-    def __call__(self, sums: NDArray[Any], pick: slice | None = None) -> NDArray[np.int8]:
-        """The int8 of `sums`, with the scales `pick` along their first axis when given."""
+    def __call__(self, sums: NDArray[np.float64], pick: slice | None = None) -> NDArray[np.int8]:
+        """The int8 of `sums`, whole numbers, with the scales `pick` along their first axis when given.
+
+        `sums` is overwritten.
+        """
         if self.is_float:
-            scaled = sums * (self.scale if pick is None else self.scale[pick])  # float64, and exact
-            np.rint(scaled, out=scaled)
+            sums *= self.scale if pick is None else self.scale[pick]
+            np.rint(sums, out=sums)
         else:
             multiplier, shift = (a if pick is None else a[pick] for a in (self.multiplier, self.shift))
-            scaled = round_shift(sums.astype(np.int64) * multiplier, shift).astype(np.float64)
-        np.clip(scaled, self.low, self.high, out=scaled)
-        scaled += self.zero_point
-        return scaled.astype(np.int8)
+            sums[...] = round_shift(sums.astype(np.int64) * multiplier, shift)
+        sums.clip(self.low, self.high, out=sums)
+        sums += self.zero_point
+        return sums.astype(np.int8)
+
+
+def _fits_float(bound: NDArray[np.int64], shift: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Where products of at most `bound`, times 2 ** -shift and rounded to a float64, are rounded and clamped as the
+    exact ones are: all of them are exact; or all are at most a half, and zero; or those below 2 ** 9 are exact, and
+    larger ones, however they are rounded, stay so large that they are clamped.
+    """
+    are_exact = bound < 2**53
+    are_zero = bound <= np.left_shift(np.int64(1), np.maximum(shift - 1, 0))
+    return np.asarray(are_exact | are_zero | (shift <= 53 - 9))
 
 
 def quantise(real: NDArray[Any], tensor: Tensor) -> NDArray[np.int8]:

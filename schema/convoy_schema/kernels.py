@@ -1,16 +1,15 @@
 """The NumPy kernels behind `convoy_schema.layers`: exact, and as fast as BLAS and strided copies allow.
 
-Sums run in float32 where the worst case that the actual weights allow is below 2 ** 24, else in float64; requantisation
-in float64 where accumulator times multiplier is below 2 ** 53, else in int64. So no result depends on a sum's order.
+Sums of products run in float32 where the worst case that the actual weights allow is below 2 ** 24, else in float64;
+biases are added in float64. So no result depends on a sum's order. `fixedpoint` requantises what comes out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from convoy_schema.costs import swept, window_of
@@ -21,6 +20,9 @@ from convoy_schema.topology import Kind, Layer, Tensor, Window
 
 Array = NDArray[np.int8]
 Kernel = Callable[[Sequence[Array]], Array]
+#: A ufunc of two arrays.
+Combine = Callable[..., Any]
+Number = TypeVar("Number", bound=np.signedinteger[Any])
 
 #: Scratch of a convolution, in elements: what stays in the cache while BLAS reads it.
 TILE = 192 * 1024
@@ -82,18 +84,18 @@ class _Weighted:
         _expect_scales(layer, parameters, channels)
         bias = parameters.bias.astype(np.int64)
         sums = np.abs(flat, dtype=np.int16).sum(1, dtype=np.int64)
-        bound = int((sums * _reach(source) + np.abs(bias)).max())
-        if bound >= 2**31:
-            raise _wrong(layer, f"could reach {bound} in an int32 accumulator: scale its weights or bias down")
-        folded = bias - source.zero_point * flat.sum(1, dtype=np.int64)
-        partial = int((sums * 128 + np.abs(folded)).max())
-        self.dtype: type[np.floating[Any]] = np.float32 if partial < 2**24 else np.float64
+        bound = sums * _reach(source) + np.abs(bias)
+        if bound.max() >= 2**31:
+            raise _wrong(layer, f"could reach {bound.max()} in an int32 accumulator: scale its weights or bias down")
+        self.dtype: type[np.floating[Any]] = np.float32 if int(sums.max()) * 128 < 2**24 else np.float64
         self.weights: NDArray[Any] = flat.astype(self.dtype)
-        self.bias: NDArray[Any] = folded.astype(self.dtype)
-        scales = (parameters.multiplier, parameters.shift)
+        # An accumulator is added up in float64: one channel with a large bias, as importers give to dead ones, would
+        # otherwise cost all of them float32.
+        self.bias = (bias - source.zero_point * flat.sum(1, dtype=np.int64)).astype(np.float64)
+        scales = (parameters.multiplier, parameters.shift, bound)
         if layer.kind is Kind.CONV2D:  # (channels, positions)
-            scales = (scales[0][:, None], scales[1][:, None])
-        self.requantise = Requantiser(*scales, bound, output.zero_point, (layer.low, layer.high))
+            scales = (scales[0][:, None], scales[1][:, None], scales[2][:, None])
+        self.requantise = Requantiser(*scales, output.zero_point, (layer.low, layer.high))
 
 
 class Dense(_Weighted):
@@ -106,8 +108,7 @@ class Dense(_Weighted):
         """int8 (rows, out) of one array (rows, *shape)."""
         x = inputs[0]
         sums = x.reshape(len(x), self.weights.shape[1]).astype(self.dtype) @ self.weights.T
-        sums += self.bias
-        return self.requantise(sums)
+        return self.requantise(sums + self.bias)
 
 
 class Convolution(_Weighted):
@@ -152,20 +153,19 @@ class Convolution(_Weighted):
             np.copyto(columns, part.transpose(1, 2, 3, 0, 4, 5))
             wanted = slice(group * each, (group + 1) * each)
             sums: NDArray[Any] = self.weights[wanted] @ columns.reshape(-1, rows * height * width)
-            sums += self.bias[wanted, None]
-            made = self.requantise(sums, wanted)
+            made = self.requantise(sums + self.bias[wanted, None], wanted)
             out[:, wanted] = made.reshape(each, rows, height, width).swapaxes(0, 1)
 
     def _depthwise(self, view: Array, out: Array) -> None:
         rows, channels, height, width = out.shape
         depth = view.shape[1]
         sums: NDArray[Any] = np.empty((rows, depth, channels // depth, height, width), self.dtype)
-        sums[:] = self.bias.reshape(depth, -1, 1, 1)
+        sums[:] = 0
         weights = self.weights.reshape(depth, -1, *self.window.kernel)
         for i in range(self.window.kernel[0]):
             for j in range(self.window.kernel[1]):
                 sums += view[:, :, None, i, j] * weights[:, :, i, j, None, None]
-        out[:] = self.requantise(sums.reshape(rows, channels, -1)).reshape(out.shape)
+        out[:] = self.requantise(sums.reshape(rows, channels, -1) + self.bias[:, None]).reshape(out.shape)
 
 
 class _Padded:
@@ -180,9 +180,9 @@ class _Padded:
         self.buffer = np.empty((0, *self.shape), np.int8)
 
     def fill(self, x: Array) -> Array:
-        """`x` with its border, in scratch memory that the next call overwrites."""
+        """`x` with its border, contiguous, in scratch memory that the next call overwrites."""
         if self.shape[1:] == self.inside:
-            return x
+            return np.ascontiguousarray(x)
         if len(self.buffer) < len(x):
             self.buffer = np.full((len(x), *self.shape), self.value, np.int8)
         padded = self.buffer[: len(x)]
@@ -194,10 +194,12 @@ class _Padded:
 def _windows(padded: Array, window: Window, top: int, height: int, width: int) -> Array:
     """View (rows, channels, kernel height, kernel width, height, width) of output rows [top, top + height)."""
     rows, channels, row, column = padded.strides
-    start = padded[:, :, top * window.stride[0] :]
-    return as_strided(
-        start,
+    # `as_strided` does the same, and takes longer than the smallest layers.
+    return np.ndarray(
         (*padded.shape[:2], *window.kernel, height, width),
+        np.int8,
+        padded,
+        top * window.stride[0] * row,
         (
             rows,
             channels,
@@ -206,8 +208,21 @@ def _windows(padded: Array, window: Window, top: int, height: int, width: int) -
             row * window.stride[0],
             column * window.stride[1],
         ),
-        writeable=False,
     )
+
+
+def _sweep(combine: Combine, values: NDArray[Number], window: Window, size: tuple[int, int]) -> NDArray[Number]:
+    """`combine` over each window, (rows, channels, *size): down the rows, then along them; a view where it is 1 x 1."""
+    for axis, count in enumerate(size):
+        step, span = window.stride[axis], (count - 1) * window.stride[axis] + 1
+        starts = [tap * window.dilation[axis] for tap in range(window.kernel[axis])]
+        before = (slice(None),) * (2 + axis)
+        picks = [(*before, slice(start, start + span, step)) for start in starts]
+        taps = [values[pick] for pick in picks]
+        values = taps[0] if len(taps) == 1 else combine(taps[0], taps[1])
+        for tap in taps[2:]:
+            combine(values, tap, out=values)
+    return values
 
 
 class MaxPool:
@@ -222,14 +237,9 @@ class MaxPool:
 
     def __call__(self, inputs: Sequence[Array]) -> Array:
         """int8 (rows, C, H, W) of one array (rows, C, H, W)."""
-        padded = self.padded.fill(inputs[0])
-        view = _windows(padded, self.window, 0, *self.size)
-        height, width = self.window.kernel
-        out = np.array(view[:, :, 0, 0])
-        for i in range(height):
-            for j in range(width):
-                if i or j:
-                    np.maximum(out, view[:, :, i, j], out=out)
+        out = _sweep(np.maximum, self.padded.fill(inputs[0]), self.window, self.size)
+        if out.base is not None:
+            out = out.copy()
         return _clamp(out, self.low, self.high)
 
 
@@ -267,17 +277,20 @@ class AveragePool:
         else:
             _expect_scales(layer, parameters, taps)
             multiplier, shift = multiplier[counts.ravel() - 1], shift[counts.ravel() - 1]
-        self.requantise = Requantiser(multiplier, shift, bound, output.zero_point, (layer.low, layer.high))
+        self.requantise = Requantiser(multiplier, shift, np.int64(bound), output.zero_point, (layer.low, layer.high))
         self.offset = taps * source.zero_point
         self.padded = _Padded(source, window, source.zero_point)
 
     def __call__(self, inputs: Sequence[Array]) -> Array:
         """int8 (rows, C, H, W) of one array (rows, C, H, W)."""
-        view = _windows(self.padded.fill(inputs[0]), self.window, 0, *self.size)
-        rows, channels = view.shape[:2]
-        sums = view.sum((2, 3), dtype=np.int32).reshape(rows * channels, -1)
-        sums -= np.int32(self.offset)
-        return self.requantise(sums).reshape(rows, channels, *self.size)
+        padded = self.padded.fill(inputs[0])
+        if self.size == (1, 1):  # one sum over what lies together
+            sums = _windows(padded, self.window, 0, 1, 1).sum((2, 3), dtype=np.int32)
+        else:
+            sums = _sweep(np.add, padded.astype(np.int32), self.window, self.size)
+        rows, channels = padded.shape[:2]
+        sums = sums.reshape(rows * channels, -1)
+        return self.requantise(sums - np.float64(self.offset)).reshape(rows, channels, *self.size)
 
 
 def add(layer: Layer, inputs: Sequence[Tensor], output: Tensor, parameters: Parameters) -> Kernel:

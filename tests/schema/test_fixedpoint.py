@@ -7,7 +7,7 @@ import pytest
 from convoy_schema.errors import DecodeError, TopologyError
 from convoy_schema.fixedpoint import Requantiser, dequantise, fixed_point, quantise, round_shift, scale_of
 from convoy_schema.topology import Tensor
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 
@@ -49,20 +49,45 @@ def test_exact_halves_go_to_the_even_neighbour(half: int, shift: int) -> None:
     assert round_shift(np.array([value]), shift)[0] % 2 == 0
 
 
-@given(
-    st.lists(st.integers(-(2**31) + 1, 2**31 - 1), min_size=1, max_size=8),
-    st.integers(2**23, 2**24 - 1),
-    st.integers(0, 62),
-    st.integers(-128, 127),
-)
+multipliers, shifts, zeros = st.integers(2**23, 2**24 - 1), st.integers(0, 62), st.integers(-128, 127)
+
+
+def requantiser(multiplier: int, shift: int, bound: int, zero: int) -> Requantiser:
+    scales = np.array([multiplier], np.int32), np.array([shift], np.int32)
+    return Requantiser(*scales, np.array([bound], np.int64), zero, (-100, 90))
+
+
+def requantised(sums: list[int], multiplier: int, shift: int, zero: int) -> list[int]:
+    return [min(90, max(-100, round(Fraction(each * multiplier, 2**shift)) + zero)) for each in sums]
+
+
+@given(st.lists(st.integers(-(2**31) + 1, 2**31 - 1), min_size=1, max_size=8), multipliers, shifts, zeros)
 def test_both_widths_of_the_requantiser_agree_with_fractions(
     sums: list[int], multiplier: int, shift: int, zero: int
 ) -> None:
-    bound = max(map(abs, sums))
-    requantise = Requantiser(np.array([multiplier], np.int32), np.array([shift], np.int32), bound, zero, (-100, 90))
-    expected = [min(90, max(-100, round(Fraction(each * multiplier, 2**shift)) + zero)) for each in sums]
-    assert requantise(np.array(sums, np.int64)).tolist() == expected
-    assert requantise.is_float == (bound * (2**24 - 1) < 2**53)
+    requantise = requantiser(multiplier, shift, max(map(abs, sums)), zero)
+    expected = requantised(sums, multiplier, shift, zero)
+    assert requantise(np.array(sums, np.float64)).tolist() == expected
+    requantise.is_float = False
+    assert requantise(np.array(sums, np.float64)).tolist() == expected
+
+
+@given(st.integers(-300, 300), st.integers(-2, 2), multipliers, shifts, zeros)
+@example(half=0, beside=0, multiplier=2**23, shift=53, zero=0)  # just a half, and the even neighbour is zero
+def test_halves_and_what_lies_beside_them_are_rounded_as_fractions_are(
+    half: int, beside: int, multiplier: int, shift: int, zero: int
+) -> None:
+    found = round(Fraction((2 * half + 1) * 2**shift, 2 * multiplier)) + beside
+    total = max(-(2**31) + 1, min(2**31 - 1, found))
+    made = requantiser(multiplier, shift, 2**31 - 1, zero)(np.array([total], np.float64))
+    assert made.tolist() == requantised([total], multiplier, shift, zero)
+
+
+def test_float64_rounds_all_that_importers_make() -> None:
+    assert requantiser(2**24 - 1, 44, 2**31 - 1, 0).is_float  # what it cannot hold is clamped
+    assert requantiser(2**23, 62, 2**31 - 1, 0).is_float  # nothing but zero comes of it: a dead channel
+    assert requantiser(2**23, 48, 2**29, 0).is_float  # every product is below 2 ** 53
+    assert not requantiser(2**24 - 1, 48, 2**31 - 1, 0).is_float
 
 
 def test_inputs_are_divided_in_float32_rounded_shifted_and_saturated() -> None:
