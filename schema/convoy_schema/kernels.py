@@ -6,6 +6,7 @@ biases are added in float64. So no result depends on a sum's order. `fixedpoint`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -26,6 +27,8 @@ Number = TypeVar("Number", bound=np.signedinteger[Any])
 
 #: Scratch of a convolution, in elements: what stays in the cache while BLAS reads it.
 TILE = 192 * 1024
+#: How much wider than the output scratch of a convolution may be, so that its taps lie together.
+MOST_WASTE = 1.5
 #: Shifts of the two inputs of an add may differ by this much, so that their common fixed point fits int64.
 MAX_SPREAD = 28
 _LEAST = -128
@@ -125,42 +128,65 @@ class Convolution(_Weighted):
             raise _wrong(layer, f"needs weights {shape}, {parameters.weights.shape} came")
         super().__init__(layer, source, output, parameters, int(np.prod(shape[1:])))
         self.window, self.groups, self.shape = window, groups, output.shape
-        self.padded = _Padded(source, window, source.zero_point)
+        self.padded = _Padded(source, window, source.zero_point, self.dtype)
         self.depthwise = depth == groups and groups > 1
+        # Scratch memory may be as wide as the input with its border: then what a tap meets lies together, over all
+        # rows, and is copied several times as fast; what it makes beside the output is dropped.
+        whole, width = self.padded.shape[2], self.shape[2]
+        self.is_whole = window.stride == (1, 1) and whole <= MOST_WASTE * width
+        self.width = whole if self.is_whole else width
 
     def __call__(self, inputs: Sequence[Array]) -> Array:
         """int8 (rows, out, H, W) of one array (rows, C, H, W)."""
         x = inputs[0]
         out = np.empty((len(x), *self.shape), np.int8)
-        taps, positions = self.weights.shape[1], self.shape[1] * self.shape[2]
+        taps, positions = self.weights.shape[1], self.shape[1] * self.width
         work = self.shape[0] if self.depthwise else taps * self.groups
         step = max(1, min(len(x), TILE // (work * positions)))
-        band = max(1, min(self.shape[1], TILE // (work * self.shape[2])))
+        band = max(1, min(self.shape[1], TILE // (work * self.width)))
         for first in range(0, len(x), step):
             padded = self.padded.fill(x[first : first + step])
             for top in range(0, self.shape[1], band):
                 target = out[first : first + step, :, top : top + band]
-                view = _windows(padded, self.window, top, target.shape[2], self.shape[2])
-                (self._depthwise if self.depthwise else self._grouped)(view, target)
+                (self._depthwise if self.depthwise else self._grouped)(padded, top, target)
         return out
 
-    def _grouped(self, view: Array, out: Array) -> None:
+    def _grouped(self, padded: NDArray[Any], top: int, out: Array) -> None:
         rows, channels, height, width = out.shape
-        depth, each = view.shape[1] // self.groups, channels // self.groups
+        each = channels // self.groups
         for group in range(self.groups):
-            part = view[:, group * depth : (group + 1) * depth]
-            columns: NDArray[Any] = np.empty((depth, *self.window.kernel, rows, height, width), self.dtype)
-            np.copyto(columns, part.transpose(1, 2, 3, 0, 4, 5))
+            view = self._taps(padded, group, top, height)
+            columns: NDArray[Any] = np.empty(view.shape, self.dtype)
+            np.copyto(columns, view)
             wanted = slice(group * each, (group + 1) * each)
-            sums: NDArray[Any] = self.weights[wanted] @ columns.reshape(-1, rows * height * width)
-            made = self.requantise(sums + self.bias[wanted, None], wanted)
+            sums: NDArray[Any] = self.weights[wanted] @ columns.reshape(-1, rows * height * self.width)
+            sums = sums.reshape(each, -1, self.width)[:, :, :width] + self.bias[wanted, None, None]
+            made = self.requantise(sums.reshape(each, -1), wanted)
             out[:, wanted] = made.reshape(each, rows, height, width).swapaxes(0, 1)
 
-    def _depthwise(self, view: Array, out: Array) -> None:
+    def _taps(self, padded: NDArray[Any], group: int, top: int, height: int) -> NDArray[Any]:
+        """View (channels of the group, kernel height, kernel width, rows, ...) of `height` output rows from `top`."""
+        depth = padded.shape[1] // self.groups
+        sample, channel, row, column = padded.strides
+        (down, right), (below, beside) = self.window.stride, self.window.dilation
+        if self.is_whole:
+            shape: tuple[int, ...] = (height * self.width,)
+            strides: tuple[int, ...] = (column,)
+        else:
+            shape, strides = (height, self.width), (row * down, column * right)
+        return np.ndarray(
+            (depth, *self.window.kernel, len(padded), *shape),
+            self.dtype,
+            self.padded.buffer,
+            group * depth * channel + top * down * row,
+            (channel, row * below, column * beside, sample, *strides),
+        )
+
+    def _depthwise(self, padded: NDArray[Any], top: int, out: Array) -> None:
         rows, channels, height, width = out.shape
-        depth = view.shape[1]
-        sums: NDArray[Any] = np.empty((rows, depth, channels // depth, height, width), self.dtype)
-        sums[:] = 0
+        depth = padded.shape[1]
+        view = _windows(padded, self.window, top, height, width)
+        sums: NDArray[Any] = np.zeros((rows, depth, channels // depth, height, width), self.dtype)
         weights = self.weights.reshape(depth, -1, *self.window.kernel)
         for i in range(self.window.kernel[0]):
             for j in range(self.window.kernel[1]):
@@ -169,35 +195,44 @@ class Convolution(_Weighted):
 
 
 class _Padded:
-    """A batch with its border, as int8; the border is written once and only the inside for every batch."""
+    """A batch with its border; the border is written once and only the inside for every batch.
 
-    def __init__(self, source: Tensor, window: Window, value: int) -> None:
+    `buffer` is the memory below, flat: as many zeros as a window is wide lie behind the last sample.
+    """
+
+    def __init__(self, source: Tensor, window: Window, value: int, dtype: type[np.number[Any]] = np.int8) -> None:
         self.top, self.left, bottom, right = window.padding
         channels, height, width = source.shape
         self.shape = (channels, height + self.top + bottom, width + self.left + right)
         self.inside = (height, width)
         self.value = value
-        self.buffer = np.empty((0, *self.shape), np.int8)
+        self.dtype = dtype
+        self.behind = (window.kernel[1] - 1) * window.dilation[1]
+        self.buffer: NDArray[Any] = np.zeros(self.behind, dtype)
+        self.whole: NDArray[Any] = self.buffer[:0].reshape(0, *self.shape)
 
-    def fill(self, x: Array) -> Array:
+    def fill(self, x: Array) -> NDArray[Any]:
         """`x` with its border, contiguous, in scratch memory that the next call overwrites."""
-        if self.shape[1:] == self.inside:
+        if self.dtype == np.int8 and self.shape[1:] == self.inside:
             return np.ascontiguousarray(x)
-        if len(self.buffer) < len(x):
-            self.buffer = np.full((len(x), *self.shape), self.value, np.int8)
-        padded = self.buffer[: len(x)]
+        if len(self.whole) < len(x):
+            size = len(x) * math.prod(self.shape)
+            self.buffer = np.full(size + self.behind, self.value, self.dtype)
+            self.buffer[size:] = 0
+            self.whole = self.buffer[:size].reshape(len(x), *self.shape)
+        padded = self.whole[: len(x)]
         height, width = self.inside
         padded[:, :, self.top : self.top + height, self.left : self.left + width] = x
         return padded
 
 
-def _windows(padded: Array, window: Window, top: int, height: int, width: int) -> Array:
+def _windows(padded: NDArray[Any], window: Window, top: int, height: int, width: int) -> NDArray[Any]:
     """View (rows, channels, kernel height, kernel width, height, width) of output rows [top, top + height)."""
     rows, channels, row, column = padded.strides
     # `as_strided` does the same, and takes longer than the smallest layers.
     return np.ndarray(
         (*padded.shape[:2], *window.kernel, height, width),
-        np.int8,
+        padded.dtype,
         padded,
         top * window.stride[0] * row,
         (
