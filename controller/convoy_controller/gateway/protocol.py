@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 from convoy_schema.ending import Ending, Operation
 from numpy.typing import NDArray
 
@@ -90,10 +91,7 @@ def read_request(
     `header_length` is the header's value, None when absent.
     """
     split = len(body) if header_length is None else _header_length(header_length, len(body))
-    try:
-        head = json.loads(body[:split])
-    except (ValueError, RecursionError) as error:
-        raise InvalidInputError(f"the request is not JSON: {error}") from error
+    head = _json(body[:split])
     if not isinstance(head, dict):
         raise InvalidInputError("the request must be a JSON object")
     ident = head.get("id", "")
@@ -103,6 +101,17 @@ def read_request(
     outputs = _outputs(head, parameters, output_name, datatype)
     array = _input(head, body[split:], input_name)
     return InferRequest(ident, array, _timeout(parameters), outputs, _priority(parameters))
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        pass  # Python writes NaN and Infinity, which JSON has not: whoever needs them says what is wrong with them
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"the request is not JSON: {error}") from error
 
 
 def _header_length(text: str, size: int) -> int:
@@ -282,7 +291,7 @@ def write_response(request: InferRequest, result: InferenceResult) -> tuple[byte
     }
     if request.ident:
         head["id"] = request.ident
-    text = json.dumps(head, separators=(",", ":")).encode()
+    text = orjson.dumps(head)
     if not tails:
         return text, {"content-type": "application/json"}
     headers = {"content-type": "application/octet-stream", HEADER_LENGTH.lower(): str(len(text))}

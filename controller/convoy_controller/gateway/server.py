@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from convoy_controller.errors import GatewayError
+from convoy_controller.gateway.joined import JoinedProtocol
 
 #: Seconds that requests in flight get to finish when the server is to stop.
 GRACE_S = 3
@@ -44,7 +45,8 @@ async def serving(
     sock = _bind(host, port)
     config = uvicorn.Config(
         app,
-        http=protocol or "auto",
+        # WebSockets take over uvicorn's own transport.
+        http=protocol or ("auto" if sockets else JoinedProtocol),
         log_config=None,
         log_level="warning",
         access_log=False,
