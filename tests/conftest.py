@@ -17,6 +17,10 @@ from own_ports import own_port
 from postgresql_server import PostgresqlServer, started
 from tls_broker import Guarded
 
+# Before NumPy is imported, here and by whatever is started: there are as many processes as cores already, and a second
+# BLAS thread of each only waits for its core.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background of a script: then it would be ignored here, and by every process that a test starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -6,10 +6,13 @@ Every process iterates its sets alike (`PYTHONHASHSEED`), so that a seed is the 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
+
+from convoy_controller.local_fleet import SINGLE_THREADED
 
 from convoy_simulator.profiles import PROFILES
 from convoy_simulator.run import Plan, plan_of, run
@@ -98,6 +101,7 @@ def run_all(seeds: Sequence[Seed], processes: int) -> Iterator[Result]:
     if processes == 1:
         yield from map(run_seed, seeds)
         return
+    os.environ |= SINGLE_THREADED  # there is a process for each core already
     left = iter(seeds)
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         running = {pool.submit(run_seed, seed) for seed, _ in zip(left, range(processes * _AHEAD), strict=False)}
