@@ -11,10 +11,12 @@ from convoy_schema.messages.boards import Phase
 from convoy_schema.messages.desired import Assignment, Intent
 from convoy_schema.names import Generation
 from sqlalchemy import select
+from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
 from convoy_controller.database.board_records import board_row
 from convoy_controller.database.condition_records import touch
+from convoy_controller.database.held_rows import held
 from convoy_controller.database.models import AssignmentRow, DeploymentRow, FleetFactsRow, GenerationRow
 from convoy_controller.database.records import Counters, DeploymentState, GenerationState, SavedGeneration
 from convoy_controller.errors import NotFoundError
@@ -22,11 +24,11 @@ from convoy_controller.errors import NotFoundError
 
 def facts_row(db: Session) -> FleetFactsRow:
     """The one row of counters; every database has it from its first transaction on."""
-    # A session holds its rows weakly; one transaction counts again and again.
-    row: FleetFactsRow | None = db.info.get("facts")
-    if row is None:
-        row = db.info["facts"] = db.get_one(FleetFactsRow, 1)
-    return row
+    return held(db, FleetFactsRow, 1, _no_facts)
+
+
+def _no_facts() -> FleetFactsRow:
+    raise NoResultFound("the row of counters is not there")
 
 
 def next_count(db: Session, counter: str) -> int:
