@@ -21,24 +21,26 @@ from convoy_schema.artifacts import Manifest
 from convoy_schema.bundle import ModelAnnouncement
 from convoy_schema.layers import Prepared
 
-#: Results kept of each function; beyond it all are forgotten.
-KEPT = 4096
+#: Results kept of each function, and of layers, which are small; beyond it all are forgotten. What a fabric reads back
+#: is a megabyte, and other in each run in which a board dies while it configures.
+KEPT, LAYERS_KEPT = 128, 4096
 
 
 class _Remembered:
     """`call`, whose results are kept by its arguments' identity, or by what `key_of` makes of them."""
 
-    def __init__(self, call: Callable[..., Any], key_of: Callable[..., Any] | None = None) -> None:
+    def __init__(self, call: Callable[..., Any], key_of: Callable[..., Any] | None = None, most: int = KEPT) -> None:
         functools.update_wrapper(self, call)
         self._call = call
         self._key_of = key_of
+        self._most = most
         self._known: dict[Any, tuple[Any, Any]] = {}
 
     def __call__(self, *arguments: Any, **how: Any) -> Any:
         key = self._key_of(*arguments, **how) if self._key_of else tuple(map(id, arguments))
         known = self._known.get(key)
         if known is None:
-            if len(self._known) >= KEPT:
+            if len(self._known) >= self._most:
                 self._known.clear()
             # What the key names must live as long as the key.
             known = self._known[key] = self._call(*arguments, **how), arguments
@@ -59,7 +61,7 @@ def _remember_layers() -> None:
         found.flags.writeable = False  # everybody has the same
         return found
 
-    known = _Remembered(computed, _by_contents)
+    known = _Remembered(computed, _by_contents, LAYERS_KEPT)
 
     def run(prepared: Prepared, inputs: Sequence[Any]) -> Any:
         return known(prepared, inputs)
