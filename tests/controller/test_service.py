@@ -271,6 +271,23 @@ def test_before_a_higher_epoch_it_stands_back_says_why_and_takes_over_from_silen
     run(main())
 
 
+def test_who_stands_by_writes_nothing_of_boards_when_it_stops(tmp_path: Path, broker: BrokerProcess) -> None:
+    async def main() -> None:
+        async with Bench(tmp_path, broker.url).on() as bench:
+            await bench.serve()
+            await until(lambda: set(bench.presence().values()) == {BoardPresence.ONLINE})
+            other = Controller(bench.home, broker.url, site=SITE)
+            running = asyncio.create_task(other.run())
+            await until(lambda: bool(bench.events("standby")))
+            await asyncio.sleep(0.5)
+            other.stop()
+            await running
+            assert set(bench.presence().values()) == {BoardPresence.ONLINE}
+            assert not bench.events("unknown")
+
+    run(main())
+
+
 def test_nothing_is_told_that_is_not_written_down_and_a_locked_database_ends_nothing(
     tmp_path: Path, broker: BrokerProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
