@@ -29,7 +29,7 @@ def let_go(db: Session, kind: type[R], key: object) -> R | None:
     return _rows(db, kind).pop(key, None)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _by_key(kind: type[Any]) -> Select[Any]:
     """What `Session.get` would ask, and build anew each time: that takes as long as all the rest of it."""
     (column,) = class_mapper(kind).primary_key
