@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from convoy_controller.errors import InvalidInputError
-from convoy_controller.gateway.protocol import read_request
+from convoy_controller.gateway.protocol import fingerprint, read_request
 from convoy_controller.gateway.tensors import Converter
+from convoy_controller.gateway.waiting import PRIORITIES
 from convoy_schema.bundle import verify
 from gateway_models import TRUSTED, digits
 from hypothesis import given
@@ -73,6 +74,48 @@ def test_a_callers_mistake_names_what_was_expected(change: Callable[[dict[str, A
     converter = Converter(verify(digits()[0], TRUSTED))
     with pytest.raises(InvalidInputError, match=re.escape(words)):
         converter.rows(read_request(body, None, "image", "logits").array)
+
+
+def _spelled(**more: str) -> bytes:
+    """A request whose fields beyond the usual ones are JSON as it is given."""
+    text = json.dumps(json_request(PIXELS[:1], "UINT8"))[:-1]
+    return "".join([text, *(f', "{name}": {value}' for name, value in more.items()), "}"]).encode()
+
+
+@pytest.mark.parametrize("levels", [1000, 1015, 5000])
+@pytest.mark.parametrize("field", ["id", "outputs", "parameters"])
+def test_what_is_nested_too_deeply_even_to_be_told_is_refused(field: str, levels: int) -> None:
+    deep = "[" * levels + "]" * levels
+    if field == "parameters":
+        deep = f'{{"priority": {deep}}}'
+    with pytest.raises(InvalidInputError):
+        read_request(_spelled(**{field: deep}), None, "image", "logits")
+
+
+@pytest.mark.parametrize("field", ["name", "shape", "datatype", "data"])
+def test_neither_may_a_tensor_be_nested_so_deeply(field: str) -> None:
+    text = json.dumps(broken(lambda body: body["inputs"][0].update({field: "DEEP"})))
+    with pytest.raises(InvalidInputError):
+        read_request(text.replace('"DEEP"', "[" * 1015 + "]" * 1015).encode(), None, "image", "logits")
+
+
+def test_an_id_that_cannot_be_sent_back_is_refused() -> None:
+    for spelled in ('"\\ud800"', '"\\udfff x"'):
+        with pytest.raises(InvalidInputError, match="id must be a string"):
+            read_request(_spelled(id=spelled), None, "image", "logits")
+    assert read_request(_spelled(id='"\\ud83d\\ude80"'), None, "image", "logits").ident == "\U0001f680"
+
+
+def test_numbers_of_any_length_count_or_are_refused() -> None:
+    huge = 10**23
+    read = read_request(_spelled(parameters=f'{{"priority": {huge}}}'), None, "image", "logits")
+    assert read.priority == PRIORITIES
+    wanted = f'[{{"name": "logits", "parameters": {{"classification": {huge}}}}}]'
+    assert read_request(_spelled(outputs=wanted), None, "image", "logits").outputs[0].classes > 10**22
+    digits = "9" * 5000
+    with pytest.raises(InvalidInputError, match="must be at most the body's"):
+        read_request(_spelled(), digits, "image", "logits")
+    assert fingerprint("/", b"body", digits) == fingerprint("/", b"body", None)
 
 
 def test_whole_numbers_may_be_written_with_a_point() -> None:

@@ -37,6 +37,8 @@ TIMEOUTS = {"timeout_ms": 1e-3, "timeout": 1e-6}
 #: Outputs that one request may ask for: the answer, and the int8 behind it.
 MAX_OUTPUTS = 2
 MAX_ID = 200
+#: Of a number in a header.
+MOST_DIGITS = 18
 #: Of a tensor's shape: more than anything has that fits a body.
 MAX_DIMENSIONS, MAX_EXTENT = 16, 2**31
 
@@ -76,7 +78,7 @@ def datatype_of(ending: Ending) -> str:
 
 def fingerprint(path: str, body: bytes, header_length: str | None) -> bytes:
     """What makes a request the same as another: all of it but the time it is given, which a repetition has less of."""
-    split = int(header_length) if header_length is not None and header_length.isdecimal() else len(body)
+    split = int(header_length) if header_length is not None and _is_number(header_length) else len(body)
     found = hashlib.sha256(path.encode() + b"\0")
     found.update(_TIME_GIVEN.sub(b"", body[:split]))
     found.update(b"\0" + body[split:])
@@ -90,12 +92,19 @@ def read_request(
 
     `header_length` is the header's value, None when absent.
     """
+    try:
+        return _read(body, header_length, input_name, output_name, datatype)
+    except RecursionError as error:  # what is wrong is nested so deeply that it cannot even be told
+        raise InvalidInputError("the request is nested too deeply") from error
+
+
+def _read(body: bytes, header_length: str | None, input_name: str, output_name: str, datatype: str) -> InferRequest:
     split = len(body) if header_length is None else _header_length(header_length, len(body))
     head = _json(body[:split])
     if not isinstance(head, dict):
         raise InvalidInputError("the request must be a JSON object")
     ident = head.get("id", "")
-    if not isinstance(ident, str) or len(ident) > MAX_ID:
+    if not isinstance(ident, str) or len(ident) > MAX_ID or not _is_text(ident):
         raise InvalidInputError(f"id must be a string of at most {MAX_ID} characters")
     parameters = _parameters(head, "the request")
     outputs = _outputs(head, parameters, output_name, datatype)
@@ -110,12 +119,30 @@ def _json(text: bytes) -> Any:
         pass  # Python writes NaN and Infinity, which JSON has not: whoever needs them says what is wrong with them
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InvalidInputError(f"the request is not JSON: {error}") from error
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be sent: half of a surrogate pair, which JSON can spell, cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _whole(value: Any) -> Any:
+    """`value`, or the whole number that it is: one beyond 64 bits was read as a float."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) >= 2**63 else value
+
+
 def _header_length(text: str, size: int) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > size:
+    if not _is_number(text) or int(text) > size:
         raise InvalidInputError(f"{HEADER_LENGTH} must be at most the body's {size} bytes, {text[:40]!r} came")
     return int(text)
 
@@ -139,7 +166,7 @@ def _timeout(parameters: dict[str, Any]) -> float:
 
 
 def _priority(parameters: dict[str, Any]) -> int:
-    value = parameters.get("priority", 0)
+    value = _whole(parameters.get("priority", 0))
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise InvalidInputError(f"parameter 'priority' must be a whole number from 0, {str(value)[:40]!r} came")
     return min(value, PRIORITIES) or DEFAULT_PRIORITY
@@ -166,7 +193,7 @@ def _output(name: str, given: str, own: dict[str, Any], binary: bool) -> WantedO
     datatype = own.get("datatype", given)
     if datatype not in (given, "INT8"):
         raise InvalidInputError(f"output {name!r} comes as {given} or INT8, {str(datatype)[:40]!r} was asked for")
-    classes = own.get("classification", 0)
+    classes = _whole(own.get("classification", 0))
     if isinstance(classes, bool) or not isinstance(classes, int) or classes < 0:
         raise InvalidInputError(f"classification must be a whole number of classes, {str(classes)[:40]!r} came")
     if classes and datatype != "FP32":

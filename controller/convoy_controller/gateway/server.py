@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from convoy_controller.errors import GatewayError
-from convoy_controller.gateway.joined import JoinedProtocol
+from convoy_controller.gateway.http_protocol import HttpProtocol
 
 #: Seconds that requests in flight get to finish when the server is to stop.
 GRACE_S = 3
@@ -45,8 +45,7 @@ async def serving(
     sock = _bind(host, port)
     config = uvicorn.Config(
         app,
-        # WebSockets take over uvicorn's own transport.
-        http=protocol or ("auto" if sockets else JoinedProtocol),
+        http=protocol or HttpProtocol,
         log_config=None,
         log_level="warning",
         access_log=False,
