@@ -6,6 +6,7 @@ program `convoy-device`, as on a board.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import socket
@@ -14,10 +15,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
-from convoy_controller.broker import Broker, hold_port, start_broker
+from convoy_controller.broker import HOST, Broker, hold_port, start_broker
 from convoy_controller.enrollment.folder import TlsFolder
 from convoy_controller.enrollment.secure_broker import start_secure_broker
+from convoy_controller.errors import ProcessError
 from convoy_controller.home import DATABASE_VARIABLE, Home
 from convoy_controller.keys import signing_key
 from convoy_controller.processes import Child, Processes, Restart
@@ -47,8 +50,21 @@ class LocalFleet:
         #: Where Prometheus reads the controller's metrics; '' when it was started without.
         self.metrics = ""
         self._held: list[socket.socket] = []
+        self._lock: IO[str] | None = None
 
     def __enter__(self) -> LocalFleet:
+        """Raises `ProcessError` where another fleet runs from this directory, or nothing can be written there."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.directory / "lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.stop()
+            if isinstance(error, BlockingIOError):
+                sentence = f"a fleet runs from {self.directory} already: stop that one, or give this one another home"
+            else:
+                sentence = f"{self.directory} cannot be used: {error}"
+            raise ProcessError(sentence) from error
         return self
 
     def __exit__(
@@ -87,7 +103,7 @@ class LocalFleet:
         signing_key(self.home.keys)  # made before anyone needs the public half
         arguments = ["--home", self.home.root, "--broker", self.url, "--site", self.site]
         if metrics_port is not None:
-            where = f"127.0.0.1:{metrics_port or self._hold_port()}"
+            where = f"127.0.0.1:{self._port(HOST, metrics_port)}"
             arguments += ["--metrics", where]
             self.metrics = f"http://{where}/metrics"
         # A URL may hold a password, and everyone on the machine can read a command line.
@@ -96,7 +112,7 @@ class LocalFleet:
 
     def start_gateway(self, name: str = GATEWAY, host: str = "127.0.0.1", port: int = 0) -> str:
         """A gateway; returns the address at which it serves HTTP."""
-        port = port or self._hold_port()
+        port = self._port(host, port)
         arguments = ["--name", name, "--site", self.site, "--broker", self.url, "--host", host, "--port", str(port)]
         self._start(name, self._convoy("gateway", *arguments, "--home", self.home.root))
         self.gateways[name] = f"http://{host}:{port}"
@@ -104,14 +120,19 @@ class LocalFleet:
 
     def start_api(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """The REST API over this fleet's database; returns the address at which it serves."""
-        port = port or self._hold_port()
+        port = self._port(host, port)
         environment = {DATABASE_VARIABLE: self.home.database_url}
         arguments = ["--listen", f"{host}:{port}", "--home", self.home.root]
         self._start(API, self._convoy("api", *arguments), environment=environment)
         return f"http://{host}:{port}"
 
-    def _hold_port(self) -> int:
-        """A port that nobody else gets until who is started here listens, and while it is started again."""
+    def _port(self, host: str, port: int) -> int:
+        """`port`, if it can be had (`GatewayError`), for 0 one that nobody else gets, also while its owner restarts."""
+        if port:
+            from convoy_controller.gateway.server import bind  # the HTTP server comes with it
+
+            bind(host, port).close()
+            return port
         self._held.append(hold_port())
         return int(self._held[-1].getsockname()[1])
 
@@ -153,6 +174,8 @@ class LocalFleet:
         finally:
             while self._held:
                 self._held.pop().close()
+            if self._lock is not None:
+                self._lock.close()
 
     def _convoy(self, *arguments: object) -> list[str]:
         return [sys.executable, "-m", "convoy_controller", *map(str, arguments)]

@@ -324,7 +324,7 @@ class AveragePool:
         else:
             sums = _sweep(np.add, padded.astype(np.int32), self.window, self.size)
         rows, channels = padded.shape[:2]
-        sums = sums.reshape(rows * channels, -1)
+        sums = sums.reshape(rows * channels, math.prod(self.size))
         return self.requantise(sums - np.float64(self.offset)).reshape(rows, channels, *self.size)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 from convoy_controller.cli import app
+from convoy_controller.home import Home
 from convoy_controller.keys import signing_key
+from convoy_controller.local_fleet import LocalFleet
 from own_ports import own_port
 from patience import PATIENCE_S
 from typer.testing import CliRunner
@@ -163,6 +166,30 @@ def test_up_starts_everything_starts_again_what_dies_and_leaves_nothing(tmp_path
     assert command.stop() == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in left)
     assert "stopping" in command.output.read_text()
+
+
+@pytest.mark.parametrize("option", ["--port", "--api-port", "--metrics-port"])
+def test_up_does_not_begin_where_somebody_else_listens(tmp_path: Path, option: str) -> None:
+    ports = {"--broker-port": own_port(), "--port": 0, "--api-port": 0, "--metrics-port": 0}
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        ports[option] = other.getsockname()[1]
+        arguments = [text for pair in ports.items() for text in map(str, pair)]
+        done = RUNNER.invoke(app, ["up", "--home", str(tmp_path), *arguments])
+    assert done.exit_code == 1
+    assert f"cannot listen on 127.0.0.1:{ports[option]}" in done.output
+    assert "Ctrl-C" not in done.output
+
+
+def test_up_runs_once_from_a_home_and_only_where_it_can_write(tmp_path: Path) -> None:
+    home = Home.locate(tmp_path / "home")
+    with LocalFleet(home, home.root / "run"):
+        done = RUNNER.invoke(app, ["up", "--home", str(home.root), "--broker-port", str(own_port())])
+        assert done.exit_code == 1
+        assert "already" in done.output
+    (tmp_path / "file").write_text("no folder")
+    done = RUNNER.invoke(app, ["up", "--home", str(tmp_path / "file"), "--broker-port", str(own_port())])
+    assert (done.exit_code, isinstance(done.exception, SystemExit)) == (1, True)
+    assert "cannot be used" in done.output
 
 
 def read(address: str) -> bytes:

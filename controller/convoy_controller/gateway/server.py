@@ -42,7 +42,7 @@ async def serving(
     `tls` encrypts it, `protocol` replaces uvicorn's own HTTP, `sockets` lets WebSockets through. Raises `GatewayError`
     where the address cannot be had.
     """
-    sock = _bind(host, port)
+    sock = bind(host, port)
     config = uvicorn.Config(
         app,
         http=protocol or HttpProtocol,
@@ -73,7 +73,8 @@ async def serving(
         sock.close()
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens there; raises `GatewayError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sets TCP_NODELAY only where it sees the protocol's number; without it each answer costs 44 ms.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
