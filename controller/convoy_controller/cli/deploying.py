@@ -220,6 +220,12 @@ def _conclude(line: DeploymentLine, wait: float, as_json: bool, away: list[str])
             typer.echo(f"{', '.join(away)}: waited for, and taken in when there")
         if not wait:
             typer.echo(f"a running controller takes it from here: see `convoy deployments {line.deployment}`")
+        elif not _serves(line) and line.state.value != "failed":
+            served = "it still serves what was asked for before; " if line.state.value == "serving" else ""
+            typer.echo(
+                f"{served}what is asked for now does not serve after {wait:g} s: a running controller goes on with it, "
+                f"see `convoy deployments {line.deployment}`"
+            )
     if wait and not _serves(line):
         raise typer.Exit(ExitCode.FAILED)
 
