@@ -192,10 +192,8 @@ class Controller:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, self._plans.close(), return_exceptions=True)
-        if self._reconciler is None:
-            # Who stood by lost its connection too, and what it then knows no longer is no news: another one knows.
-            self._journal.forget()
-        await self._journal.keep(self._recorder, self._in_thread, math.inf, MAX_RECORDS)
+        if self._reconciler is not None:  # what others know no longer, having left the broker, is no news
+            await self._journal.keep(self._recorder, self._in_thread, math.inf, MAX_RECORDS)
         self._thread.shutdown()
 
     def _owner_desk(self) -> OwnerDesk:

@@ -167,19 +167,17 @@ class Convolution(_Weighted):
     def _taps(self, padded: NDArray[Any], group: int, top: int, height: int) -> NDArray[Any]:
         """View (channels of the group, kernel height, kernel width, rows, ...) of `height` output rows from `top`."""
         depth = padded.shape[1] // self.groups
+        if not self.is_whole:
+            view = _windows(padded, self.window, top, height, self.width)
+            return view[:, group * depth : (group + 1) * depth].transpose(1, 2, 3, 0, 4, 5)
         sample, channel, row, column = padded.strides
-        (down, right), (below, beside) = self.window.stride, self.window.dilation
-        if self.is_whole:
-            shape: tuple[int, ...] = (height * self.width,)
-            strides: tuple[int, ...] = (column,)
-        else:
-            shape, strides = (height, self.width), (row * down, column * right)
+        below, beside = self.window.dilation
         return np.ndarray(
-            (depth, *self.window.kernel, len(padded), *shape),
+            (depth, *self.window.kernel, len(padded), height * self.width),
             self.dtype,
             self.padded.buffer,
-            group * depth * channel + top * down * row,
-            (channel, row * below, column * beside, sample, *strides),
+            group * depth * channel + top * row,
+            (channel, row * below, column * beside, sample, column),
         )
 
     def _depthwise(self, padded: NDArray[Any], top: int, out: Array) -> None:
@@ -197,7 +195,7 @@ class Convolution(_Weighted):
 class _Padded:
     """A batch with its border; the border is written once and only the inside for every batch.
 
-    `buffer` is the memory below, flat: as many zeros as a window is wide lie behind the last sample.
+    `buffer` is the memory below, flat: as much as a window is wide lies behind the last sample.
     """
 
     def __init__(self, source: Tensor, window: Window, value: int, dtype: type[np.number[Any]] = np.int8) -> None:
@@ -218,7 +216,6 @@ class _Padded:
         if len(self.whole) < len(x):
             size = len(x) * math.prod(self.shape)
             self.buffer = np.full(size + self.behind, self.value, self.dtype)
-            self.buffer[size:] = 0
             self.whole = self.buffer[:size].reshape(len(x), *self.shape)
         padded = self.whole[: len(x)]
         height, width = self.inside
